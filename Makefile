@@ -1,0 +1,41 @@
+# Every target first installs what it needs and is not there yet (.ci/setup says what and why); Rust itself is assumed.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# rustup's default place, for shells that do not know it.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+CONFIG ?= conf/tollgate.yaml
+LISTEN ?= 127.0.0.1:8080
+
+.PHONY: help demo run test lint bench
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: ## Start a gateway with a bundled upstream and data (LISTEN=127.0.0.1:8080), and print curl lines to try
+	@.ci/setup build
+	cargo run --locked -- demo --listen $(LISTEN)
+
+run: ## Start the gateway with your file (CONFIG=conf/tollgate.yaml), optimised
+	@.ci/setup build
+	cargo run --locked --release -- run -c $(CONFIG)
+
+test: ## Run all tests, Tinybird's own clients among them
+	@.ci/setup build
+	@.ci/setup clients
+	@.ci/test
+
+lint: ## Check formatting, clippy and rustdoc, warnings denied
+	@.ci/setup build
+	@.ci/setup lint
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+
+bench: ## Measure: criterion benches, then load against nginx and a bare Pingora proxy
+	@.ci/setup build
+	@.ci/setup bench
+	cargo bench --locked
+	benches/end_to_end/run.sh

@@ -1,0 +1,306 @@
+//! The composition root: the only file that knows everybody.
+//!
+//! In: a checked configuration. Out: a running gateway. Not here: reading the
+//! file and telling the operator (`cli`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use async_trait::async_trait;
+use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+use tokio::sync::watch;
+
+use crate::admin::{Admin, Readiness};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::proxy::server::{Signals, Stop, StopWatch, claim, service, settings};
+use crate::proxy::{Proxy, Running};
+use crate::snapshot::Snapshot;
+use crate::snapshot::live::Live;
+use crate::state::State;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::Upstream;
+
+/// For the first look-up of upstreams; after it the gateway starts without them.
+const FIRST_LOOK_UP: Duration = Duration::from_secs(3);
+/// Between look-ups of a host name that has addresses.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(15);
+/// Between look-ups of one that has none.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
+/// How often deadlines are looked at: what a time-out may be late by.
+const SWEEP_EVERY: Duration = Duration::from_millis(25);
+/// How long listeners may take to open.
+const START: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(5);
+
+/// A running gateway. Dropping it ends it at once.
+#[derive(Debug)]
+pub struct App {
+    addresses: Vec<SocketAddr>,
+    admin_address: Option<SocketAddr>,
+    stop: watch::Sender<Option<Stop>>,
+    server: Option<JoinHandle<()>>,
+    readiness: Arc<Readiness>,
+    metrics: Metrics,
+    live: Arc<Live<Running>>,
+    access_log: Option<Arc<AccessLog>>,
+    drain: Duration,
+    clock: Clock,
+}
+
+impl App {
+    /// Starts a gateway and returns when it accepts connections.
+    ///
+    /// # Errors
+    /// A port that is taken, a log file that cannot be opened, and the like.
+    pub fn start(config: &Config, clock: Clock, signals: Signals) -> anyhow::Result<App> {
+        let addresses = config
+            .listeners
+            .iter()
+            .map(|listener| claim(listener.address).with_context(|| busy(listener.address, "listeners")))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let admin_address = match &config.admin {
+            Some(admin) => Some(claim(admin.address).with_context(|| busy(admin.address, "admin.address"))?),
+            None => None,
+        };
+        let metrics = Metrics::new().context("metrics")?;
+        let access_log = AccessLog::start(&config.log, &metrics).context("the access log cannot be opened")?;
+        let access_log = Arc::new(access_log);
+        let state = Arc::new(State::new(clock.clone()));
+        let snapshot = Snapshot::compile(config, &state);
+        let meters = metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
+        let live = Arc::new(Live::new(Running { snapshot, meters }));
+        let readiness = Arc::new(Readiness::default());
+        let (stop, _) = watch::channel(None);
+        let parts = Parts {
+            proxy: Proxy::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&access_log)),
+            admin: config.admin.as_ref().zip(admin_address).map(|(section, address)| {
+                let upstreams = live.load().snapshot.upstreams.to_vec();
+                (Admin::new(section, Arc::clone(&readiness), metrics.clone(), upstreams), address)
+            }),
+            upkeep: Upkeep { live: Arc::clone(&live), state, metrics: metrics.clone() },
+            watch: StopWatch::new(stop.clone(), signals),
+            config: config.clone(),
+            addresses: addresses.clone(),
+        };
+        let server = std::thread::Builder::new().name("server".to_owned()).spawn(move || parts.run())?;
+        let mut app = App {
+            addresses,
+            admin_address,
+            stop,
+            server: Some(server),
+            readiness,
+            metrics,
+            live,
+            access_log: Some(access_log),
+            drain: config.server.drain.duration(),
+            clock,
+        };
+        app.wait_until_open()?;
+        app.readiness.set(true);
+        Ok(app)
+    }
+
+    /// Where callers connect, port 0 replaced by the real one.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where the operator connects.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What is running now.
+    pub fn running(&self) -> Arc<Running> {
+        self.live.load()
+    }
+
+    /// Asks the gateway to end.
+    pub fn stop(&self, how: Stop) {
+        self.stop.send_replace(Some(how));
+    }
+
+    /// Waits until someone asks the gateway to end, then until nothing is
+    /// under way, at most for `server.drain`.
+    pub fn wait(mut self) -> Stop {
+        let mut asked = self.stop.subscribe();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let how = match runtime {
+            Ok(runtime) => runtime.block_on(async {
+                asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now)
+            }),
+            Err(_) => Stop::Now,
+        };
+        self.readiness.set(false);
+        if how == Stop::Drain {
+            self.drain_requests();
+        }
+        // What is queued for the access log is written before the process ends.
+        self.access_log = None;
+        how
+    }
+
+    /// Pingora would sleep the whole grace period; this ends with the last request.
+    fn drain_requests(&self) {
+        let end = self.clock.now() + self.drain;
+        // Requests whose head has just arrived become visible within a moment.
+        let mut quiet = 0;
+        while quiet < 4 && self.clock.now() < end {
+            quiet = if self.metrics.in_flight() == 0 { quiet + 1 } else { 0 };
+            std::thread::sleep(POLL);
+        }
+        let left = self.metrics.in_flight();
+        if left > 0 {
+            log::warn!("{left} requests were still under way after {:?} and are cut", self.drain);
+        }
+    }
+
+    fn wait_until_open(&mut self) -> anyhow::Result<()> {
+        let end = self.clock.wall() + START;
+        for address in self.addresses.iter().chain(&self.admin_address) {
+            while TcpStream::connect(reachable(*address)).is_err() {
+                if self.server.as_ref().is_some_and(JoinHandle::is_finished) || self.clock.wall() > end {
+                    bail!("the gateway does not listen on {address}: see the messages above");
+                }
+                std::thread::sleep(POLL);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.stop.send_if_modified(|stop| stop.replace(Stop::Now).is_none());
+        let drained = *self.stop.borrow() == Some(Stop::Drain);
+        if let Some(server) = self.server.take().filter(|_| !drained) {
+            // A server that is draining sleeps on; the end of the process is the end of it.
+            let _ = server.join();
+        }
+    }
+}
+
+/// What the server's thread owns.
+struct Parts {
+    proxy: Proxy,
+    admin: Option<(Admin, SocketAddr)>,
+    upkeep: Upkeep,
+    watch: StopWatch,
+    config: Config,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Parts {
+    fn run(self) {
+        self.upkeep.look_up_first();
+        let conf = settings(&self.config.server);
+        let mut server = Server::new_with_opt_and_conf(None, conf);
+        server.bootstrap();
+        let keepalive = self.config.server.keepalive.duration();
+        server.add_service(service(self.proxy, &server.configuration, keepalive, &self.addresses));
+        if let Some((admin, address)) = self.admin {
+            server.add_service(admin.service(address));
+        }
+        let mut upkeep = background_service("upkeep", self.upkeep);
+        upkeep.threads = Some(1);
+        server.add_service(upkeep);
+        server.run(RunArgs { shutdown_signal: Box::new(self.watch) });
+    }
+}
+
+/// What goes on beside requests: looking up names, ending what is late.
+struct Upkeep {
+    live: Arc<Live<Running>>,
+    state: Arc<State>,
+    metrics: Metrics,
+}
+
+impl Upkeep {
+    fn look_up_first(&self) {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let looked_up = runtime.block_on(async { tokio::time::timeout(FIRST_LOOK_UP, self.look_up()).await });
+        if looked_up.is_err() {
+            log::warn!("looking up the upstreams takes long; starting without");
+        }
+        // A look-up that hangs must not hold the start.
+        runtime.shutdown_background();
+    }
+
+    /// Looks every name up; true if all have addresses.
+    async fn look_up(&self) -> bool {
+        let running = self.live.load();
+        let mut all = true;
+        for upstream in running.snapshot.upstreams.iter().filter(|upstream| upstream.needs_resolving()) {
+            all &= self.look_up_one(upstream).await;
+        }
+        all
+    }
+
+    async fn look_up_one(&self, upstream: &Upstream) -> bool {
+        match upstream.resolve().await {
+            Ok(()) => {
+                self.metrics.set_resolved(upstream.name(), 1);
+                true
+            }
+            Err(error) => {
+                self.metrics.set_resolved(upstream.name(), 0);
+                let kept =
+                    if upstream.is_resolved() { "its last addresses are kept" } else { "requests to it answer 503" };
+                log::warn!("the host of upstream {} cannot be looked up, {kept}: {error}", upstream.name());
+                upstream.is_resolved()
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Upkeep {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let names = async {
+            loop {
+                let pause = if self.look_up().await { LOOK_UP_EVERY } else { LOOK_UP_AGAIN };
+                tokio::time::sleep(pause).await;
+            }
+        };
+        let deadlines = async {
+            let mut tick = tokio::time::interval(SWEEP_EVERY);
+            loop {
+                tick.tick().await;
+                self.state.deadlines().sweep(self.state.clock().now());
+            }
+        };
+        // Requests that drain have deadlines too, so only the end of the process ends the sweep.
+        tokio::select! {
+            () = async { tokio::join!(names, deadlines); } => {}
+            () = async {
+                let _ = shutdown.changed().await;
+                std::future::pending::<()>().await;
+            } => {}
+        }
+    }
+}
+
+/// Where a listener can be reached from this machine.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn busy(address: SocketAddr, key: &str) -> String {
+    format!("cannot listen on {address}; stop the program that uses it, or change `{key}`")
+}

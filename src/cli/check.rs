@@ -1,0 +1,31 @@
+//! `tollgate check FILE`.
+
+use std::path::PathBuf;
+
+use super::{Ending, load_or_explain, print};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration to check
+    file: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let loaded = match load_or_explain(&arguments.file) {
+        Ok(loaded) => loaded,
+        Err(ending) => return Ok(ending),
+    };
+    let config = &loaded.config;
+    let warnings = match loaded.warnings.warnings() {
+        0 => String::new(),
+        _ => format!(", {}", loaded.warnings.count()),
+    };
+    print(&format!(
+        "{}: fine: {} routes ({} paths), {} upstreams{warnings}",
+        arguments.file.display(),
+        config.routes.len(),
+        config.served_paths().len(),
+        config.upstreams.len(),
+    ));
+    Ok(Ending::Success)
+}

@@ -1,0 +1,115 @@
+//! `tollgate demo` and `tollgate demo-upstream`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::interpolate::Environment;
+use crate::config::load_text;
+use crate::demo::{Demo, DemoOptions};
+use crate::proxy::server::Signals;
+use crate::telemetry::program_log;
+
+use super::{Ending, print, say, show};
+
+const CONFIG: &str = include_str!("../../conf/demo.yaml");
+
+/// Looks like a static token of Tinybird's, and opens the bundled upstream only.
+const TOKEN: &str = "p.eyJ1IjoiZGVtbyIsImhvc3QiOiJsb2NhbCJ9.tollgate-demo-token";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Where the gateway listens; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where health and metrics are; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    admin: SocketAddr,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct UpstreamArguments {
+    /// Where the API listens
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7181")]
+    listen: SocketAddr,
+    /// The token that it accepts
+    #[arg(long, value_name = "TOKEN", default_value = TOKEN)]
+    token: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let options = DemoOptions { address, token: TOKEN.to_owned(), clock: Clock::system() };
+    let demo = runtime.block_on(Demo::start(options)).context("the bundled upstream cannot start")?;
+    let environment = Environment::of([
+        ("DEMO_LISTEN", arguments.listen.to_string().as_str()),
+        ("DEMO_ADMIN", arguments.admin.to_string().as_str()),
+        ("DEMO_UPSTREAM", format!("http://{}", demo.address()).as_str()),
+        ("DEMO_TOKEN", TOKEN),
+    ]);
+    let loaded = match load_text("demo.yaml", CONFIG, PathBuf::new(), &environment) {
+        Ok(loaded) => loaded,
+        Err(issues) => {
+            show(&issues);
+            return Ok(Ending::Problems);
+        }
+    };
+    program_log::start(&loaded.config.log);
+    let app = App::start(&loaded.config, Clock::system(), Signals::Heed)?;
+    if let Some(address) = app.addresses().first() {
+        print(&welcome(*address, demo.address(), app.admin_address()));
+    }
+    app.wait();
+    demo.stop();
+    say("The demo has ended.");
+    Ok(Ending::Success)
+}
+
+pub(super) fn run_upstream(arguments: &UpstreamArguments) -> anyhow::Result<Ending> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let options = DemoOptions { address: arguments.listen, token: arguments.token.clone(), clock: Clock::system() };
+        let demo = Demo::start(options).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+        print(&format!("http://{}", demo.address()));
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        }
+        demo.stop();
+        Ok(Ending::Success)
+    })
+}
+
+/// What a newcomer reads first. The first URL on stdout is the gateway's.
+fn welcome(gateway: SocketAddr, upstream: SocketAddr, admin: Option<SocketAddr>) -> String {
+    let base = format!("http://{gateway}");
+    let admin =
+        admin.map(|admin| format!("\n\nHealth and metrics:\n  curl -s http://{admin}/metrics")).unwrap_or_default();
+    format!(
+        "Tollgate serves {base} in front of a bundled Tinybird-like API. Ctrl-C ends it.
+
+The main job: a pipe on your own path, the token hidden:
+  curl '{base}/top-10-products?date_start=2026-01-01&date_end=2026-01-31&limit=3'
+  curl '{base}/top-10-products.csv?limit=3'
+
+What the gateway holds back: a control parameter, another tenant's rows, a neighbour of the pipes:
+  curl '{base}/kpis?q=SELECT+1'
+  curl '{base}/acme/top-sources?tenant_id=beta&limit=3'
+  curl '{base}/v0/pipes/openapi.json'
+
+Retries: the upstream fails twice, the caller sees one answer (add -i, or look at attempts= below):
+  curl '{base}/flaky?fail=500&times=2&key=one'
+
+Tinybird's own clients: give them {base} as base URL and any token.{admin}
+
+Past the gateway, to compare (this is what callers never see):
+  curl -i -H 'Authorization: Bearer {TOKEN}' 'http://{upstream}/v0/pipes/top-10-products.json?limit=1'
+
+Requests appear here as they come:"
+    )
+}

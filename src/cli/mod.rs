@@ -1,0 +1,127 @@
+//! The command line: one file per command.
+//!
+//! In: arguments. Out: an exit code: 0 for success, 1 for problems that were
+//! found, 2 for what could not be done at all. Data goes to stdout, talk to
+//! stderr.
+
+mod check;
+mod demo;
+mod healthcheck;
+mod routes;
+mod run;
+mod version;
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::interpolate::Environment;
+use crate::config::issue::{Colour, IssueCode, Issues};
+use crate::config::{Loaded, load};
+
+/// A self-hosted API gateway that puts Tinybird pipes, and any other analytics
+/// HTTP API, on your own domain.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, before_help = EXAMPLES, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tollgate demo                           a gateway with data to try, nothing needed
+  tollgate check conf/tollgate.yaml       every problem of a file, explained
+  tollgate run -c conf/tollgate.yaml      serve
+  tollgate routes -c conf/tollgate.yaml   what is served, and where it leads";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a configuration: exit 0 clean, 1 problems, 2 could not be read
+    Check(check::Arguments),
+    /// Run a gateway in front of a bundled Tinybird-like API with data
+    Demo(demo::Arguments),
+    /// Run only the bundled Tinybird-like API
+    DemoUpstream(demo::UpstreamArguments),
+    /// Ask a running gateway whether it is ready: exit 0 if so, else 1
+    Healthcheck(healthcheck::Arguments),
+    /// List what a configuration serves, and where it leads
+    Routes(routes::Arguments),
+    /// Serve
+    Run(run::Arguments),
+    /// Print the version
+    Version(version::Arguments),
+}
+
+/// What a command ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Everything worked.
+    Success,
+    /// Problems were found.
+    Problems,
+    /// It could not be done at all.
+    Impossible,
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let ending = match Arguments::parse().command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Routes(arguments) => routes::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Version(arguments) => version::run(&arguments),
+    };
+    match ending {
+        Ok(Ending::Success) => ExitCode::SUCCESS,
+        Ok(Ending::Problems) => ExitCode::from(1),
+        Ok(Ending::Impossible) => ExitCode::from(2),
+        Err(error) => {
+            say(&format!("tollgate: {error:#}"));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Loads a file for a command, and shows what is wrong with it.
+fn load_or_explain(path: &Path) -> Result<Loaded, Ending> {
+    match load(path, &Environment::of_process()) {
+        Ok(loaded) => {
+            show(&loaded.warnings);
+            Ok(loaded)
+        }
+        Err(issues) => {
+            show(&issues);
+            say(&format!("{}: {}", path.display(), issues.count()));
+            Err(ending_for(&issues))
+        }
+    }
+}
+
+fn ending_for(issues: &Issues) -> Ending {
+    let unreadable = issues.iter().any(|issue| issue.code == IssueCode::Unreadable && issue.place.is_none());
+    if unreadable { Ending::Impossible } else { Ending::Problems }
+}
+
+/// Issues as a person reads them, in colour where that shows.
+fn show(issues: &Issues) {
+    let mut out = anstream::stderr();
+    let _ = write!(out, "{}", issues.render(Colour::Ansi));
+}
+
+/// A line for the person at the terminal.
+fn say(line: &str) {
+    let mut out = anstream::stderr();
+    let _ = writeln!(out, "{line}");
+}
+
+/// A line of data. Whoever reads it may have stopped reading, as `head` does.
+fn print(line: &str) {
+    let mut out = anstream::stdout();
+    let _ = writeln!(out, "{line}");
+}

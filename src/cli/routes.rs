@@ -1,0 +1,66 @@
+//! `tollgate routes -c FILE`.
+
+use std::path::PathBuf;
+
+use crate::config::section::routes::Format;
+use crate::config::{Config, ServedPath};
+
+use super::{Ending, load_or_explain, print};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration to list
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: PathBuf,
+    /// One JSON object a line, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let loaded = match load_or_explain(&arguments.config) {
+        Ok(loaded) => loaded,
+        Err(ending) => return Ok(ending),
+    };
+    let rows: Vec<Row> = loaded.config.served_paths().iter().map(|path| row(&loaded.config, path)).collect();
+    if arguments.json {
+        for row in &rows {
+            let line = serde_json::json!({ "path": row.path, "methods": row.methods, "upstream": row.upstream, "target": row.target });
+            print(&line.to_string());
+        }
+        return Ok(Ending::Success);
+    }
+    let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).len()).max().unwrap_or_default();
+    let (path, methods) = (width(|row| &row.path), width(|row| &row.methods));
+    for row in &rows {
+        print(&format!("{:path$}  {:methods$}  {}", row.path, row.methods, row.target));
+    }
+    Ok(Ending::Success)
+}
+
+struct Row {
+    path: String,
+    methods: String,
+    upstream: String,
+    target: String,
+}
+
+fn row(config: &Config, path: &ServedPath<'_>) -> Row {
+    let route = config.routes.get(path.route);
+    let name = route.and_then(|route| config.upstream_of(route)).unwrap_or_default();
+    let base = config.upstreams.get(name).map(|upstream| upstream.url.to_string()).unwrap_or_default();
+    let target = match route.map(|route| (&route.pipe, &route.proxy)) {
+        Some((Some(pipe), _)) => {
+            format!("{base}/v0/pipes/{pipe}.{}", path.format.unwrap_or(Format::Json).extension())
+        }
+        Some((None, Some(proxy))) => format!("{base}{proxy}"),
+        Some((None, None)) | None => base,
+    };
+    let written = route.and_then(|route| route.methods.as_ref());
+    let methods = match written {
+        Some(methods) => methods.iter().map(|method| method.0.as_str()).collect::<Vec<_>>().join(","),
+        None if path.format.is_some() => "GET,HEAD,POST".to_owned(),
+        None => "GET,HEAD".to_owned(),
+    };
+    Row { path: path.pattern.to_string(), methods, upstream: name.to_owned(), target }
+}

@@ -1,0 +1,55 @@
+//! `tollgate run -c FILE`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::proxy::server::Signals;
+use crate::telemetry::program_log;
+
+use super::{Ending, load_or_explain};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration to serve
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let loaded = match load_or_explain(&arguments.config) {
+        Ok(loaded) => loaded,
+        // Nothing was started, so this is a failure whatever the file's problem.
+        Err(_) => return Ok(Ending::Problems),
+    };
+    program_log::start(&loaded.config.log);
+    let app = App::start(&loaded.config, Clock::system(), Signals::Heed)?;
+    log::info!("tollgate {} serves {}", env!("CARGO_PKG_VERSION"), arguments.config.display());
+    announce(&loaded.config, &app);
+    app.wait();
+    log::info!("stopped");
+    Ok(Ending::Success)
+}
+
+/// What an operator wants to know when it starts.
+pub(super) fn announce(config: &Config, app: &App) {
+    let addresses: Vec<String> = app.addresses().iter().map(|address| format!("http://{address}")).collect();
+    log::info!("listening on {}", addresses.join(", "));
+    log::info!("{} routes, {} paths", config.routes.len(), config.served_paths().len());
+    for (name, upstream) in &config.upstreams {
+        log::info!("upstream {name}: {}", upstream.url);
+    }
+    match app.admin_address() {
+        Some(address) => log::info!("health and metrics on http://{address} (/livez, /readyz, /metrics)"),
+        None => log::info!("no health checks and metrics: there is no `admin` section"),
+    }
+    if config.routes.values().next().is_some() && !app.addresses().iter().all(is_local) {
+        log::warn!("every route is public, and other machines can reach the gateway");
+    }
+}
+
+fn is_local(address: &SocketAddr) -> bool {
+    address.ip().is_loopback()
+}

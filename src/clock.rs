@@ -1,0 +1,109 @@
+//! The only code that asks for the time.
+//!
+//! In: nothing. Out: monotonic and wall-clock time, and sleeping.
+//! Not here: timers inside Pingora (socket time-outs), which know no clock but
+//! their own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+
+/// Where time comes from: the system, or a test.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Test(Arc<TestTime>),
+}
+
+#[derive(Debug)]
+struct TestTime {
+    base: Instant,
+    wall_base: SystemTime,
+    elapsed: watch::Sender<Duration>,
+}
+
+/// A clock that moves only when a test turns it.
+#[derive(Clone, Debug)]
+pub struct TestClock(Arc<TestTime>);
+
+impl Clock {
+    /// The machine's own clock.
+    pub fn system() -> Self {
+        Clock(Source::System)
+    }
+
+    /// Monotonic time: for time-outs, back-off and budgets.
+    pub fn now(&self) -> Instant {
+        match &self.0 {
+            Source::System => system_now(),
+            Source::Test(time) => time.base + *time.elapsed.borrow(),
+        }
+    }
+
+    /// Wall-clock time: for logs and for dates that others set.
+    pub fn wall(&self) -> SystemTime {
+        match &self.0 {
+            Source::System => system_wall(),
+            Source::Test(time) => time.wall_base + *time.elapsed.borrow(),
+        }
+    }
+
+    /// Waits until `duration` has passed on this clock.
+    pub async fn sleep(&self, duration: Duration) {
+        match &self.0 {
+            Source::System => tokio::time::sleep(duration).await,
+            Source::Test(time) => {
+                let mut elapsed = time.elapsed.subscribe();
+                let end = *elapsed.borrow() + duration;
+                // The sender lives in `time`, so the wait cannot fail.
+                let _ = elapsed.wait_for(|now| *now >= end).await;
+            }
+        }
+    }
+}
+
+impl TestClock {
+    /// A test clock that begins at a fixed wall time and stands still.
+    pub fn new() -> Self {
+        TestClock(Arc::new(TestTime {
+            base: system_now(),
+            wall_base: SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000),
+            elapsed: watch::channel(Duration::ZERO).0,
+        }))
+    }
+
+    /// Turns the clock forward and wakes who waits for that time.
+    pub fn advance(&self, by: Duration) {
+        self.0.elapsed.send_modify(|elapsed| *elapsed += by);
+    }
+
+    /// How many tasks are asleep on this clock right now.
+    pub fn sleepers(&self) -> usize {
+        self.0.elapsed.receiver_count()
+    }
+
+    /// The clock to hand to the code under test.
+    pub fn clock(&self) -> Clock {
+        Clock(Source::Test(Arc::clone(&self.0)))
+    }
+}
+
+impl Default for TestClock {
+    fn default() -> Self {
+        TestClock::new()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this file is the one place that asks the system")]
+fn system_now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this file is the one place that asks the system")]
+fn system_wall() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,167 @@
+//! Resolves `${VAR}`, `${VAR:-x}`, `$$` and `file://…` on scalars.
+//!
+//! In: a parsed [`Document`]. Out: the same with texts resolved and marked as
+//! hidden. Not here: substitution on text, which lets a password with a colon
+//! in it rewrite the file.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::issue::{Issue, IssueCode, Issues};
+use super::source::{Document, Node, NodeKind};
+
+/// Larger files than this are no credential.
+const MAX_SECRET_FILE: u64 = 64 << 10;
+
+/// Where variables come from.
+#[derive(Clone, Debug)]
+pub struct Environment(Variables);
+
+#[derive(Clone, Debug)]
+enum Variables {
+    Given(HashMap<String, String>),
+    Process,
+}
+
+impl Environment {
+    /// The environment of this process.
+    pub fn of_process() -> Self {
+        Environment(Variables::Process)
+    }
+
+    /// Exactly these variables.
+    pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
+        Environment(Variables::Given(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place where configuration reads the environment")]
+    fn value(&self, name: &str) -> Option<String> {
+        match &self.0 {
+            Variables::Given(variables) => variables.get(name).cloned(),
+            Variables::Process => std::env::var(name).ok(),
+        }
+    }
+}
+
+/// Resolves every scalar of `document`; a scalar that cannot be resolved is
+/// reported and marked broken.
+pub fn resolve(document: &mut Document, environment: &Environment) -> Issues {
+    let mut issues = Issues::default();
+    let mut root = std::mem::replace(&mut document.root, Node { span: 0..0, kind: NodeKind::Null });
+    visit(&mut root, &mut |node| {
+        let NodeKind::Scalar(scalar) = &mut node.kind else { return };
+        match resolve_text(&scalar.text, environment, &document.folder) {
+            Ok(None) => {}
+            Ok(Some(text)) => {
+                scalar.text = text;
+                scalar.hidden = true;
+                scalar.plain = false;
+            }
+            Err(problem) => {
+                issues.push(Issue::at(problem.code, document.place(&node.span), problem.title).help(problem.help));
+                node.kind = NodeKind::Broken;
+            }
+        }
+    });
+    document.root = root;
+    issues
+}
+
+struct Problem {
+    code: IssueCode,
+    title: String,
+    help: String,
+}
+
+fn visit(node: &mut Node, act: &mut impl FnMut(&mut Node)) {
+    match &mut node.kind {
+        NodeKind::List(items) => items.iter_mut().for_each(|item| visit(item, act)),
+        NodeKind::Map(entries) => entries.iter_mut().for_each(|(_, child)| visit(child, act)),
+        NodeKind::Broken | NodeKind::Null => {}
+        NodeKind::Scalar(_) => act(node),
+    }
+}
+
+/// The resolved text, or `None` where nothing was to be resolved.
+fn resolve_text(text: &str, environment: &Environment, folder: &Path) -> Result<Option<String>, Problem> {
+    if let Some(path) = text.strip_prefix("file://") {
+        return read_secret(&folder.join(path)).map(Some);
+    }
+    if !text.contains('$') {
+        return Ok(None);
+    }
+    let mut resolved = String::new();
+    let mut found = false;
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        resolved.push_str(before);
+        if let Some(behind) = after.strip_prefix('$') {
+            // `$$` is a dollar sign.
+            resolved.push('$');
+            found = true;
+            rest = behind;
+        } else if let Some(behind) = after.strip_prefix('{') {
+            let (inside, behind) = behind.split_once('}').ok_or_else(|| Problem {
+                code: IssueCode::UnsetVariable,
+                title: "a `${` without its `}`".to_owned(),
+                help: "write `${NAME}`, or `$$` for a dollar sign".to_owned(),
+            })?;
+            resolved.push_str(&variable(inside, environment)?);
+            found = true;
+            rest = behind;
+        } else {
+            resolved.push('$');
+            rest = after;
+        }
+    }
+    resolved.push_str(rest);
+    Ok(found.then_some(resolved))
+}
+
+fn variable(inside: &str, environment: &Environment) -> Result<String, Problem> {
+    let (name, default) = match inside.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inside, None),
+    };
+    let well_formed = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !well_formed {
+        return Err(Problem {
+            code: IssueCode::UnsetVariable,
+            title: format!("`${{{inside}}}` is not a variable"),
+            help: "write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar sign".to_owned(),
+        });
+    }
+    match (environment.value(name), default) {
+        // As in a shell, `:-` also stands in for a variable that is set but empty.
+        (Some(value), Some(default)) if value.is_empty() => Ok(default.to_owned()),
+        (Some(value), _) => Ok(value),
+        (None, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err(Problem {
+            code: IssueCode::UnsetVariable,
+            title: format!("the variable `{name}` is not set"),
+            help: format!("set it in the environment (export {name}=...), or write a default: ${{{name}:-...}}"),
+        }),
+    }
+}
+
+fn read_secret(path: &Path) -> Result<String, Problem> {
+    let unreadable = |why: String| Problem {
+        code: IssueCode::Unreadable,
+        title: format!("the file `{}` cannot be read: {why}", path.display()),
+        help: "relative paths start at the folder of the file that names them".to_owned(),
+    };
+    let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+    if metadata.len() > MAX_SECRET_FILE {
+        return Err(unreadable("it is larger than 64 KiB".to_owned()));
+    }
+    let mut text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    // One newline, as editors and `echo` leave it; more would be part of the value.
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}

@@ -1,0 +1,42 @@
+//! Credentials: values that must never be shown.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A token, key or password. It has no `Display` and its `Debug` is `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// The value itself: for the one place that sends or compares it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // These sentences never quote the value.
+        if text.trim().is_empty() {
+            return Err("this credential is empty".to_owned());
+        }
+        if text.trim() != text || text.chars().any(char::is_control) {
+            return Err("this credential begins or ends with a blank, or has a control character in it".to_owned());
+        }
+        if !text.is_ascii() {
+            return Err("this credential has a character outside ASCII, which no HTTP header can carry".to_owned());
+        }
+        Ok(Secret(Arc::from(text)))
+    }
+}
+
+super::from_text!(Secret, "a credential");

@@ -1,0 +1,122 @@
+//! Where an upstream lives: `https://api.tinybird.co`.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use http::Uri;
+
+/// The base URL of an upstream, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    scheme: Scheme,
+    host: String,
+    port: u16,
+    base_path: String,
+}
+
+/// How the upstream is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS, the certificate verified.
+    Https,
+}
+
+impl Endpoint {
+    /// Plain or TLS.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Lower-case host name or address, without brackets or port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, 80 or 443 where none is written.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What stands before every path, without a slash at its end.
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+
+    /// The address, where the host is one rather than a name.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
+    /// The value of `Host` towards this upstream.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        match (self.scheme, self.port) {
+            (Scheme::Http, 80) | (Scheme::Https, 443) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|_| wrong(text))?;
+        let (scheme, default_port) = match uri.scheme_str() {
+            Some("http") => (Scheme::Http, 80),
+            Some("https") => (Scheme::Https, 443),
+            _ => return Err(wrong(text)),
+        };
+        let authority = uri.authority().ok_or_else(|| wrong(text))?;
+        if authority.as_str().contains('@') {
+            return Err("a URL here cannot carry a user name or password: use `token` or `headers`".to_owned());
+        }
+        if uri.query().is_some() || text.contains('#') {
+            return Err("a URL here has no `?` and no `#`: put parameters into a route's `params.fixed`".to_owned());
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+        if host.is_empty() {
+            return Err(wrong(text));
+        }
+        let endpoint = Endpoint {
+            scheme,
+            host: host.to_ascii_lowercase(),
+            port: port_of(authority, default_port).ok_or_else(|| wrong(text))?,
+            base_path: uri.path().trim_end_matches('/').to_owned(),
+        };
+        // Without a name there is no SNI, and Pingora then skips verification.
+        if scheme == Scheme::Https && endpoint.address().is_some() {
+            return Err(format!(
+                "`https://{host}` names an address: a certificate is checked against a host name, so write the name"
+            ));
+        }
+        Ok(endpoint)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        write!(f, "{scheme}://{}{}", self.authority(), self.base_path)
+    }
+}
+
+fn port_of(authority: &http::uri::Authority, default_port: u16) -> Option<u16> {
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => Some(default_port),
+        Some(port) => port.strip_prefix(':')?.parse().ok().filter(|port| *port != 0),
+        None => None,
+    }
+}
+
+fn wrong(text: &str) -> String {
+    format!("`{text}` is not the URL of an upstream: write it like https://api.tinybird.co")
+}
+
+super::from_text!(Endpoint, "a URL like https://api.tinybird.co");

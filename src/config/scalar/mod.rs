@@ -1,0 +1,87 @@
+//! Values with a meaning of their own: each parses from text into a type that
+//! cannot hold a bad value.
+//!
+//! In: one YAML scalar. Out: a typed value, or a sentence that says what would
+//! be right. Not here: sections, references between sections.
+
+mod address_range;
+mod byte_size;
+mod credential;
+mod endpoint;
+mod header;
+mod origin;
+mod path_pattern;
+mod percent;
+mod period;
+mod template;
+
+pub use address_range::AddressRange;
+pub use byte_size::ByteSize;
+pub use credential::Secret;
+pub use endpoint::{Endpoint, Scheme};
+pub use header::FieldName;
+pub use origin::OriginPattern;
+pub use path_pattern::{PathPattern, Piece, Segment};
+pub use percent::Percent;
+pub use period::Period;
+pub use template::{Part, Template};
+
+/// Implements `Deserialize` through `FromStr`, so that a scalar reads the same
+/// whether YAML took it for a string, a number or a boolean.
+macro_rules! from_text {
+    ($type:ty, $expected:literal) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any($crate::config::scalar::TextVisitor::<$type>::new($expected))
+            }
+        }
+    };
+}
+pub(crate) use from_text;
+
+/// Reads any YAML scalar as text and parses it.
+pub(crate) struct TextVisitor<T> {
+    expected: &'static str,
+    result: std::marker::PhantomData<T>,
+}
+
+impl<T> TextVisitor<T> {
+    pub(crate) fn new(expected: &'static str) -> Self {
+        TextVisitor { expected, result: std::marker::PhantomData }
+    }
+}
+
+impl<T> serde::de::Visitor<'_> for TextVisitor<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<T, E> {
+        self.visit_str(if value { "true" } else { "false" })
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<T, E> {
+        self.visit_str(&value.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Spans of time: `100ms`, `35s`, `10m`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A span of time, written with its unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(Duration);
+
+/// Milliseconds in each unit; `ms` first, because `s` ends it.
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl Period {
+    /// A span of `millis` milliseconds.
+    pub const fn of_millis(millis: u64) -> Self {
+        Period(Duration::from_millis(millis))
+    }
+
+    /// The span as the standard library has it.
+    pub const fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a span of time: write a number with its unit, like 100ms, 35s or 10m");
+        let (number, scale) = UNITS
+            .iter()
+            .find_map(|(unit, scale)| text.strip_suffix(unit).map(|number| (number.trim_end(), *scale)))
+            .ok_or_else(wrong)?;
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        // A year: far above any sane time-out, far below what timers overflow at.
+        let millis = number.checked_mul(scale).filter(|millis| *millis <= 366 * 86_400_000).ok_or_else(wrong)?;
+        Ok(Period::of_millis(millis))
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        match millis {
+            0 => f.write_str("0s"),
+            _ if millis % 60_000 == 0 => write!(f, "{}m", millis / 60_000),
+            _ if millis % 1_000 == 0 => write!(f, "{}s", millis / 1_000),
+            _ => write!(f, "{millis}ms"),
+        }
+    }
+}
+
+super::from_text!(Period, "a span of time like 35s");

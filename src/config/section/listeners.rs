@@ -1,0 +1,18 @@
+//! `listeners`: where callers connect.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+/// One address that callers connect to, HTTP/1.1 and HTTP/2 without TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Address and port, like `0.0.0.0:8080`; port 0 takes a free one.
+    pub address: SocketAddr,
+}
+
+/// Where the gateway listens when `listeners` is left out.
+pub fn default_listeners() -> Vec<Listener> {
+    vec![Listener { address: SocketAddr::from(([0, 0, 0, 0], 8080)) }]
+}

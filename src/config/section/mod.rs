@@ -1,0 +1,15 @@
+//! One file per YAML key: what it may hold, with its defaults.
+//!
+//! In: decoded YAML. Out: typed sections. Not here: rules that look at more
+//! than one section (`check`). The comments on fields are the manual's text.
+
+pub mod admin;
+pub mod cors;
+pub mod listeners;
+pub mod log;
+pub mod params;
+pub mod retry;
+pub mod routes;
+pub mod server;
+pub mod upstreams;
+pub mod white_label;

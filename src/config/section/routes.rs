@@ -1,0 +1,116 @@
+//! `routes`: which paths exist and what each leads to.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::cors::Cors;
+use super::params::Params;
+use crate::config::scalar::{FieldName, PathPattern, Template};
+
+/// One path: exactly one of `pipe` and `proxy`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Route {
+    /// The Tinybird pipe that answers: `top-10-products`, `report_{path.report}`.
+    pub pipe: Option<Template>,
+    /// The upstream's path that answers, for any HTTP API: `/{path.rest}`.
+    pub proxy: Option<Template>,
+    /// Formats of a pipe. Each opens the path with its extension; the first also answers the bare path. Left out: `json` on the bare path.
+    pub formats: Option<Vec<Format>>,
+    /// Which upstream; may be left out when there is only one.
+    pub upstream: Option<String>,
+    /// Methods. Left out: GET, HEAD and POST for a pipe, GET and HEAD for a proxy.
+    pub methods: Option<Vec<Method>>,
+    /// Further request headers that reach the upstream.
+    pub pass_headers: Vec<FieldName>,
+    /// Rules for parameters.
+    pub params: Params,
+    /// Cross-origin rules of this route; left out: those of the top level.
+    pub cors: Option<Cors>,
+}
+
+impl Route {
+    /// Every path that `pattern` opens for this route, with the format it asks for.
+    ///
+    /// A pipe with `formats` answers the bare path in the first of them and each
+    /// at the path with its extension; a path that already ends in an extension
+    /// opens only itself.
+    pub fn paths(&self, pattern: &PathPattern) -> Result<Vec<(PathPattern, Option<Format>)>, String> {
+        if self.pipe.is_none() {
+            return Ok(vec![(pattern.clone(), None)]);
+        }
+        let written = Format::ALL
+            .into_iter()
+            .find(|format| pattern.as_str().rsplit_once('.').is_some_and(|(_, end)| end == format.extension()));
+        match (&self.formats, written) {
+            (None, format) => Ok(vec![(pattern.clone(), Some(format.unwrap_or(Format::Json)))]),
+            (Some(formats), Some(format)) if formats.contains(&format) => Ok(vec![(pattern.clone(), Some(format))]),
+            (Some(_), Some(format)) => {
+                Err(format!("the path ends in .{0} and `formats` has no `{0}`", format.extension()))
+            }
+            (Some(formats), None) => {
+                let bare = formats.first().map(|format| (pattern.clone(), Some(*format)));
+                let each =
+                    formats.iter().map(|format| Ok((pattern.with_extension(format.extension())?, Some(*format))));
+                bare.into_iter().map(Ok).chain(each).collect()
+            }
+        }
+    }
+}
+
+/// Formats that Tinybird gives a pipe's rows in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Comma-separated values.
+    Csv,
+    /// Comma-separated values with a header line.
+    CsvWithNames,
+    /// One JSON document with `meta`, `data`, `rows`, `statistics`.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// Apache Parquet.
+    Parquet,
+    /// Prometheus' text format.
+    Prometheus,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Format; 6] =
+        [Format::Csv, Format::CsvWithNames, Format::Json, Format::Ndjson, Format::Parquet, Format::Prometheus];
+
+    /// The extension in paths, ours and the upstream's.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::CsvWithNames => "csvwithnames",
+            Format::Json => "json",
+            Format::Ndjson => "ndjson",
+            Format::Parquet => "parquet",
+            Format::Prometheus => "prometheus",
+        }
+    }
+}
+
+/// An HTTP method that a route may serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Method(pub http::Method);
+
+impl FromStr for Method {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" => {
+                http::Method::from_bytes(text.as_bytes()).map(Method).map_err(|_| format!("`{text}` is not a method"))
+            }
+            "OPTIONS" => Err("OPTIONS is answered by the gateway itself, from `cors`".to_owned()),
+            _ => Err(format!("`{text}` is not one of GET, HEAD, POST, PUT, PATCH, DELETE")),
+        }
+    }
+}
+
+crate::config::scalar::from_text!(Method, "one of GET, HEAD, POST, PUT, PATCH, DELETE");

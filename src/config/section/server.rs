@@ -1,0 +1,68 @@
+//! `server`: threads, limits and time-outs of the gateway itself.
+
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use crate::config::scalar::{AddressRange, ByteSize, Period};
+
+/// How the gateway treats connections and what it accepts on them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Worker threads, or `auto` for one per core.
+    pub threads: Threads,
+    /// How long requests in flight may go on after SIGTERM.
+    pub drain: Period,
+    /// Longest request target.
+    pub max_uri: ByteSize,
+    /// Largest header block: names and values together.
+    pub max_headers: ByteSize,
+    /// Largest request body of `proxy` routes. Parameter bodies of pipes are at most 60 KiB.
+    pub max_body: ByteSize,
+    /// How long an idle connection of a caller stays open.
+    pub keepalive: Period,
+    /// Proxies in front of the gateway whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<AddressRange>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            threads: Threads::Auto,
+            drain: Period::of_millis(20_000),
+            max_uri: ByteSize::of(16 << 10),
+            max_headers: ByteSize::of(32 << 10),
+            max_body: ByteSize::of(10 << 20),
+            keepalive: Period::of_millis(60_000),
+            trusted_proxies: Vec::new(),
+        }
+    }
+}
+
+/// A number of worker threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// One per core.
+    Auto,
+    /// This many.
+    Count(NonZeroUsize),
+}
+
+impl FromStr for Threads {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Threads::Auto);
+        }
+        text.parse::<NonZeroUsize>()
+            .ok()
+            .filter(|count| count.get() <= 1024)
+            .map(Threads::Count)
+            .ok_or_else(|| format!("`{text}` is not a number of threads: write `auto` or 1 to 1024"))
+    }
+}
+
+crate::config::scalar::from_text!(Threads, "`auto` or a number of threads");

@@ -1,0 +1,11 @@
+//! The nouns of one request: plain data, no I/O.
+//!
+//! A request arrives as a [`head::RequestHead`]. A step that cannot let it go
+//! on gives a [`refusal::Refusal`]; what the gateway answers itself is a
+//! [`reply::Reply`]; what is known at the end is an [`outcome::Outcome`].
+//! Not here: decisions (`pipeline`), sockets (`proxy`).
+
+pub mod head;
+pub mod outcome;
+pub mod refusal;
+pub mod reply;

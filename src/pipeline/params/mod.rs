@@ -1,0 +1,171 @@
+//! Which parameters reach the upstream, and with what values.
+//!
+//! In: the caller's query and parameter body, what the path captured, and the
+//! route's rules. Out: a query and a body built from scratch, in which fixed
+//! parameters stand exactly once. Not here: reading bodies (`proxy::body`).
+//!
+//! Most pipes show every tenant's rows when the tenant parameter is missing or
+//! empty, and an upstream may let the first, the last or all of several values
+//! win: so a fixed name is removed in every spelling, everywhere, first.
+
+mod form;
+mod json;
+mod name;
+
+pub use form::encode_component;
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::config::scalar::{Part, Template};
+use crate::config::section::params::{Conflict, Params as Section};
+use crate::exchange::refusal::Refusal;
+
+use name::{Fate, Names};
+
+/// Largest parameter body, in bytes: what Pingora replays on a retry is 64 KiB.
+pub const MAX_PARAMETER_BODY: u64 = 60 << 10;
+
+/// The compiled rules of a route.
+#[derive(Clone, Debug)]
+pub struct Params {
+    names: Names,
+    fixed: Box<[(Box<str>, Template)]>,
+    default: Box<[(Box<str>, Template)]>,
+    conflict: Conflict,
+}
+
+/// A body that parameters are read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParameterBody {
+    /// `application/x-www-form-urlencoded`.
+    Form(Bytes),
+    /// `application/json`.
+    Json(Bytes),
+}
+
+/// What the path's captures matched, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captures(pub Vec<(Box<str>, String)>);
+
+/// Parameters as the upstream gets them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The query without `?`.
+    pub query: String,
+    /// The body, in the media type that the caller used.
+    pub body: Option<Bytes>,
+}
+
+impl Params {
+    /// The rules of a section.
+    pub fn compile(section: &Section) -> Self {
+        let Section { allow, fixed, default, conflict, allow_public_tenant: _ } = section;
+        let pairs = |map: &std::collections::BTreeMap<String, Template>| {
+            map.iter().map(|(name, template)| (name.as_str().into(), template.clone())).collect()
+        };
+        Params {
+            names: Names::compile(allow.as_deref(), fixed.keys()),
+            fixed: pairs(fixed),
+            default: pairs(default),
+            conflict: *conflict,
+        }
+    }
+
+    /// Builds what the upstream gets.
+    ///
+    /// # Errors
+    /// 400 for control parameters, malformed names and contradictions (where
+    /// the route refuses them), 403 for a fixed parameter without a value,
+    /// 415 for a body that is not flat.
+    pub fn bind(&self, query: &str, captures: &Captures, body: Option<ParameterBody>) -> Result<Bound, Refusal> {
+        let fixed = self.fixed_values(captures)?;
+        let mut binding = Binding { params: self, fixed: &fixed, supplied: vec![false; self.default.len()] };
+        let mut bound = Bound { query: String::with_capacity(query.len()), body: None };
+        form::rewrite(query, &mut binding, &mut bound.query)?;
+        bound.body = match body {
+            None => None,
+            Some(ParameterBody::Form(bytes)) => Some(form::rewrite_body(&bytes, &mut binding)?),
+            Some(ParameterBody::Json(bytes)) => Some(json::rewrite_body(&bytes, &mut binding)?),
+        };
+        let supplied = binding.supplied;
+        for ((name, template), _) in self.default.iter().zip(supplied).filter(|(_, supplied)| !supplied) {
+            form::append(&mut bound.query, name, &captures.fill(template));
+        }
+        for (name, value) in &fixed {
+            form::append(&mut bound.query, name, value);
+        }
+        Ok(bound)
+    }
+
+    fn fixed_values(&self, captures: &Captures) -> Result<Vec<(&str, String)>, Refusal> {
+        self.fixed
+            .iter()
+            .map(|(name, template)| match captures.fill(template) {
+                value if value.is_empty() => Err(Refusal::TenantMissing),
+                value => Ok((name.as_ref(), value.into_owned())),
+            })
+            .collect()
+    }
+}
+
+impl Captures {
+    /// The template with its holes filled; a capture that is missing fills nothing.
+    pub fn fill<'a>(&'a self, template: &'a Template) -> Cow<'a, str> {
+        match template.parts() {
+            [Part::Literal(text)] => Cow::Borrowed(text),
+            parts => parts.iter().map(|part| self.part(part)).collect::<String>().into(),
+        }
+    }
+
+    /// What stood for `/*`.
+    pub fn tail(&self) -> &str {
+        self.value("rest")
+    }
+
+    fn part<'a>(&'a self, part: &'a Part) -> &'a str {
+        match part {
+            Part::Literal(text) => text,
+            Part::Path(name) => self.value(name),
+        }
+    }
+
+    fn value(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key.as_ref() == name).map_or("", |(_, value)| value)
+    }
+}
+
+/// The state of one request's binding, shared by query and body.
+struct Binding<'a> {
+    params: &'a Params,
+    fixed: &'a [(&'a str, String)],
+    supplied: Vec<bool>,
+}
+
+impl Binding<'_> {
+    /// Whether the caller's parameter goes on. `same` tells whether its value is the given one.
+    fn keeps(&mut self, name: &str, same: impl Fn(&str) -> bool) -> Result<bool, Refusal> {
+        match self.params.names.fate(name)? {
+            Fate::Drop => Ok(false),
+            Fate::Fixed(index) => {
+                let agrees = self.fixed.get(index).is_some_and(|(_, value)| same(value));
+                match self.params.conflict {
+                    Conflict::Refuse if !agrees => {
+                        Err(Refusal::bad_parameter(name, "is set by the server and cannot be changed"))
+                    }
+                    Conflict::Override | Conflict::Refuse => Ok(false),
+                }
+            }
+            Fate::Keep => {
+                for ((default, _), supplied) in self.params.default.iter().zip(&mut self.supplied) {
+                    *supplied |= default.as_ref() == name;
+                }
+                Ok(true)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! What happens to a parameter, by its name alone.
+//!
+//! In: a decoded name. Out: its [`Fate`], or a refusal. Names are compared
+//! without case and without an array suffix, because upstreams differ in both.
+
+use std::collections::HashSet;
+
+use crate::exchange::refusal::Refusal;
+
+/// What becomes of a caller's parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It does not reach the upstream.
+    Drop,
+    /// It is the fixed parameter at this position, in whatever spelling.
+    Fixed(usize),
+    /// It goes on as it is.
+    Keep,
+}
+
+/// The names a route knows.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    allow: Option<HashSet<Box<str>, ahash::RandomState>>,
+    /// In the order of the fixed parameters, folded.
+    fixed: Box<[Box<str>]>,
+}
+
+/// Parameters of Tinybird's and ClickHouse's engines rather than of a pipe
+/// (config.md rule 9). Compared folded; a `*` ends a prefix.
+const CONTROL: [&str; 15] = [
+    "__tb__*",
+    "debug*",
+    "explain",
+    "finalize_aggregations",
+    "format",
+    "job_timestamp",
+    "output_format_*",
+    "pipeline",
+    "playground",
+    "q",
+    "query_id",
+    "release_replacements",
+    "tag",
+    "template_parameters",
+    "token",
+];
+
+impl Names {
+    pub(super) fn compile<'a>(allow: Option<&[String]>, fixed: impl Iterator<Item = &'a String>) -> Self {
+        Names {
+            allow: allow.map(|names| names.iter().map(|name| name.as_str().into()).collect()),
+            fixed: fixed.map(|name| fold(name).into()).collect(),
+        }
+    }
+
+    pub(super) fn fate(&self, name: &str) -> Result<Fate, Refusal> {
+        if !name.bytes().all(is_name_byte) || name.is_empty() {
+            return Err(Refusal::bad_parameter(name, "has a character in its name that parameters cannot have"));
+        }
+        let folded = fold(name);
+        // A caller's credential: never forwarded, wherever it stands.
+        if folded == "token" {
+            return Ok(Fate::Drop);
+        }
+        if let Some(index) = self.fixed.iter().position(|fixed| **fixed == *folded) {
+            return Ok(Fate::Fixed(index));
+        }
+        let allowed = self.allow.as_ref().map(|allow| allow.contains(name));
+        if allowed != Some(true) && is_control(&folded) {
+            return Err(Refusal::ControlParameter { name: name.to_owned() });
+        }
+        Ok(if allowed == Some(false) { Fate::Drop } else { Fate::Keep })
+    }
+}
+
+/// Lower case, without an array suffix: `Tenant_Id[]` is `tenant_id`.
+fn fold(name: &str) -> String {
+    name.split_once(['[', ']']).map_or(name, |(name, _)| name).to_ascii_lowercase()
+}
+
+fn is_control(folded: &str) -> bool {
+    CONTROL.iter().any(|control| match control.strip_suffix('*') {
+        Some(prefix) => folded.starts_with(prefix),
+        None => folded == *control,
+    })
+}
+
+/// What no separator, quote or decoder gives a second meaning to.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.[]$:@~!*()/".contains(&byte)
+}

@@ -1,0 +1,36 @@
+//! Proof that a request passed admission.
+//!
+//! Only `pipeline` can make one, and only with one can a request be rewritten
+//! towards an upstream: a step that is forgotten does not compile.
+
+use bytes::Bytes;
+
+use super::params::{Bound, Captures};
+
+/// The right to go upstream, with exactly these parameters.
+#[derive(Debug)]
+pub struct Permit {
+    captures: Captures,
+    bound: Bound,
+}
+
+impl Permit {
+    pub(in crate::pipeline) fn new(captures: Captures, bound: Bound) -> Self {
+        Permit { captures, bound }
+    }
+
+    /// What the path's captures matched.
+    pub fn captures(&self) -> &Captures {
+        &self.captures
+    }
+
+    /// The query for the upstream, without `?`; empty for none.
+    pub fn query(&self) -> &str {
+        &self.bound.query
+    }
+
+    /// The parameter body for the upstream; none where the caller's body, if any, is passed as it is.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.bound.body.as_ref()
+    }
+}

@@ -1,0 +1,187 @@
+//! What the upstream gets: path, headers, the hidden credential.
+//!
+//! In: a [`Permit`], the head, and the caller's headers without hop-by-hop
+//! ones. Out: a request head that is built from scratch, so that nothing
+//! travels which is not on a list. Not here: parameters (`params`), choosing an
+//! address (`upstream`).
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request};
+
+use crate::config::scalar::{FieldName, Part, Template};
+use crate::config::section::routes::{Format, Route};
+use crate::config::section::upstreams::Upstream;
+use crate::exchange::head::RequestHead;
+use crate::exchange::refusal::Refusal;
+
+use super::permit::Permit;
+
+/// Headers of callers that reach every upstream.
+const PASSED: [HeaderName; 11] = [
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
+];
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION")));
+
+/// The compiled way from a route to its upstream.
+#[derive(Clone, Debug)]
+pub struct Rewrite {
+    path: Box<[Piece]>,
+    host: HeaderValue,
+    set: Box<[(HeaderName, HeaderValue)]>,
+    passed: Box<[HeaderName]>,
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Literal(Box<str>),
+    /// A capture inside one segment.
+    Capture(Template),
+    /// The tail of the path, whose slashes stay.
+    Tail,
+}
+
+impl Rewrite {
+    /// The way of `route`, answering in `format` where it is a pipe.
+    pub fn compile(route: &Route, format: Option<Format>, upstream: &Upstream) -> Self {
+        let mut path = vec![Piece::Literal(upstream.url.base_path().into())];
+        let mut passed = PASSED.to_vec();
+        if let Some(pipe) = &route.pipe {
+            path.push(Piece::Literal("/v0/pipes/".into()));
+            path.extend(pieces(pipe));
+            path.push(Piece::Literal(format!(".{}", format.unwrap_or(Format::Json).extension()).into()));
+        } else if let Some(proxy) = &route.proxy {
+            path.extend(pieces(proxy));
+            // A body that is passed as bytes needs the name of its coding with it.
+            passed.push(header::CONTENT_ENCODING);
+        }
+        passed.extend(route.pass_headers.iter().map(FieldName::name));
+        Rewrite {
+            path: path.into(),
+            host: HeaderValue::from_str(&upstream.url.authority()).unwrap_or(HeaderValue::from_static("")),
+            set: credentials(upstream),
+            passed: passed.into(),
+        }
+    }
+
+    /// The head for one attempt. `inbound` is what the caller sent, hop-by-hop
+    /// headers and those that `Connection` nominates already removed.
+    ///
+    /// # Errors
+    /// 400 where captures make a path that no URL can carry.
+    pub fn apply(
+        &self,
+        head: &RequestHead,
+        permit: &Permit,
+        inbound: &HeaderMap,
+        traceparent: HeaderValue,
+    ) -> Result<request::Parts, Refusal> {
+        let uri = Uri::from_maybe_shared(Bytes::from(self.target(permit)))
+            .map_err(|_| Refusal::BadRequest("The path cannot be passed on."))?;
+        let mut headers = HeaderMap::with_capacity(16);
+        headers.insert(header::HOST, self.host.clone());
+        for name in &self.passed {
+            for value in inbound.get_all(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        headers.insert(FORWARDED_FOR, address(head));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(head.scheme.as_str()));
+        if let Ok(host) = HeaderValue::from_str(&head.host) {
+            headers.insert(FORWARDED_HOST, host);
+        }
+        headers.insert(TRACEPARENT, traceparent);
+        if let Some(body) = permit.body() {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        // Last, so that no `pass_headers` can put a caller's value in their place.
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = head.method.clone();
+        parts.uri = uri;
+        parts.headers = headers;
+        Ok(parts)
+    }
+
+    /// Path and query for the upstream.
+    fn target(&self, permit: &Permit) -> String {
+        let query = permit.query();
+        let mut target = String::with_capacity(64 + query.len());
+        for piece in &self.path {
+            match piece {
+                Piece::Literal(text) => target.push_str(text),
+                Piece::Capture(template) => {
+                    target.extend(super::params::encode_component(permit.captures().fill(template).as_bytes()));
+                }
+                Piece::Tail => encode_tail(permit.captures().tail(), &mut target),
+            }
+        }
+        if !query.is_empty() {
+            target.push('?');
+            target.push_str(query);
+        }
+        target
+    }
+}
+
+fn encode_tail(tail: &str, target: &mut String) {
+    for (index, segment) in tail.split('/').enumerate() {
+        if index > 0 {
+            target.push('/');
+        }
+        target.extend(super::params::encode_component(segment.as_bytes()));
+    }
+}
+
+fn pieces(template: &Template) -> Vec<Piece> {
+    template
+        .parts()
+        .iter()
+        .map(|part| match part {
+            Part::Literal(text) => Piece::Literal(text.as_str().into()),
+            Part::Path(name) if name == "rest" => Piece::Tail,
+            // One capture is a template of its own; parsing what was parsed cannot fail.
+            Part::Path(name) => match format!("{{path.{name}}}").parse() {
+                Ok(template) => Piece::Capture(template),
+                Err(_) => Piece::Literal("".into()),
+            },
+        })
+        .collect()
+}
+
+fn credentials(upstream: &Upstream) -> Box<[(HeaderName, HeaderValue)]> {
+    let sensitive = |text: &str| {
+        HeaderValue::from_str(text).ok().map(|mut value| {
+            value.set_sensitive(true);
+            value
+        })
+    };
+    let token = upstream
+        .token
+        .as_ref()
+        .and_then(|token| sensitive(&format!("Bearer {}", token.expose())))
+        .map(|value| (header::AUTHORIZATION, value));
+    let headers = upstream.headers.iter().filter_map(|(name, value)| Some((name.name(), sensitive(value.expose())?)));
+    token.into_iter().chain(headers).collect()
+}
+
+fn address(head: &RequestHead) -> HeaderValue {
+    HeaderValue::from_str(&head.client.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+}

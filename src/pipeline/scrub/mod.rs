@@ -1,0 +1,171 @@
+//! What of an upstream's answer may leave.
+//!
+//! In: headers and error bodies as the upstream sent them. Out: those that are
+//! allowed, rewritten where they name the upstream. Not here: bodies of
+//! successful answers, which pass as bytes.
+
+mod error_body;
+mod redirect;
+mod tripwire;
+
+pub use error_body::{Encoding, ErrorBody, MAX_ERROR_BODY};
+pub use tripwire::Tripwire;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use regex::Regex;
+
+use crate::config::scalar::{Endpoint, PathPattern, Template};
+use crate::config::section::white_label::ErrorText;
+
+use redirect::Redirect;
+
+/// The compiled rules of a route.
+#[derive(Clone, Debug)]
+pub struct Scrub {
+    error_text: ErrorText,
+    redirect: Redirect,
+    wording: Arc<Wording>,
+    tripwire: Arc<Tripwire>,
+}
+
+/// What becomes of one header of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderFate {
+    /// It does not leave.
+    Drop,
+    /// It leaves as it is.
+    Keep,
+    /// It leaves with this value.
+    Replace(String),
+}
+
+/// An answer carries a configured credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tripped;
+
+impl Scrub {
+    /// The rules for answers of one upstream on one route.
+    pub fn compile(
+        error_text: ErrorText,
+        upstream: &Endpoint,
+        public: (&PathPattern, Option<&Template>),
+        wording: Arc<Wording>,
+        tripwire: Arc<Tripwire>,
+    ) -> Self {
+        Scrub { error_text, redirect: Redirect::compile(upstream, public), wording, tripwire }
+    }
+
+    /// What becomes of a header.
+    pub fn header(&self, name: &HeaderName, value: &[u8]) -> HeaderFate {
+        if *name == header::LOCATION || *name == header::CONTENT_LOCATION {
+            return match std::str::from_utf8(value).ok().and_then(|location| self.redirect.public(location)) {
+                Some(location) => HeaderFate::Replace(location),
+                None => HeaderFate::Drop,
+            };
+        }
+        if is_allowed(name) { HeaderFate::Keep } else { HeaderFate::Drop }
+    }
+
+    /// Looks for credentials in the headers that are about to leave.
+    ///
+    /// # Errors
+    /// [`Tripped`], and then nothing of the answer may be sent.
+    pub fn check_headers(&self, headers: &HeaderMap) -> Result<(), Tripped> {
+        let trips = headers.iter().any(|(name, value)| !is_framing(name) && self.tripwire.trips(value.as_bytes()));
+        if trips { Err(Tripped) } else { Ok(()) }
+    }
+
+    /// The body for an error status, from what the upstream sent.
+    pub fn error_body(&self, status: StatusCode, sent: &ErrorBody, request_id: &str) -> Result<Vec<u8>, Tripped> {
+        let passes = match self.error_text {
+            ErrorText::All => true,
+            ErrorText::ClientErrors => status.is_client_error(),
+            ErrorText::Nothing => false,
+        };
+        let text = if passes { sent.decoded() } else { None };
+        if text.as_ref().is_some_and(|text| self.tripwire.trips(text)) {
+            return Err(Tripped);
+        }
+        Ok(error_body::compose(status, text.as_deref(), &self.wording, request_id))
+    }
+
+    /// The body for an error status when nothing the upstream sent may be used.
+    pub fn bare_error_body(&self, status: StatusCode, request_id: &str) -> Vec<u8> {
+        error_body::compose(status, None, &self.wording, request_id)
+    }
+}
+
+/// Headers of an upstream that may leave; its own identity, cookies, CORS and
+/// hop-by-hop headers are not among them.
+fn is_allowed(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 17] = [
+        header::ACCEPT_RANGES,
+        header::AGE,
+        header::ALLOW,
+        header::CACHE_CONTROL,
+        header::CONTENT_DISPOSITION,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LANGUAGE,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::ETAG,
+        header::EXPIRES,
+        header::LAST_MODIFIED,
+        header::PRAGMA,
+        header::RETRY_AFTER,
+        header::TRANSFER_ENCODING,
+        header::VARY,
+    ];
+    NAMES.contains(name) || name.as_str().starts_with("ratelimit") || name.as_str().starts_with("x-ratelimit-")
+}
+
+/// Written by HTTP itself; a credential cannot hide in a number.
+fn is_framing(name: &HeaderName) -> bool {
+    *name == header::CONTENT_LENGTH || *name == header::TRANSFER_ENCODING
+}
+
+/// What must not stand in a text that callers read.
+#[derive(Debug)]
+pub struct Wording {
+    replacements: Vec<(Regex, &'static str)>,
+}
+
+impl Wording {
+    /// The patterns, with the upstreams' own host names among them.
+    pub fn compile<'a>(hosts: impl Iterator<Item = &'a str>) -> Self {
+        let hosts: Vec<String> = hosts.map(regex::escape).collect();
+        let hosts = (!hosts.is_empty()).then(|| format!(r"(?i)\b({})(:[0-9]+)?\b", hosts.join("|")));
+        let patterns = [
+            // URLs with any scheme.
+            (r#"(?i)\b[a-z][a-z0-9+.-]*://[^\s"'<>()\[\]{}]+"#, "[link]"),
+            (r#"(?i)\b(token|api_key|apikey|password|secret)=[^\s&"'<>]+"#, "$1=***"),
+            // Tinybird's static tokens, then anything shaped like a JWT.
+            (r"\bp\.ey[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]+)*", "***"),
+            (r"\bey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*", "***"),
+            (r"(?i)\bBearer\s+[A-Za-z0-9._~+/=-]{8,}", "***"),
+            (hosts.as_deref().unwrap_or_default(), "the service"),
+            (r"(?i)[\w-]*(\.[\w-]+)*(tinybird|click\s?house)[\w-]*(\.[\w-]+)*", "the service"),
+        ];
+        let replacements = patterns
+            .into_iter()
+            .filter(|(pattern, _)| !pattern.is_empty())
+            // The patterns are constants and escaped names: they compile.
+            .filter_map(|(pattern, replacement)| Some((Regex::new(pattern).ok()?, replacement)))
+            .collect();
+        Wording { replacements }
+    }
+
+    /// The text without URLs, tokens and vendor names.
+    pub fn clean(&self, text: &str) -> String {
+        self.replacements.iter().fold(text.to_owned(), |text, (pattern, replacement)| match pattern.is_match(&text) {
+            true => pattern.replace_all(&text, *replacement).into_owned(),
+            false => text,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Where an upstream's `Location` leads, seen from outside.
+//!
+//! In: the header's value. Out: a path of the gateway, a foreign URL as it is,
+//! or nothing where the target cannot be reached through this route.
+
+use http::Uri;
+
+use crate::config::scalar::{Endpoint, Part, PathPattern, Template};
+
+/// How paths of the upstream map back to the route.
+#[derive(Clone, Debug)]
+pub(super) struct Redirect {
+    host: String,
+    /// Upstream path prefix and public path prefix, where a tail maps one to the other.
+    mapping: Option<(String, String)>,
+}
+
+impl Redirect {
+    pub(super) fn compile(upstream: &Endpoint, (pattern, proxy): (&PathPattern, Option<&Template>)) -> Self {
+        let tail = proxy.and_then(|template| match template.parts() {
+            [Part::Literal(prefix), Part::Path(name)] if name == "rest" => Some(prefix.as_str()),
+            _ => None,
+        });
+        let public = pattern.as_str().strip_suffix('*').filter(|prefix| !prefix.contains('{'));
+        let mapping =
+            tail.zip(public).map(|(tail, public)| (format!("{}{tail}", upstream.base_path()), public.to_owned()));
+        Redirect { host: upstream.host().to_owned(), mapping }
+    }
+
+    /// The location as callers may see it.
+    pub(super) fn public(&self, location: &str) -> Option<String> {
+        let uri: Uri = location.parse().ok()?;
+        if uri.host().is_some_and(|host| !host.eq_ignore_ascii_case(&self.host)) {
+            // Another site's address, such as a signed download: its own affair.
+            return Some(location.to_owned());
+        }
+        let (upstream, public) = self.mapping.as_ref()?;
+        let path = uri.path();
+        let rest = path.strip_prefix(upstream.as_str())?;
+        let clean = crate::exchange::head::normalise_path(path).is_ok();
+        let query = uri.query().map(without_token).filter(|query| !query.is_empty());
+        clean.then(|| match query {
+            Some(query) => format!("{public}{rest}?{query}"),
+            None => format!("{public}{rest}"),
+        })
+    }
+}
+
+fn without_token(query: &str) -> String {
+    let is_token = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        percent_encoding::percent_decode_str(name).decode_utf8_lossy().eq_ignore_ascii_case("token")
+    };
+    query.split('&').filter(|pair| !is_token(pair)).collect::<Vec<_>>().join("&")
+}

@@ -1,0 +1,45 @@
+//! The end of an exchange: one outcome for metrics and the access log.
+
+use pingora_proxy::Session;
+
+use crate::exchange::outcome::Outcome;
+
+use super::Proxy;
+use super::ctx::Ctx;
+
+impl Proxy {
+    /// Counts and logs what happened.
+    pub(super) fn account(&self, session: &Session, ctx: &mut Ctx) {
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
+        let path = std::mem::take(&mut ctx.raw_path);
+        let fault = ctx.fault.take();
+        let route = ctx.route();
+        let outcome = Outcome {
+            at: ctx.started_wall,
+            request_id: std::sync::Arc::clone(&ctx.request_id),
+            client: ctx.client,
+            method: session.req_header().method.clone(),
+            host: ctx.head.as_ref().map(|head| head.host.clone()).unwrap_or_default(),
+            path,
+            route: route.map(|route| std::sync::Arc::clone(&route.label)),
+            upstream: route
+                .filter(|_| ctx.attempt.number > 0)
+                .map(|route| std::sync::Arc::clone(route.upstream.name())),
+            // 499 as operators know it: the caller closed before there was an answer.
+            status: if status == 0 { 499 } else { status },
+            refusal: ctx.refusal.as_ref().map(|refusal| refusal.code()),
+            fault,
+            attempts: ctx.attempt.number,
+            request_bytes: ctx.body.received,
+            response_bytes: session.body_bytes_sent() as u64,
+            elapsed,
+            upstream_elapsed: ctx.attempt.spent,
+            trace_id: Some(ctx.trace.id().to_owned()),
+        };
+        ctx.running.meters.count(ctx.route, &outcome);
+        if self.access_log.is_on() {
+            self.access_log.write(outcome);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Answers of the upstream on their way to the caller.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Version, header};
+use pingora::http::ResponseHeader;
+use pingora::{Error, Result};
+use pingora_proxy::Session;
+
+use crate::exchange::refusal::Refusal;
+use crate::pipeline::scrub::{ErrorBody, HeaderFate, Tripped};
+
+use super::ctx::Ctx;
+use super::{DECIDED, Proxy, respond};
+
+/// What described the upstream's body and not the one that replaces it.
+const OF_THE_BODY: [HeaderName; 8] = [
+    header::ACCEPT_RANGES,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+];
+
+impl Proxy {
+    /// Leaves of the head what may leave, and adds what every answer has.
+    pub(super) fn clean_head(&self, session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if response.status.is_informational() {
+            // Early hints name the upstream's resources; only the status means something here.
+            return drop_all(response);
+        }
+        let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
+        for (name, fate) in fates(response, |name, value| route.scrub.header(name, value)) {
+            match fate {
+                HeaderFate::Drop => drop(response.remove_header(&name)),
+                HeaderFate::Keep => {}
+                HeaderFate::Replace(value) => response.insert_header(name, value)?,
+            }
+        }
+        if route.scrub.check_headers(&response.headers) == Err(Tripped) {
+            self.trip(ctx, "a response header");
+            return Err(Error::new_up(DECIDED));
+        }
+        let head_only = session.req_header().method == Method::HEAD;
+        if response.status.is_client_error() || response.status.is_server_error() {
+            self.replace_error(response, ctx, head_only)?;
+        }
+        respond::decorate(session, ctx, response)
+    }
+
+    /// Prepares an error's body to be replaced by a scrubbed one.
+    fn replace_error(&self, response: &mut ResponseHeader, ctx: &mut Ctx, head_only: bool) -> Result<()> {
+        ctx.status = response.status;
+        let body = ErrorBody::new(&response.headers);
+        let empty = response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+        for name in OF_THE_BODY {
+            response.remove_header(&name);
+        }
+        response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+        if head_only {
+            return Ok(());
+        }
+        if empty {
+            // Pingora passes no body through its filters where there is none, so ours is sent from elsewhere.
+            ctx.replaced = Some(Box::new(response.clone()));
+            return Err(Error::new_up(DECIDED));
+        }
+        response.set_version(Version::HTTP_11);
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        ctx.error_body = Some(body);
+        Ok(())
+    }
+
+    /// A piece of the body: as it is, or collected where it is replaced.
+    pub(super) fn clean_body(&self, piece: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) {
+        self.extend_deadline(ctx);
+        let Some(body) = &mut ctx.error_body else { return };
+        if let Some(piece) = piece.take() {
+            body.push(&piece);
+        }
+        if !end {
+            // Nothing yet; an absent piece would end the answer.
+            *piece = Some(Bytes::new());
+            return;
+        }
+        *piece = Some(self.error_body(ctx));
+    }
+
+    fn error_body(&self, ctx: &mut Ctx) -> Bytes {
+        let (Some(body), status) = (ctx.error_body.take(), ctx.status) else { return Bytes::new() };
+        let Some(route) = ctx.route() else { return Bytes::new() };
+        match route.scrub.error_body(status, &body, &ctx.request_id) {
+            Ok(body) => body.into(),
+            Err(Tripped) => {
+                let body = route.scrub.bare_error_body(status, &ctx.request_id);
+                self.trip(ctx, "an error body");
+                body.into()
+            }
+        }
+    }
+
+    fn trip(&self, ctx: &mut Ctx, place: &str) {
+        self.metrics.count_trip();
+        let upstream = ctx.route().map_or("?", |route| route.upstream.name());
+        let route = ctx.route().map_or("?", |route| &route.label);
+        log::error!("upstream {upstream} sent a configured credential in {place} on {route}: it was held back");
+        ctx.fault = Some(format!("{place} contained a configured credential"));
+        ctx.refusal = Some(Refusal::UpstreamFailed);
+    }
+}
+
+fn fates(
+    response: &ResponseHeader,
+    decide: impl Fn(&HeaderName, &[u8]) -> HeaderFate,
+) -> Vec<(HeaderName, HeaderFate)> {
+    let keys = response.headers.keys();
+    let decided = keys.map(|name| {
+        let mut values = response.headers.get_all(name).iter();
+        let first = values.next().map(|value| decide(name, value.as_bytes())).unwrap_or(HeaderFate::Drop);
+        (name.clone(), first)
+    });
+    decided.filter(|(_, fate)| *fate != HeaderFate::Keep).collect()
+}
+
+fn drop_all(response: &mut ResponseHeader) -> Result<()> {
+    let names: Vec<HeaderName> = response.headers.keys().cloned().collect();
+    for name in names {
+        response.remove_header(&name);
+    }
+    Ok(())
+}

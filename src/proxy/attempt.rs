@@ -1,0 +1,169 @@
+//! Tries towards the upstream: waiting, sending again, giving up.
+//!
+//! Here is the bookkeeping that Pingora's retry loop needs; whether and when to
+//! try again is `pipeline::retry`'s to say.
+
+use pingora::http::ResponseHeader;
+use pingora::protocols::Digest;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+use rand::Rng;
+
+use crate::exchange::refusal::Refusal;
+use crate::pipeline::retry::{Failure, Verdict, retry_after};
+use crate::state::deadlines::Passed;
+use crate::upstream::socket_of;
+
+use super::ctx::Ctx;
+use super::request::is_repeatable;
+use super::{DECIDED, Proxy};
+
+/// The answer had a status that is tried again.
+const RETRYABLE: ErrorType = ErrorType::new("RetryableStatus");
+
+impl Proxy {
+    /// Waits if this is not the first try, and chooses where to go.
+    pub(super) async fn begin_attempt(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        self.back_off(session, ctx).await?;
+        ctx.attempt.number += 1;
+        ctx.attempt.answered = false;
+        ctx.attempt.deadline = None;
+        ctx.body.handed_over = false;
+        ctx.error_body = None;
+        let now = self.state.clock().now();
+        ctx.attempt.began = Some(now);
+        let Some(upstream) = ctx.route().map(|route| &route.upstream) else { return Err(Error::new_in(DECIDED)) };
+        if now.saturating_duration_since(ctx.started) >= upstream.timeouts().total {
+            ctx.refusal = Some(Refusal::UpstreamTimeout);
+            return Err(Error::new_up(DECIDED));
+        }
+        match upstream.pick(ctx.attempt.number, ctx.attempt.first) {
+            Some(peer) => Ok(peer),
+            None => {
+                ctx.fault = Some("the host name of the upstream has no address yet".to_owned());
+                ctx.refusal = Some(Refusal::UpstreamUnavailable);
+                Err(Error::new_up(DECIDED))
+            }
+        }
+    }
+
+    /// The wait before another try; it ends when the caller hangs up.
+    async fn back_off(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        let Some(wait) = ctx.attempt.wait.take() else { return Ok(()) };
+        let sleep = self.state.clock().sleep(wait);
+        // While a body is still to come, reading would take a byte of it away.
+        if !session.as_mut().is_body_done() {
+            sleep.await;
+            return Ok(());
+        }
+        tokio::select! {
+            () = sleep => Ok(()),
+            left = session.as_mut().read_body_or_idle(true) => match left {
+                Ok(_) => Err(Error::new_down(ErrorType::ConnectionClosed)),
+                Err(e) => Err(e.into_down()),
+            },
+        }
+    }
+
+    /// Sets the deadline of a try on its connection.
+    pub(super) fn arm(&self, digest: Option<&Digest>, ctx: &mut Ctx) {
+        let Some(socket) = digest.and_then(socket_of) else { return };
+        let Some((timeouts, began)) = ctx.route().map(|route| route.upstream.timeouts()).zip(ctx.attempt.began) else {
+            return;
+        };
+        let at = (began + timeouts.attempt).min(ctx.started + timeouts.total);
+        ctx.attempt.deadline = Some(self.state.deadlines().arm(std::sync::Arc::clone(socket), at));
+    }
+
+    /// Decides whether the upstream's answer is the answer.
+    pub(super) fn judge_answer(&self, session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if response.status.is_informational() {
+            return Ok(());
+        }
+        self.end_wait(ctx);
+        let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
+        let timeouts = route.upstream.timeouts();
+        let status = response.status.as_u16();
+        if route.retry.is_failure(status) && is_repeatable(session, ctx) {
+            let after = response.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = after.and_then(|value| retry_after(value, self.state.clock().wall()));
+            if self.tries_again(ctx, Failure::Status { status, retry_after }) {
+                let mut e = Error::new_up(RETRYABLE);
+                e.set_retry(true);
+                return Err(e);
+            }
+        }
+        ctx.attempt.answered = true;
+        // From here the time between two reads counts. Pingora's own time-out keeps it, unless it is the shorter one.
+        match timeouts.idle < timeouts.attempt {
+            true => self.extend_deadline(ctx),
+            false => ctx.attempt.deadline = None,
+        }
+        Ok(())
+    }
+
+    /// Another piece of the body has come.
+    pub(super) fn extend_deadline(&self, ctx: &mut Ctx) {
+        let idle = ctx.route().map(|route| route.upstream.timeouts().idle);
+        if let (Some(idle), Some(deadline)) = (idle, &ctx.attempt.deadline) {
+            deadline.extend(self.state.clock().now() + idle);
+        }
+    }
+
+    /// A connection that could not be opened: nothing was sent, so any request may try again.
+    pub(super) fn judge_connect(&self, ctx: &mut Ctx, mut e: Box<Error>) -> Box<Error> {
+        self.end_wait(ctx);
+        let again = self.tries_again(ctx, Failure::Connect);
+        e.set_retry(again);
+        e
+    }
+
+    /// A connection that broke.
+    pub(super) fn judge_failure(
+        &self,
+        session: &Session,
+        ctx: &mut Ctx,
+        mut e: Box<Error>,
+        reused: bool,
+    ) -> Box<Error> {
+        if *e.etype() == RETRYABLE {
+            return e;
+        }
+        let answered = ctx.attempt.answered;
+        if !answered {
+            self.end_wait(ctx);
+        }
+        let late = ctx.attempt.deadline.take().is_some_and(|deadline| deadline.passed() == Passed::Yes);
+        if late {
+            // The shut-down connection looks closed by the upstream; it was out of time.
+            let what = if answered { "a pause in the response body" } else { "waiting for response headers" };
+            return Error::explain(ErrorType::ReadTimedout, what).into_up();
+        }
+        // Pingora marks what died before an answer began; undecided marks panic later.
+        e.retry.decide_reuse(reused);
+        let again = e.retry() && is_repeatable(session, ctx) && self.tries_again(ctx, Failure::Reused);
+        e.set_retry(again);
+        e
+    }
+
+    fn tries_again(&self, ctx: &mut Ctx, failure: Failure) -> bool {
+        let Some(route) = ctx.route() else { return false };
+        let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
+        let random = rand::thread_rng().gen_range(0.0..1.0);
+        match route.retry.judge(failure, ctx.attempt.number, elapsed, random) {
+            Verdict::GiveUp => false,
+            Verdict::Wait(wait) => {
+                self.metrics.count_retry(route.upstream.name(), failure.reason());
+                ctx.attempt.wait = Some(wait);
+                true
+            }
+        }
+    }
+
+    fn end_wait(&self, ctx: &mut Ctx) {
+        if let Some(began) = ctx.attempt.began.take() {
+            ctx.attempt.spent += self.state.clock().now().saturating_duration_since(began);
+        }
+    }
+}

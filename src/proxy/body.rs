@@ -1,0 +1,143 @@
+//! Request bodies: read whole where they hold parameters, passed on where not.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, header};
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::Session;
+
+use crate::exchange::refusal::Refusal;
+use crate::pipeline::params::{MAX_PARAMETER_BODY, ParameterBody};
+
+use super::DECIDED;
+use super::ctx::Ctx;
+
+/// For a whole parameter body: 60 KiB in this time is slower than any modem.
+const PARAMETER_BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The media types that hold parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum MediaType {
+    Form,
+    Json,
+}
+
+/// Reads the parameter body, if there is one.
+///
+/// # Errors
+/// Outer: the caller left. Inner: what the caller is told.
+pub(super) async fn read_parameters(
+    session: &mut Session,
+    ctx: &mut Ctx,
+) -> Result<Result<Option<ParameterBody>, Refusal>> {
+    if session.as_mut().is_body_empty() {
+        return Ok(Ok(None));
+    }
+    let media_type = match media_type(session) {
+        Ok(media_type) => media_type,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    // What is read from here on is kept for the upstream, and for retries.
+    session.as_mut().enable_retry_buffering();
+    welcome(session).await?;
+    let bytes = match tokio::time::timeout(PARAMETER_BODY_TIMEOUT, collect(session, ctx)).await {
+        Err(_) => return Ok(Err(Refusal::RequestTimeout)),
+        Ok(Err(e)) => return classify(e).map(Err),
+        Ok(Ok(None)) => return Ok(Err(Refusal::BodyTooLarge { limit: MAX_PARAMETER_BODY })),
+        Ok(Ok(Some(bytes))) => bytes,
+    };
+    Ok(Ok(Some(match media_type {
+        MediaType::Form => ParameterBody::Form(bytes),
+        MediaType::Json => ParameterBody::Json(bytes),
+    })))
+}
+
+/// Tells a caller who waits for it that the body may come.
+pub(super) async fn welcome(session: &mut Session) -> Result<()> {
+    let waits = session
+        .req_header()
+        .headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if waits && !session.as_mut().is_body_empty() {
+        session.as_mut().write_continue_response().await?;
+    }
+    Ok(())
+}
+
+/// A piece of the body on its way to the upstream.
+pub(super) fn pass_on(piece: &mut Option<Bytes>, ctx: &mut Ctx) -> Result<()> {
+    if let Some(bound) = ctx.permit.as_ref().and_then(|permit| permit.body()) {
+        // The bound body replaces the caller's in every attempt, whole and once.
+        *piece = match ctx.body.handed_over {
+            false => Some(bound.clone()).filter(|bound| !bound.is_empty()),
+            true => Some(Bytes::new()),
+        };
+        ctx.body.handed_over = true;
+        return Ok(());
+    }
+    let Some(route) = ctx.route() else { return Ok(()) };
+    let limit = route.guard.max_body();
+    ctx.body.received += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+    if ctx.body.received > limit {
+        ctx.refusal = Some(Refusal::BodyTooLarge { limit });
+        return Err(Error::new_down(DECIDED));
+    }
+    Ok(())
+}
+
+/// The whole body, or none if it is too large.
+async fn collect(session: &mut Session, ctx: &mut Ctx) -> Result<Option<Bytes>> {
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = session.as_mut().read_request_body().await? {
+        ctx.body.received += piece.len() as u64;
+        if (bytes.len() + piece.len()) as u64 > MAX_PARAMETER_BODY {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Some(bytes.freeze()))
+}
+
+/// A body that could not be read: a caller who is slow or wrong is told, one who left is not.
+fn classify(e: Box<Error>) -> Result<Refusal> {
+    match e.etype() {
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Err(e.into_down()),
+        ErrorType::ReadTimedout => Ok(Refusal::RequestTimeout),
+        _ => Ok(Refusal::BadRequest("The request body is malformed.")),
+    }
+}
+
+fn media_type(session: &Session) -> Result<MediaType, Refusal> {
+    let request = session.req_header();
+    if matches!(request.method, Method::GET | Method::HEAD) {
+        return Err(Refusal::UnsupportedBody(
+            "A GET or HEAD request cannot have a body here. Send parameters by POST.",
+        ));
+    }
+    let encoding = request.headers.get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Refusal::UnsupportedBody("The request body must not be compressed."));
+    }
+    const WANTED: Refusal = Refusal::UnsupportedBody(
+        "The request body must be application/x-www-form-urlencoded or application/json, in UTF-8, and its Content-Type must say so.",
+    );
+    let mut types = request.headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else { return Err(WANTED) };
+    let text = value.to_str().map_err(|_| WANTED)?;
+    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
+    let foreign = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let charset = name.trim().eq_ignore_ascii_case("charset");
+        charset && !matches!(value.trim().trim_matches('"').to_ascii_lowercase().as_str(), "utf-8" | "utf8")
+    };
+    if parameters.split(';').any(foreign) {
+        return Err(WANTED);
+    }
+    match essence.trim().to_ascii_lowercase().as_str() {
+        "application/x-www-form-urlencoded" => Ok(MediaType::Form),
+        "application/json" => Ok(MediaType::Json),
+        _ => Err(WANTED),
+    }
+}

@@ -1,0 +1,110 @@
+//! What the edge knows of one exchange while it lasts.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::StatusCode;
+use pingora::http::ResponseHeader;
+
+use crate::exchange::head::RequestHead;
+use crate::exchange::refusal::Refusal;
+use crate::pipeline::permit::Permit;
+use crate::pipeline::scrub::ErrorBody;
+use crate::snapshot::route::Route;
+use crate::state::deadlines::Armed;
+use crate::telemetry::metrics::InFlight;
+use crate::telemetry::trace::Trace;
+
+use super::Running;
+
+/// The state of one exchange.
+#[derive(Debug)]
+pub struct Ctx {
+    /// The configuration it began with and ends with.
+    pub(super) running: Arc<Running>,
+    pub(super) started: Instant,
+    pub(super) started_wall: SystemTime,
+    pub(super) request_id: Arc<str>,
+    pub(super) trace: Trace,
+    pub(super) client: IpAddr,
+    pub(super) head: Option<RequestHead>,
+    /// The raw path, for the log of requests that have no head.
+    pub(super) raw_path: String,
+    /// Index of the matched route.
+    pub(super) route: Option<usize>,
+    pub(super) permit: Option<Permit>,
+    pub(super) attempt: Attempt,
+    pub(super) body: BodyProgress,
+    /// Set where an upstream's error body is replaced.
+    pub(super) error_body: Option<ErrorBody>,
+    /// The status of the answer that goes to the caller.
+    pub(super) status: StatusCode,
+    /// The cleaned head of an error without a body, which gets one.
+    pub(super) replaced: Option<Box<ResponseHeader>>,
+    pub(super) refusal: Option<Refusal>,
+    pub(super) fault: Option<String>,
+    /// The caller left before the answer was complete.
+    pub(super) caller_left: bool,
+    /// Counts the exchange until it ends, even by a panic.
+    _in_flight: InFlight,
+}
+
+/// Where the tries towards the upstream stand.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    /// Tries so far.
+    pub(super) number: u32,
+    /// Where in the list of addresses this request began.
+    pub(super) first: usize,
+    /// The wait before the next try.
+    pub(super) wait: Option<Duration>,
+    /// When the current try began.
+    pub(super) began: Option<Instant>,
+    /// Waiting for response headers, all tries added up.
+    pub(super) spent: Duration,
+    /// The deadline of the current try.
+    pub(super) deadline: Option<Armed>,
+    /// Response headers of the current try have come.
+    pub(super) answered: bool,
+}
+
+/// How far a request body has come in the current try.
+#[derive(Debug, Default)]
+pub(super) struct BodyProgress {
+    /// Bytes the caller sent.
+    pub(super) received: u64,
+    /// The bound parameter body has been handed over.
+    pub(super) handed_over: bool,
+}
+
+impl Ctx {
+    pub(super) fn new(running: Arc<Running>, now: (Instant, SystemTime), in_flight: InFlight) -> Self {
+        Ctx {
+            running,
+            started: now.0,
+            started_wall: now.1,
+            request_id: "".into(),
+            trace: Trace::continue_or_begin(None),
+            client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            head: None,
+            raw_path: String::new(),
+            route: None,
+            permit: None,
+            attempt: Attempt::default(),
+            body: BodyProgress::default(),
+            error_body: None,
+            status: StatusCode::OK,
+            replaced: None,
+            refusal: None,
+            fault: None,
+            caller_left: false,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// The matched route.
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.running.snapshot.route(self.route?)
+    }
+}

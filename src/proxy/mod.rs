@@ -1,0 +1,197 @@
+//! The edge: the only code that knows Pingora's hooks.
+//!
+//! In: HTTP from callers. Out: calls of the pipeline, in hook order, and its
+//! answers as bytes. Not here: decisions (`pipeline`), what is running
+//! (`snapshot`). Each hook has one short body here and its work in a file of
+//! its own.
+
+mod account;
+mod answer;
+mod attempt;
+mod body;
+mod ctx;
+mod failure;
+mod request;
+mod respond;
+pub mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+
+use crate::snapshot::Snapshot;
+use crate::snapshot::live::Live;
+use crate::state::State;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::{Metrics, RouteMeters};
+
+use ctx::Ctx;
+use request::Next;
+
+/// What is current: a configuration, and the meters of its routes.
+#[derive(Debug)]
+pub struct Running {
+    /// The compiled configuration.
+    pub snapshot: Snapshot,
+    /// Its routes' children of metric families.
+    pub meters: RouteMeters,
+}
+
+/// The gateway as Pingora sees it.
+#[derive(Debug)]
+pub struct Proxy {
+    live: Arc<Live<Running>>,
+    state: Arc<State>,
+    metrics: Metrics,
+    access_log: Arc<AccessLog>,
+}
+
+impl Proxy {
+    /// A gateway that serves whatever `live` holds.
+    pub fn new(live: Arc<Live<Running>>, state: Arc<State>, metrics: Metrics, access_log: Arc<AccessLog>) -> Self {
+        Proxy { live, state, metrics, access_log }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        let clock = self.state.clock();
+        Ctx::new(self.live.load(), (clock.now(), clock.wall()), self.metrics.begin_exchange())
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {
+        // Pingora's default adds a compression module that is switched off.
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        request::set_timeouts(session, ctx);
+        Ok(())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        match request::open(session, ctx).await? {
+            Next::Answered => Ok(true),
+            Next::Refuse(refusal, connection) => {
+                respond::refuse(session, ctx, refusal, connection).await?;
+                Ok(true)
+            }
+            Next::Upstream => Ok(false),
+        }
+    }
+
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        self.begin_attempt(session, ctx).await
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        self.arm(digest, ctx);
+        Ok(())
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        request::rewrite(request, ctx)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        piece: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        body::pass_on(piece, ctx)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        self.judge_answer(session, response, ctx)
+    }
+
+    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        self.clean_head(session, response, ctx)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        piece: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<Duration>> {
+        self.clean_body(piece, end, ctx);
+        Ok(None)
+    }
+
+    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Ctx, e: Box<Error>) -> Box<Error> {
+        self.judge_connect(ctx, e)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        e: Box<Error>,
+        ctx: &mut Ctx,
+        reused: bool,
+    ) -> Box<Error> {
+        self.judge_failure(session, ctx, e, reused)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+        self.answer_failure(session, e, ctx).await
+    }
+
+    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
+        self.account(session, ctx);
+    }
+
+    // Pingora's own messages quote the request line, and with it a caller's `token=`.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _session: &Session, ctx: &Ctx) -> String {
+        format!("request {}", ctx.request_id)
+    }
+}
+
+/// An error whose answer is already decided in the context.
+pub(crate) const DECIDED: ErrorType = ErrorType::new("Decided");

@@ -1,0 +1,212 @@
+//! From the socket to the right to go upstream.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{HeaderName, Method, Version, header};
+use pingora::http::RequestHeader;
+use pingora::{Error, Result};
+use pingora_proxy::Session;
+
+use crate::exchange::head::{CallerScheme, RequestHead, normalise_host, split_target};
+use crate::exchange::refusal::Refusal;
+use crate::pipeline;
+use crate::snapshot::route::BodyRule;
+use crate::telemetry::trace::{Trace, is_request_id, request_id};
+
+use super::ctx::Ctx;
+use super::respond::{self, Connection};
+use super::{DECIDED, body};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Between two reads of a request.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// For one write of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// For the rest of a body that nobody wants.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How an exchange goes on.
+pub(super) enum Next {
+    /// It is over: the answer was sent.
+    Answered,
+    /// It is refused.
+    Refuse(Refusal, Connection),
+    /// It goes upstream.
+    Upstream,
+}
+
+/// Pingora's defaults are endless once a connection is kept alive.
+pub(super) fn set_timeouts(session: &mut Session, ctx: &Ctx) {
+    session.set_keepalive(Some(ctx.running.snapshot.keepalive));
+    session.set_read_timeout(Some(READ_TIMEOUT));
+    session.set_write_timeout(Some(WRITE_TIMEOUT));
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+}
+
+/// Reads the head and the parameters, and asks the pipeline.
+pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
+    let running = std::sync::Arc::clone(&ctx.running);
+    let snapshot = &running.snapshot;
+    let request = session.req_header();
+    identify(request, ctx);
+    let (peer, trusted) = peer_address(session, ctx);
+    ctx.client = match trusted {
+        true => forwarded_for(session.req_header(), ctx, peer),
+        false => peer,
+    };
+    let request = session.req_header();
+    if let Err(refusal) = snapshot.guard.inspect(request.raw_path(), &request.headers) {
+        // What follows such a head on the connection cannot be told from its body.
+        return Ok(Next::Refuse(refusal, Connection::Close));
+    }
+    let head = match read_head(request, ctx.client, trusted) {
+        Ok(head) => head,
+        Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Keep)),
+    };
+    let Some((route, found)) = snapshot.find(&head.path) else {
+        ctx.head = Some(head);
+        return Ok(Next::Refuse(Refusal::RouteNotFound, Connection::Keep));
+    };
+    ctx.route = Some(route.index);
+    let preflight = route.cors.preflight(&head.method, &request.headers, route.guard.allow());
+    let inspected = route.guard.inspect(&head.method, announced_length(request));
+    ctx.head = Some(head);
+    if let Some(reply) = preflight {
+        respond::send(session, ctx, reply, Connection::Keep).await?;
+        return Ok(Next::Answered);
+    }
+    if let Err(refusal) = inspected {
+        return Ok(Next::Refuse(refusal, Connection::Keep));
+    }
+    let parameters = match route.body {
+        BodyRule::Parameters => match body::read_parameters(session, ctx).await? {
+            Ok(parameters) => parameters,
+            Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Close)),
+        },
+        BodyRule::PassThrough => {
+            body::welcome(session).await?;
+            None
+        }
+    };
+    let Some(head) = &ctx.head else { return Err(Error::new_in(DECIDED)) };
+    match pipeline::admit(&route.params, head, found.captures, parameters) {
+        Err(refusal) => Ok(Next::Refuse(refusal, Connection::Keep)),
+        Ok(permit) => {
+            ctx.permit = Some(permit);
+            ctx.attempt.first = route.upstream.next_turn();
+            route.retry.count_request();
+            Ok(Next::Upstream)
+        }
+    }
+}
+
+/// Replaces the copy of the caller's head by one built from scratch.
+pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
+    let (Some(route), Some(head), Some(permit)) = (ctx.route(), &ctx.head, &ctx.permit) else {
+        return Err(Error::new_in(DECIDED));
+    };
+    match route.rewrite.apply(head, permit, &request.headers, ctx.trace.header()) {
+        Ok(parts) => {
+            *request = RequestHeader::from(parts);
+            Ok(())
+        }
+        Err(refusal) => {
+            ctx.refusal = Some(refusal);
+            Err(Error::new_in(DECIDED))
+        }
+    }
+}
+
+/// Request id, trace and raw path: known before anything can be refused.
+fn identify(request: &RequestHeader, ctx: &mut Ctx) {
+    let given = request.headers.get(respond::REQUEST_ID).map(|value| value.as_bytes());
+    ctx.request_id = match given.filter(|value| is_request_id(value)).and_then(|value| std::str::from_utf8(value).ok())
+    {
+        Some(given) => given.into(),
+        None => request_id().into(),
+    };
+    ctx.trace = Trace::continue_or_begin(request.headers.get(TRACEPARENT));
+    let raw = request.raw_path();
+    let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
+    ctx.raw_path = String::from_utf8_lossy(path).chars().take(1024).collect();
+}
+
+fn read_head(request: &RequestHeader, client: IpAddr, trusted: bool) -> Result<RequestHead, Refusal> {
+    let not_utf8 = |_| Refusal::BadRequest("The request target is not UTF-8.");
+    let authority = request.uri.authority().map(|authority| authority.as_str());
+    let (target, authority) = match request.version {
+        Version::HTTP_2 => (request.uri.path_and_query().map_or("/", |target| target.as_str()), authority),
+        _ => {
+            let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+            (std::str::from_utf8(request.raw_path()).map_err(not_utf8)?, host)
+        }
+    };
+    let (path, query) = split_target(target)?;
+    Ok(RequestHead {
+        method: request.method.clone(),
+        host: normalise_host(authority.unwrap_or_default())?,
+        path,
+        query: query.to_owned(),
+        client,
+        scheme: match trusted && request.headers.get(FORWARDED_PROTO).is_some_and(|value| value == "https") {
+            true => CallerScheme::Https,
+            false => CallerScheme::Http,
+        },
+    })
+}
+
+/// Where the connection comes from, and whether that is a trusted proxy.
+fn peer_address(session: &Session, ctx: &Ctx) -> (IpAddr, bool) {
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical());
+    let trusted = peer.is_some_and(|peer| is_trusted(ctx, peer));
+    (peer.unwrap_or(ctx.client), trusted)
+}
+
+/// The rightmost address that no trusted proxy has: what stands further left, a caller may have written.
+fn forwarded_for(request: &RequestHeader, ctx: &Ctx, peer: IpAddr) -> IpAddr {
+    let values: Vec<&str> =
+        request.headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
+    let mut client = peer;
+    for entry in values.iter().rev().flat_map(|value| value.rsplit(',')) {
+        let Some(address) = parse_address(entry.trim()) else { break };
+        client = address;
+        if !is_trusted(ctx, address) {
+            break;
+        }
+    }
+    client
+}
+
+/// An address as proxies write it: with or without port and brackets.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let plain = text.trim_start_matches('[').trim_end_matches(']');
+    plain
+        .parse()
+        .ok()
+        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+        .map(|address: IpAddr| address.to_canonical())
+}
+
+fn is_trusted(ctx: &Ctx, address: IpAddr) -> bool {
+    ctx.running.snapshot.trusted_proxies.iter().any(|range| range.contains(address))
+}
+
+fn announced_length(request: &RequestHeader) -> Option<u64> {
+    // The guard has seen that there is one number at most.
+    request.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether the exchange may be sent a second time after it began.
+pub(super) fn is_repeatable(session: &Session, ctx: &Ctx) -> bool {
+    let reads = match ctx.route().map(|route| route.body) {
+        // Reading a pipe by POST changes nothing.
+        Some(BodyRule::Parameters) => true,
+        Some(BodyRule::PassThrough) | None => matches!(session.req_header().method, Method::GET | Method::HEAD),
+    };
+    let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    reads && !begun && !session.as_ref().retry_buffer_truncated()
+}

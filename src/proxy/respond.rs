@@ -1,0 +1,99 @@
+//! The one writer of answers that the gateway makes itself.
+//!
+//! In: a refusal or reply. Out: bytes to the caller, with request id, CORS
+//! headers and the JSON body of every error. Pingora's own writer would add its
+//! name and skip all of these.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
+use pingora::http::ResponseHeader;
+use pingora::{ErrorType, OrErr, Result};
+use pingora_proxy::Session;
+use serde::Serialize;
+
+use crate::exchange::refusal::Refusal;
+use crate::exchange::reply::Reply;
+use crate::pipeline::cors::Cors;
+
+use super::ctx::Ctx;
+
+pub(super) const REQUEST_ID: &str = "X-Request-Id";
+pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
+/// The body of every refusal (docs/reference/refusals.md).
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+}
+
+/// What becomes of the connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// It ends: what follows on it cannot be trusted or was not read.
+    Close,
+    /// It may carry the next request.
+    Keep,
+}
+
+/// Sends a refusal.
+pub(super) async fn refuse(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    refusal: Refusal,
+    connection: Connection,
+) -> Result<()> {
+    let body = Body { error: &refusal.public(), code: refusal.code().as_str(), request_id: &ctx.request_id };
+    // Three strings always serialise. The line break is for people with curl.
+    let mut body = serde_json::to_vec(&body).unwrap_or_default();
+    body.push(b'\n');
+    let mut headers = vec![
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    if let Refusal::MethodNotAllowed { allow } = &refusal {
+        headers.extend(HeaderValue::from_str(allow).ok().map(|allow| (header::ALLOW, allow)));
+    }
+    let reply = Reply { status: refusal.status(), headers, body: Bytes::from(body) };
+    ctx.refusal = Some(refusal);
+    send(session, ctx, reply, connection).await
+}
+
+/// Sends a reply.
+pub(super) async fn send(session: &mut Session, ctx: &Ctx, reply: Reply, connection: Connection) -> Result<()> {
+    if connection == Connection::Close {
+        session.set_keepalive(None);
+    }
+    let mut response = ResponseHeader::build(reply.status, Some(reply.headers.len() + 6))?;
+    for (name, value) in reply.headers {
+        response.append_header(name, value)?;
+    }
+    if reply.status != http::StatusCode::NO_CONTENT {
+        response.insert_header(header::CONTENT_LENGTH, reply.body.len())?;
+    }
+    decorate(session, ctx, &mut response)?;
+    let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(response), bodiless).await?;
+    if !bodiless {
+        session.write_response_body(Some(reply.body), true).await?;
+    }
+    Ok(())
+}
+
+/// Adds what every answer has: request id, CORS headers, `nosniff`.
+pub(super) fn decorate(session: &Session, ctx: &Ctx, response: &mut ResponseHeader) -> Result<()> {
+    let id =
+        HeaderValue::from_str(&ctx.request_id).or_err(ErrorType::InternalError, "a request id is a header value")?;
+    response.insert_header(REQUEST_ID, id)?;
+    response.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
+    for (name, value) in cors(ctx).decorate(&session.req_header().headers) {
+        response.append_header(name, value)?;
+    }
+    Ok(())
+}
+
+/// The rules of the matched route, or those for requests without one.
+pub(super) fn cors(ctx: &Ctx) -> &Cors {
+    ctx.route().map_or(&ctx.running.snapshot.cors, |route| &route.cors)
+}

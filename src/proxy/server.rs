@@ -1,0 +1,151 @@
+//! Listeners, threads, the end of the process.
+//!
+//! In: the `listeners` and `server` sections. Out: a Pingora server that is set
+//! up in code. Not here: Pingora's own configuration file, whose parser ignores
+//! unknown keys and prints the whole file when it fails.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::HttpServerOptions;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
+use pingora::services::listening::Service;
+use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::config::section::server::{Server, Threads};
+
+use super::Proxy;
+
+/// Connections to upstreams that are kept, per worker thread and upstream in all.
+const POOL: usize = 512;
+/// Requests on one connection before it is closed, so that its memory is returned.
+const REQUESTS_PER_CONNECTION: u32 = 10_000;
+/// What Pingora's runtimes get to end after the drain.
+const RUNTIME_STOP_SECONDS: u64 = 1;
+
+/// How a gateway is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Requests under way may finish.
+    Drain,
+    /// At once.
+    Now,
+}
+
+/// Whether the signals of the process mean this gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signals {
+    /// SIGTERM drains, SIGINT ends at once.
+    Heed,
+    /// The process has others to listen to, as in tests.
+    Ignore,
+}
+
+/// Pingora's settings for these sections.
+pub fn settings(server: &Server) -> ServerConf {
+    ServerConf {
+        threads: threads(server),
+        work_stealing: true,
+        upstream_keepalive_pool_size: POOL,
+        max_retries: 16,
+        // Rounded up: the process ends earlier by itself, never later.
+        grace_period_seconds: Some(server.drain.duration().as_secs_f64().ceil() as u64),
+        graceful_shutdown_timeout_seconds: Some(RUNTIME_STOP_SECONDS),
+        ..ServerConf::default()
+    }
+}
+
+/// The service that callers connect to.
+pub fn service(
+    proxy: Proxy,
+    settings: &Arc<ServerConf>,
+    keepalive: Duration,
+    addresses: &[SocketAddr],
+) -> Service<HttpProxy<Proxy>> {
+    let mut service = http_proxy_service_with_name(settings, proxy, "gateway");
+    if let Some(app) = service.app_logic_mut() {
+        let mut options = HttpServerOptions::default();
+        options.h2c = true;
+        options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+        options.h2_idle_timeout = Some(keepalive);
+        app.server_options = Some(options);
+    }
+    for address in addresses {
+        service.add_tcp(&address.to_string());
+    }
+    service
+}
+
+/// Makes sure that `address` can be listened on, and gives port 0 a number.
+///
+/// Pingora would go on without a listener that it cannot open.
+///
+/// # Errors
+/// What the system says.
+pub fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
+    // Closed at once; Pingora opens it again a moment later.
+    TcpListener::bind(address)?.local_addr()
+}
+
+/// Tells Pingora when to end.
+#[derive(Debug)]
+pub struct StopWatch {
+    stop: watch::Sender<Option<Stop>>,
+    signals: Signals,
+}
+
+impl StopWatch {
+    /// Ends when `stop` says so, or when a heeded signal comes; a signal is passed on through `stop`.
+    pub fn new(stop: watch::Sender<Option<Stop>>, signals: Signals) -> Self {
+        StopWatch { stop, signals }
+    }
+
+    async fn asked(&self) -> Stop {
+        let mut asked = self.stop.subscribe();
+        // The sender is ours, so the wait cannot fail.
+        asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now)
+    }
+
+    async fn signalled(&self) -> Stop {
+        if self.signals == Signals::Ignore {
+            return std::future::pending().await;
+        }
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => Stop::Drain,
+                    _ = interrupt.recv() => Stop::Now,
+                }
+            }
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for StopWatch {
+    async fn recv(&self) -> ShutdownSignal {
+        let stop = tokio::select! {
+            stop = self.asked() => stop,
+            stop = self.signalled() => stop,
+        };
+        self.stop.send_replace(Some(stop));
+        match stop {
+            Stop::Drain => ShutdownSignal::GracefulTerminate,
+            Stop::Now => ShutdownSignal::FastShutdown,
+        }
+    }
+}
+
+fn threads(server: &Server) -> usize {
+    match server.threads {
+        Threads::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        Threads::Count(count) => count.get(),
+    }
+}

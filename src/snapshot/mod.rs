@@ -1,0 +1,57 @@
+//! What is running now: everything a request needs, compiled from one [`Config`].
+//!
+//! In: a checked configuration and handles to state. Out: a [`Snapshot`] that
+//! never changes. Not here: reading files (`config`), counters (`state`).
+//! Nothing is looked up by a configured name while serving.
+
+mod compile;
+pub mod live;
+pub mod route;
+mod table;
+
+use std::sync::Arc;
+
+use crate::config::scalar::AddressRange;
+use crate::pipeline::cors::Cors;
+use crate::pipeline::guard::HeadGuard;
+use crate::upstream::Upstream;
+
+use route::Route;
+use table::PathTable;
+
+pub use table::Match;
+
+/// One compiled configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Limits for every request.
+    pub guard: HeadGuard,
+    /// Cross-origin rules for answers to requests that no route matches.
+    pub cors: Cors,
+    /// How long an idle connection of a caller stays open, in seconds.
+    pub keepalive: u64,
+    /// Proxies whose word about the caller's address counts.
+    pub trusted_proxies: Box<[AddressRange]>,
+    /// Every upstream.
+    pub upstreams: Box<[Arc<Upstream>]>,
+    routes: Box<[Route]>,
+    table: PathTable,
+}
+
+impl Snapshot {
+    /// The most specific route for a normalised path.
+    pub fn find(&self, path: &str) -> Option<(&Route, Match)> {
+        let found = self.table.find(path)?;
+        Some((self.routes.get(found.route)?, found))
+    }
+
+    /// Every route, in the order of their indexes.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// The route with this index.
+    pub fn route(&self, index: usize) -> Option<&Route> {
+        self.routes.get(index)
+    }
+}

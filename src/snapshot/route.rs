@@ -1,0 +1,45 @@
+//! A compiled path rule: one field per step, in pipeline order.
+
+use std::sync::Arc;
+
+use crate::pipeline::cors::Cors;
+use crate::pipeline::guard::RouteGuard;
+use crate::pipeline::params::Params;
+use crate::pipeline::retry::Retry;
+use crate::pipeline::rewrite::Rewrite;
+use crate::pipeline::scrub::Scrub;
+use crate::upstream::Upstream;
+
+/// What happens to requests for one path.
+#[derive(Debug)]
+pub struct Route {
+    /// Position among all routes: the key of per-route metrics.
+    pub index: usize,
+    /// The configured pattern: the label in logs and metrics.
+    pub label: Arc<str>,
+    /// Methods and sizes.
+    pub guard: RouteGuard,
+    /// Pages that may call.
+    pub cors: Cors,
+    /// How the request's body is treated.
+    pub body: BodyRule,
+    /// Parameters.
+    pub params: Params,
+    /// Path, headers and credential towards the upstream.
+    pub rewrite: Rewrite,
+    /// Which failures are tried again.
+    pub retry: Retry,
+    /// What of answers may leave.
+    pub scrub: Scrub,
+    /// Where it goes.
+    pub upstream: Arc<Upstream>,
+}
+
+/// How a request's body is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyRule {
+    /// It holds parameters of a pipe; reading a pipe by POST may be repeated.
+    Parameters,
+    /// It passes as bytes and is sent once.
+    PassThrough,
+}

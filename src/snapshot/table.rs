@@ -1,0 +1,146 @@
+//! Finds the route for a path.
+//!
+//! In: patterns with route indexes. Out: the most specific match, with what its
+//! captures matched. A path without captures is one hash look-up, however many
+//! routes there are; captures are tried segment by segment, fixed text first.
+
+use std::collections::HashMap;
+
+use crate::config::scalar::{PathPattern, Piece, Segment};
+use crate::pipeline::params::Captures;
+
+/// A route and what its captures matched.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Match {
+    /// The route's index.
+    pub route: usize,
+    /// The captures by name; `rest` for a tail.
+    pub captures: Captures,
+}
+
+/// The compiled patterns.
+#[derive(Debug, Default)]
+pub(super) struct PathTable {
+    exact: HashMap<Box<str>, usize, ahash::RandomState>,
+    root: Node,
+}
+
+/// What can follow after some segments.
+#[derive(Debug, Default)]
+struct Node {
+    literals: HashMap<Box<str>, Node, ahash::RandomState>,
+    /// The longest fixed text first.
+    captures: Vec<(Piece, Node)>,
+    end: Option<Leaf>,
+    tail: Option<Leaf>,
+}
+
+/// A pattern that ends here. The names are kept by leaf, because patterns with
+/// one shape may name their captures differently.
+#[derive(Debug)]
+struct Leaf {
+    route: usize,
+    names: Box<[Box<str>]>,
+}
+
+impl PathTable {
+    pub(super) fn compile<'a>(patterns: impl Iterator<Item = (&'a PathPattern, usize)>) -> Self {
+        let mut table = PathTable::default();
+        for (pattern, route) in patterns {
+            let has_captures = pattern.segments().iter().any(|segment| matches!(segment, Segment::Capture(_)));
+            if has_captures || pattern.has_tail() {
+                table.root.insert(pattern, route);
+            } else {
+                table.exact.insert(pattern.as_str().into(), route);
+            }
+        }
+        table
+    }
+
+    pub(super) fn find(&self, path: &str) -> Option<Match> {
+        if let Some(route) = self.exact.get(path) {
+            return Some(Match { route: *route, captures: Captures::default() });
+        }
+        let mut values = Vec::new();
+        let leaf = self.root.find(path.strip_prefix('/')?, &mut values)?;
+        let named = leaf.names.iter().cloned().zip(values.into_iter().map(str::to_owned));
+        Some(Match { route: leaf.route, captures: Captures(named.collect()) })
+    }
+}
+
+impl Node {
+    fn insert(&mut self, pattern: &PathPattern, route: usize) {
+        let mut node = self;
+        for segment in pattern.segments() {
+            node = match segment {
+                Segment::Literal(text) => node.literals.entry(text.as_str().into()).or_default(),
+                Segment::Capture(piece) => node.capture(piece),
+            };
+        }
+        let leaf = Leaf { route, names: pattern.captures().map(Box::from).collect() };
+        if pattern.has_tail() {
+            node.tail = Some(leaf);
+        } else {
+            node.end = Some(leaf);
+        }
+    }
+
+    fn capture(&mut self, piece: &Piece) -> &mut Node {
+        let key = |piece: &Piece| {
+            let fixed = piece.prefix.len() + piece.suffix.len();
+            (usize::MAX - fixed, piece.prefix.clone(), piece.suffix.clone())
+        };
+        let wanted = key(piece);
+        let index = match self.captures.binary_search_by(|(other, _)| key(other).cmp(&wanted)) {
+            Ok(index) => index,
+            Err(index) => {
+                self.captures.insert(index, (piece.clone(), Node::default()));
+                index
+            }
+        };
+        #[expect(clippy::indexing_slicing, reason = "the index was found or filled just above")]
+        &mut self.captures[index].1
+    }
+
+    /// The leaf for what remains of a path. Depth is bounded by the patterns, not by the path.
+    fn find<'a>(&self, rest: &'a str, values: &mut Vec<&'a str>) -> Option<&Leaf> {
+        let (segment, behind) = match rest.split_once('/') {
+            Some((segment, behind)) => (segment, Some(behind)),
+            None => (rest, None),
+        };
+        let onward = |node: &'_ Node| -> bool { behind.is_some() || node.end.is_some() };
+        if let Some(node) = self.literals.get(segment).filter(|node| onward(node))
+            && let Some(leaf) = node.step(behind, values)
+        {
+            return Some(leaf);
+        }
+        for (piece, node) in &self.captures {
+            let Some(value) = captured(piece, segment) else { continue };
+            values.push(value);
+            if let Some(leaf) = node.step(behind, values) {
+                return Some(leaf);
+            }
+            values.pop();
+        }
+        let tail = self.tail.as_ref()?;
+        values.push(rest);
+        Some(tail)
+    }
+
+    fn step<'a>(&self, behind: Option<&'a str>, values: &mut Vec<&'a str>) -> Option<&Leaf> {
+        match behind {
+            Some(behind) => self.find(behind, values),
+            None => self.end.as_ref(),
+        }
+    }
+}
+
+fn captured<'a>(piece: &Piece, segment: &'a str) -> Option<&'a str> {
+    let value = segment.strip_prefix(piece.prefix.as_str())?.strip_suffix(piece.suffix.as_str())?;
+    let clean = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    (!value.is_empty() && value.bytes().all(clean)).then_some(value)
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

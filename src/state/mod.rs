@@ -1,0 +1,46 @@
+//! What outlives a configuration: counters that a reload must not forget.
+//!
+//! In: names of upstreams. Out: shared handles. Not here: decisions made from
+//! them (`pipeline`). Locks live here and nowhere else.
+
+pub mod deadlines;
+pub mod retry_budget;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use deadlines::Deadlines;
+use retry_budget::RetryBudget;
+
+use crate::clock::Clock;
+
+/// Opened once by `app` and handed down.
+#[derive(Debug)]
+pub struct State {
+    clock: Clock,
+    deadlines: Arc<Deadlines>,
+    retry_budgets: Mutex<HashMap<String, Arc<RetryBudget>>>,
+}
+
+impl State {
+    /// Empty state that tells the time by `clock`.
+    pub fn new(clock: Clock) -> Self {
+        State { clock, deadlines: Arc::default(), retry_budgets: Mutex::default() }
+    }
+
+    /// The clock that everything below uses.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The connections with a deadline.
+    pub fn deadlines(&self) -> &Arc<Deadlines> {
+        &self.deadlines
+    }
+
+    /// The budget of the upstream called `name`: the same one each time.
+    pub fn retry_budget(&self, name: &str) -> Arc<RetryBudget> {
+        let mut budgets = self.retry_budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(budgets.entry(name.to_owned()).or_insert_with(|| Arc::new(RetryBudget::new(self.clock.clone()))))
+    }
+}

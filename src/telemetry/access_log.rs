@@ -1,0 +1,204 @@
+//! One line per request, written off the request path.
+//!
+//! In: an [`Outcome`] each. Out: text or JSON lines to stdout or a file, in
+//! batches, by one thread. Not here: queries and credentials; an outcome has
+//! none. A full queue drops the line and counts it: a slow disk must not slow
+//! requests.
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use prometheus::IntCounter;
+
+use crate::config::section::log::{Access, Format, Log};
+use crate::exchange::outcome::Outcome;
+
+use super::metrics::Metrics;
+
+/// Lines that may wait; about 4 MB at most.
+const QUEUE: usize = 8_192;
+/// Bytes written at once.
+const BATCH: usize = 64 << 10;
+
+/// A handle to the log; clones share one thread.
+#[derive(Debug)]
+pub struct AccessLog {
+    queue: Option<SyncSender<Outcome>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    dropped: IntCounter,
+    sample: f64,
+}
+
+impl AccessLog {
+    /// Opens the log and starts its thread.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn start(section: &Log, metrics: &Metrics) -> io::Result<Self> {
+        let dropped = metrics.log_dropped();
+        let sink: Option<Box<dyn Write + Send>> = match &section.access {
+            Access::File(path) => Some(Box::new(OpenOptions::new().create(true).append(true).open(path)?)),
+            Access::Off => None,
+            Access::Stdout => Some(Box::new(io::stdout())),
+        };
+        let sample = section.sample.ratio();
+        let Some(sink) = sink else {
+            return Ok(AccessLog { queue: None, writer: Mutex::new(None), dropped, sample });
+        };
+        let (queue, lines) = sync_channel(QUEUE);
+        let format = section.format;
+        let writer = std::thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || write_lines(&lines, sink, format))?;
+        Ok(AccessLog { queue: Some(queue), writer: Mutex::new(Some(writer)), dropped, sample })
+    }
+
+    /// Whether outcomes are wanted at all.
+    pub fn is_on(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Queues a line; never waits.
+    pub fn write(&self, outcome: Outcome) {
+        let Some(queue) = &self.queue else { return };
+        let sampled = self.sample >= 1.0 || outcome.status >= 500 || rand::random::<f64>() < self.sample;
+        if sampled && let Err(TrySendError::Full(_)) = queue.try_send(outcome) {
+            self.dropped.inc();
+        }
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        // Closing the queue ends the thread, once it has written what waits.
+        self.queue = None;
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn write_lines(lines: &Receiver<Outcome>, mut sink: Box<dyn Write + Send>, format: Format) {
+    let mut text = String::with_capacity(BATCH + 1024);
+    loop {
+        // Lines appear at once when there are few, and in batches when there are many.
+        let first = match lines.recv_timeout(Duration::from_secs(1)) {
+            Ok(outcome) => outcome,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        append(&mut text, &first, format);
+        while text.len() < BATCH {
+            match lines.try_recv() {
+                Ok(outcome) => append(&mut text, &outcome, format),
+                Err(_) => break,
+            }
+        }
+        // A full disk or a closed pipe loses lines, never requests.
+        let _ = sink.write_all(text.as_bytes()).and_then(|()| sink.flush());
+        text.clear();
+    }
+}
+
+/// Appends one line.
+pub fn append(text: &mut String, outcome: &Outcome, format: Format) {
+    let result = match format {
+        Format::Json => json(text, outcome),
+        Format::Text => plain(text, outcome),
+    };
+    // Writing to a string does not fail.
+    let _ = result;
+    text.push('\n');
+}
+
+fn plain(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
+    let millis = |duration: Duration| duration.as_secs_f64() * 1000.0;
+    let time = timestamp(outcome.at);
+    write!(text, "{time} {} {} ", outcome.client, outcome.method)?;
+    escape(text, &outcome.path);
+    write!(text, " {} {:.1}ms", outcome.status, millis(outcome.elapsed))?;
+    write!(text, " route={}", outcome.route.as_deref().unwrap_or("-"))?;
+    if let Some(upstream) = &outcome.upstream {
+        write!(
+            text,
+            " upstream={upstream} upstream_ms={:.1} attempts={}",
+            millis(outcome.upstream_elapsed),
+            outcome.attempts
+        )?;
+    }
+    write!(text, " in={} out={}", outcome.request_bytes, outcome.response_bytes)?;
+    if let Some(refusal) = outcome.refusal {
+        write!(text, " refusal={}", refusal.as_str())?;
+    }
+    if let Some(fault) = &outcome.fault {
+        text.push_str(" fault=\"");
+        escape(text, fault);
+        text.push('"');
+    }
+    text.push_str(" host=");
+    escape(text, &outcome.host);
+    write!(text, " id={}", outcome.request_id)
+}
+
+fn json(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
+    let millis = |duration: Duration| (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0;
+    let line = serde_json::json!({
+        "time": timestamp(outcome.at),
+        "request_id": &*outcome.request_id,
+        "trace_id": outcome.trace_id,
+        "client": outcome.client.to_string(),
+        "method": outcome.method.as_str(),
+        "host": outcome.host,
+        "path": outcome.path,
+        "route": outcome.route.as_deref(),
+        "upstream": outcome.upstream.as_deref(),
+        "status": outcome.status,
+        "refusal": outcome.refusal.map(|refusal| refusal.as_str()),
+        "fault": outcome.fault,
+        "attempts": outcome.attempts,
+        "bytes_in": outcome.request_bytes,
+        "bytes_out": outcome.response_bytes,
+        "ms": millis(outcome.elapsed),
+        "upstream_ms": millis(outcome.upstream_elapsed),
+    });
+    // JSON itself lets the controls above ASCII through; some terminals obey them.
+    for c in line.to_string().chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => write!(text, "\\u{:04x}", u32::from(c))?,
+            _ => text.push(c),
+        }
+    }
+    Ok(())
+}
+
+/// One line stays one line, and a terminal obeys nobody: control characters,
+/// quotes and what is not ASCII are escaped.
+fn escape(text: &mut String, raw: &str) {
+    for c in raw.chars() {
+        match c {
+            '"' | '\\' => {
+                text.push('\\');
+                text.push(c);
+            }
+            ' '..='~' => text.push(c),
+            _ => text.extend(c.escape_default()),
+        }
+    }
+}
+
+/// `2026-11-22T17:06:18.123Z`.
+fn timestamp(at: SystemTime) -> String {
+    DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+#[cfg(test)]
+#[path = "access_log_tests.rs"]
+mod tests;

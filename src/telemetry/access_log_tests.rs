@@ -1,0 +1,78 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::exchange::refusal::RefusalCode;
+
+fn outcome() -> Outcome {
+    Outcome {
+        at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_367_178_123),
+        request_id: "id-12345".into(),
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        method: http::Method::GET,
+        host: "a.example.com".into(),
+        path: "/top".into(),
+        route: Some("/top".into()),
+        upstream: Some("tinybird".into()),
+        status: 200,
+        refusal: None,
+        fault: None,
+        attempts: 2,
+        request_bytes: 0,
+        response_bytes: 42,
+        elapsed: Duration::from_micros(12_345),
+        upstream_elapsed: Duration::from_micros(11_000),
+        trace_id: None,
+    }
+}
+
+fn line(outcome: &Outcome, format: Format) -> String {
+    let mut text = String::new();
+    append(&mut text, outcome, format);
+    text
+}
+
+#[test]
+fn text_lines_are_for_people() {
+    assert_eq!(
+        line(&outcome(), Format::Text),
+        "2026-11-22T17:06:18.123Z 127.0.0.1 GET /top 200 12.3ms route=/top upstream=tinybird upstream_ms=11.0 attempts=2 \
+         in=0 out=42 host=a.example.com id=id-12345\n"
+    );
+}
+
+#[test]
+fn json_lines_are_for_programs() {
+    let text = line(&outcome(), Format::Json);
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["ms"], 12.345);
+    assert_eq!(value["attempts"], 2);
+}
+
+#[test]
+fn g1_nobody_can_forge_a_line_or_move_the_cursor() {
+    let nasty = "/a\n{\"status\":200}\r\u{1b}[2J\u{9b}\"\\é";
+    let bad = Outcome { path: nasty.into(), host: nasty.into(), refusal: Some(RefusalCode::BadRequest), ..outcome() };
+    for format in [Format::Json, Format::Text] {
+        let text = line(&bad, format);
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        assert!(text.ends_with('\n'));
+        assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
+    }
+    let value: serde_json::Value = serde_json::from_str(&line(&bad, Format::Json)).unwrap();
+    assert_eq!(value["path"], nasty);
+}
+
+#[test]
+fn what_was_queued_is_written_before_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let section = Log { access: Access::File(path.clone()), ..Log::default() };
+    let metrics = Metrics::new().unwrap();
+    let log = AccessLog::start(&section, &metrics).unwrap();
+    for _ in 0..1000 {
+        log.write(outcome());
+    }
+    drop(log);
+    assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1000);
+    assert_eq!(metrics.log_dropped().get(), 0);
+}

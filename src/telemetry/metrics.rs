@@ -1,0 +1,202 @@
+//! Prometheus families, their children resolved before they are needed.
+//!
+//! In: outcomes. Out: the text format on demand. Labels are configured
+//! patterns and closed sets, never what a caller chose.
+
+use std::sync::{Arc, OnceLock};
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::exchange::outcome::Outcome;
+use crate::exchange::refusal::RefusalCode;
+
+use super::names;
+
+/// Bucket bounds in seconds: from a cached answer to a query at its limit.
+const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Statuses whose counters are resolved once per route; others are looked up.
+const COMMON: [u16; 12] = [200, 204, 304, 400, 403, 404, 405, 429, 500, 502, 503, 504];
+
+/// All families.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    upstream_seconds: HistogramVec,
+    retries: IntCounterVec,
+    refusals: IntCounterVec,
+    upstream_resolved: IntGaugeVec,
+    tripwire: IntCounter,
+    in_flight: IntGauge,
+    log_dropped: IntCounter,
+}
+
+/// One exchange in the count of those under way, until it is dropped.
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The children of one route.
+#[derive(Debug)]
+pub struct RouteMeter {
+    label: Arc<str>,
+    seconds: Histogram,
+    upstream_seconds: Option<Histogram>,
+    common: [OnceLock<IntCounter>; COMMON.len()],
+}
+
+/// The children of every route of a configuration.
+#[derive(Debug)]
+pub struct RouteMeters {
+    metrics: Metrics,
+    routes: Box<[RouteMeter]>,
+    unmatched: RouteMeter,
+}
+
+impl Metrics {
+    /// Registers every family.
+    ///
+    /// # Errors
+    /// A family whose name is malformed or taken: a mistake in this program.
+    pub fn new() -> prometheus::Result<Self> {
+        let opts = |(name, help): (&str, &str)| Opts::new(name, help);
+        let seconds = |(name, help): (&str, &str)| HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+        let metrics = Metrics {
+            registry: Registry::new(),
+            requests: IntCounterVec::new(opts(names::REQUESTS), &["host", "route", "code"])?,
+            request_seconds: HistogramVec::new(seconds(names::REQUEST_SECONDS), &["route"])?,
+            upstream_seconds: HistogramVec::new(seconds(names::UPSTREAM_SECONDS), &["upstream"])?,
+            retries: IntCounterVec::new(opts(names::RETRIES), &["upstream", "reason"])?,
+            refusals: IntCounterVec::new(opts(names::REFUSALS), &["route", "reason"])?,
+            upstream_resolved: IntGaugeVec::new(opts(names::UPSTREAM_RESOLVED), &["upstream"])?,
+            tripwire: IntCounter::with_opts(opts(names::TRIPWIRE))?,
+            in_flight: IntGauge::with_opts(opts(names::IN_FLIGHT))?,
+            log_dropped: IntCounter::with_opts(opts(names::LOG_DROPPED))?,
+        };
+        metrics.register()?;
+        Ok(metrics)
+    }
+
+    fn register(&self) -> prometheus::Result<()> {
+        let registry = &self.registry;
+        registry.register(Box::new(self.requests.clone()))?;
+        registry.register(Box::new(self.request_seconds.clone()))?;
+        registry.register(Box::new(self.upstream_seconds.clone()))?;
+        registry.register(Box::new(self.retries.clone()))?;
+        registry.register(Box::new(self.refusals.clone()))?;
+        registry.register(Box::new(self.upstream_resolved.clone()))?;
+        registry.register(Box::new(self.tripwire.clone()))?;
+        registry.register(Box::new(self.in_flight.clone()))?;
+        registry.register(Box::new(self.log_dropped.clone()))?;
+        let (name, help) = names::BUILD_INFO;
+        let build = IntGauge::with_opts(Opts::new(name, help).const_label("version", env!("CARGO_PKG_VERSION")))?;
+        build.set(1);
+        registry.register(Box::new(build))?;
+        let (name, help) = names::CONFIG_OK;
+        let config = IntGauge::with_opts(Opts::new(name, help))?;
+        // A gateway that runs has loaded its file.
+        config.set(1);
+        registry.register(Box::new(config))?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(())
+    }
+
+    /// The children for these routes: label and upstream, in the order of route indexes.
+    pub fn meters<'a>(&self, routes: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>) -> RouteMeters {
+        let meter = |label: &Arc<str>, upstream: Option<&Arc<str>>| RouteMeter {
+            label: Arc::clone(label),
+            seconds: self.request_seconds.with_label_values(&[label]),
+            upstream_seconds: upstream.map(|upstream| self.upstream_seconds.with_label_values(&[upstream])),
+            common: Default::default(),
+        };
+        RouteMeters {
+            metrics: self.clone(),
+            routes: routes.map(|(label, upstream)| meter(label, Some(upstream))).collect(),
+            unmatched: meter(&names::UNMATCHED.into(), None),
+        }
+    }
+
+    /// Counts an exchange as under way.
+    pub fn begin_exchange(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// How many exchanges are under way.
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.get()
+    }
+
+    /// Counts an answer that the tripwire held back.
+    pub fn count_trip(&self) {
+        self.tripwire.inc();
+    }
+
+    /// The counter of lines that the access log had to drop.
+    pub(super) fn log_dropped(&self) -> IntCounter {
+        self.log_dropped.clone()
+    }
+
+    /// Counts a retry.
+    pub fn count_retry(&self, upstream: &str, reason: &str) {
+        self.retries.with_label_values(&[upstream, reason]).inc();
+    }
+
+    /// Notes whether a host name could be looked up.
+    pub fn set_resolved(&self, upstream: &str, resolved: i64) {
+        self.upstream_resolved.with_label_values(&[upstream]).set(resolved);
+    }
+
+    /// Everything in Prometheus' text format.
+    ///
+    /// # Errors
+    /// What the encoder says.
+    pub fn encode(&self) -> prometheus::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+impl RouteMeters {
+    /// Counts a finished exchange on the route with this index.
+    pub fn count(&self, route: Option<usize>, outcome: &Outcome) {
+        let meter = route.and_then(|index| self.routes.get(index)).unwrap_or(&self.unmatched);
+        meter.requests(outcome.status, &self.metrics);
+        meter.seconds.observe(outcome.elapsed.as_secs_f64());
+        if outcome.attempts > 0
+            && let Some(seconds) = &meter.upstream_seconds
+        {
+            seconds.observe(outcome.upstream_elapsed.as_secs_f64());
+        }
+        if let Some(refusal) = outcome.refusal {
+            meter.refusal(refusal, &self.metrics);
+        }
+    }
+}
+
+impl RouteMeter {
+    fn requests(&self, status: u16, metrics: &Metrics) {
+        let resolve = || metrics.requests.with_label_values(&[names::ANY_HOST, &self.label, &status.to_string()]);
+        let slot = COMMON.iter().position(|common| *common == status).and_then(|index| self.common.get(index));
+        match slot {
+            Some(slot) => slot.get_or_init(resolve).inc(),
+            None => resolve().inc(),
+        }
+    }
+
+    fn refusal(&self, code: RefusalCode, metrics: &Metrics) {
+        metrics.refusals.with_label_values(&[&self.label, code.as_str()]).inc();
+    }
+}

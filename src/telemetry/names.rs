@@ -1,0 +1,37 @@
+//! Every metric name, with its help text.
+
+/// Requests by configured host and route, and by the status the caller got.
+pub const REQUESTS: (&str, &str) = ("tollgate_requests_total", "Requests by host, route and status code");
+/// From the first byte of a request to the last of its answer.
+pub const REQUEST_SECONDS: (&str, &str) = ("tollgate_request_seconds", "Duration of requests in seconds, by route");
+/// From sending a try to its response headers, waits between tries excluded.
+pub const UPSTREAM_SECONDS: (&str, &str) = (
+    "tollgate_upstream_seconds",
+    "Time until an upstream's response headers in seconds, all tries of a request added up",
+);
+/// Tries after the first.
+pub const RETRIES: (&str, &str) = ("tollgate_retries_total", "Repeated tries by upstream and reason");
+/// Requests that the gateway answered itself with an error.
+pub const REFUSALS: (&str, &str) =
+    ("tollgate_refusals_total", "Requests that the gateway refused, by route and reason");
+/// Answers held back because a credential stood in them.
+pub const TRIPWIRE: (&str, &str) =
+    ("tollgate_tripwire_total", "Answers of upstreams held back because they contained a configured credential");
+/// Requests being served.
+pub const IN_FLIGHT: (&str, &str) = ("tollgate_in_flight", "Requests being served now");
+/// Access log lines that found the queue full.
+pub const LOG_DROPPED: (&str, &str) =
+    ("tollgate_access_log_dropped_total", "Access log lines dropped because the queue was full");
+/// Whether an upstream's host name has an address.
+pub const UPSTREAM_RESOLVED: (&str, &str) =
+    ("tollgate_upstream_resolved", "1 if the last look-up of an upstream's host name succeeded, else 0");
+/// Whether the configuration in use is the newest that was tried.
+pub const CONFIG_OK: (&str, &str) =
+    ("tollgate_config_last_reload_successful", "1 if the last attempt to load a configuration succeeded, else 0");
+/// The build.
+pub const BUILD_INFO: (&str, &str) = ("tollgate_build_info", "The running version");
+
+/// The route of requests that no route matched.
+pub const UNMATCHED: &str = "__unmatched__";
+/// The host while every host is served alike.
+pub const ANY_HOST: &str = "*";

@@ -1,0 +1,124 @@
+//! Where requests go: named upstreams and their addresses.
+//!
+//! In: an `upstreams` section. Out: an [`Upstream`] that hands out peers.
+//! Not here: whether to try again (`pipeline::retry`), what is sent
+//! (`pipeline::rewrite`). Names are resolved in the background, never while a
+//! request waits; the last good answer stays.
+
+mod dial;
+mod peer;
+
+pub use dial::socket_of;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::config::scalar::Endpoint;
+use crate::config::section::upstreams as section;
+
+use peer::PeerTemplate;
+
+/// A named API behind the gateway.
+#[derive(Debug)]
+pub struct Upstream {
+    name: Arc<str>,
+    endpoint: Endpoint,
+    template: PeerTemplate,
+    timeouts: Timeouts,
+    peers: ArcSwap<Vec<HttpPeer>>,
+    turn: AtomicUsize,
+}
+
+/// Time-outs that the edge enforces, see `timeouts` in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For one try, until its response headers are complete.
+    pub attempt: Duration,
+    /// For all tries and the waits between them.
+    pub total: Duration,
+    /// Between two reads of a response body.
+    pub idle: Duration,
+}
+
+impl Upstream {
+    /// An upstream without addresses, unless its URL names one.
+    pub fn compile(name: &str, section: &section::Upstream) -> Self {
+        let upstream = Upstream {
+            name: name.into(),
+            endpoint: section.url.clone(),
+            template: PeerTemplate::compile(name, section),
+            timeouts: Timeouts {
+                attempt: section.timeouts.attempt.duration(),
+                total: section.timeouts.total.duration(),
+                idle: section.timeouts.idle.duration(),
+            },
+            peers: ArcSwap::default(),
+            turn: AtomicUsize::new(0),
+        };
+        if let Some(address) = section.url.address() {
+            upstream.set_addresses(&[address]);
+        }
+        upstream
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Its time-outs.
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
+    /// The peer for an attempt (from 1): each request begins with the next
+    /// address, and each further attempt takes the one after.
+    pub fn pick(&self, attempt: u32, first: usize) -> Option<Box<HttpPeer>> {
+        let peers = self.peers.load();
+        let index = first.wrapping_add(attempt as usize).checked_rem(peers.len())?;
+        peers.get(index).cloned().map(Box::new)
+    }
+
+    /// A starting point for [`Upstream::pick`].
+    pub fn next_turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether there is an address to go to.
+    pub fn is_resolved(&self) -> bool {
+        !self.peers.load().is_empty()
+    }
+
+    /// Whether its URL names a host that must be looked up.
+    pub fn needs_resolving(&self) -> bool {
+        self.endpoint.address().is_none()
+    }
+
+    /// Looks the host up and takes over the addresses; keeps the old ones on failure.
+    ///
+    /// # Errors
+    /// What the resolver says, or that it found nothing.
+    pub async fn resolve(&self) -> io::Result<()> {
+        let found = tokio::net::lookup_host((self.endpoint.host(), self.endpoint.port())).await?;
+        let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        if addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no addresses"));
+        }
+        self.set_addresses(&addresses);
+        Ok(())
+    }
+
+    fn set_addresses(&self, addresses: &[IpAddr]) {
+        let port = self.endpoint.port();
+        let peers = addresses.iter().map(|ip| self.template.peer(SocketAddr::new(*ip, port))).collect();
+        self.peers.store(Arc::new(peers));
+    }
+}
