@@ -1,0 +1,13 @@
+//! Behaviour through the front door: a gateway in this process, an origin that
+//! misbehaves, and clients that see every byte.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"
+)]
+
+mod support;
+
+mod routes;
