@@ -42,7 +42,7 @@ const POLL: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct App {
     addresses: Vec<SocketAddr>,
-    admin_address: Option<SocketAddr>,
+    admin_address: SocketAddr,
     stop: watch::Sender<Option<Stop>>,
     server: Option<JoinHandle<()>>,
     readiness: Arc<Readiness>,
@@ -64,10 +64,7 @@ impl App {
             .iter()
             .map(|listener| claim(listener.address).with_context(|| busy(listener.address, "listeners")))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let admin_address = match &config.admin {
-            Some(admin) => Some(claim(admin.address).with_context(|| busy(admin.address, "admin.address"))?),
-            None => None,
-        };
+        let admin_address = claim(config.admin.address).with_context(|| busy(config.admin.address, "admin.address"))?;
         let metrics = Metrics::new().context("metrics")?;
         let access_log = AccessLog::start(&config.log, &metrics).context("the access log cannot be opened")?;
         let access_log = Arc::new(access_log);
@@ -79,10 +76,13 @@ impl App {
         let (stop, _) = watch::channel(None);
         let parts = Parts {
             proxy: Proxy::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&access_log)),
-            admin: config.admin.as_ref().zip(admin_address).map(|(section, address)| {
-                let upstreams = live.load().snapshot.upstreams.to_vec();
-                (Admin::new(section, Arc::clone(&readiness), metrics.clone(), upstreams), address)
-            }),
+            admin: Admin::new(
+                &config.admin,
+                Arc::clone(&readiness),
+                metrics.clone(),
+                live.load().snapshot.upstreams.to_vec(),
+            ),
+            admin_address,
             upkeep: Upkeep { live: Arc::clone(&live), state, metrics: metrics.clone() },
             watch: StopWatch::new(stop.clone(), signals),
             config: config.clone(),
@@ -112,7 +112,7 @@ impl App {
     }
 
     /// Where the operator connects.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
+    pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
     }
 
@@ -168,7 +168,7 @@ impl App {
 
     fn wait_until_open(&mut self) -> anyhow::Result<()> {
         let end = self.clock.wall() + START;
-        for address in self.addresses.iter().chain(&self.admin_address) {
+        for address in self.addresses.iter().chain([&self.admin_address]) {
             while TcpStream::connect(reachable(*address)).is_err() {
                 if self.server.as_ref().is_some_and(JoinHandle::is_finished) || self.clock.wall() > end {
                     bail!("the gateway does not listen on {address}: see the messages above");
@@ -194,7 +194,8 @@ impl Drop for App {
 /// What the server's thread owns.
 struct Parts {
     proxy: Proxy,
-    admin: Option<(Admin, SocketAddr)>,
+    admin: Admin,
+    admin_address: SocketAddr,
     upkeep: Upkeep,
     watch: StopWatch,
     config: Config,
@@ -209,9 +210,7 @@ impl Parts {
         server.bootstrap();
         let keepalive = self.config.server.keepalive.duration();
         server.add_service(service(self.proxy, &server.configuration, keepalive, &self.addresses));
-        if let Some((admin, address)) = self.admin {
-            server.add_service(admin.service(address));
-        }
+        server.add_service(self.admin.service(self.admin_address));
         let mut upkeep = background_service("upkeep", self.upkeep);
         upkeep.threads = Some(1);
         server.add_service(upkeep);

@@ -86,10 +86,8 @@ pub(super) fn run_upstream(arguments: &UpstreamArguments) -> anyhow::Result<Endi
 }
 
 /// What a newcomer reads first. The first URL on stdout is the gateway's.
-fn welcome(gateway: SocketAddr, upstream: SocketAddr, admin: Option<SocketAddr>) -> String {
+fn welcome(gateway: SocketAddr, upstream: SocketAddr, admin: SocketAddr) -> String {
     let base = format!("http://{gateway}");
-    let admin =
-        admin.map(|admin| format!("\n\nHealth and metrics:\n  curl -s http://{admin}/metrics")).unwrap_or_default();
     format!(
         "Tollgate serves {base} in front of a bundled Tinybird-like API. Ctrl-C ends it.
 
@@ -105,7 +103,10 @@ What the gateway holds back: a control parameter, another tenant's rows, a neigh
 Retries: the upstream fails twice, the caller sees one answer (add -i, or look at attempts= below):
   curl '{base}/flaky?fail=500&times=2&key=one'
 
-Tinybird's own clients: give them {base} as base URL and any token.{admin}
+Tinybird's own clients: give them {base} as base URL and any token.
+
+Health and metrics:
+  curl -s http://{admin}/metrics
 
 Past the gateway, to compare (this is what callers never see):
   curl -i -H 'Authorization: Bearer {TOKEN}' 'http://{upstream}/v0/pipes/top-10-products.json?limit=1'

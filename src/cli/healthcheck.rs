@@ -29,10 +29,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         (None, None) => format!("http://{}/readyz", Admin::default().address),
         (None, Some(path)) => match load_or_explain(path) {
             Err(ending) => return Ok(ending),
-            Ok(loaded) => match &loaded.config.admin {
-                Some(admin) => format!("http://{}/readyz", local(admin.address)),
-                None => bail!("{} has no `admin` section to ask; add one, or use --url", path.display()),
-            },
+            Ok(loaded) => format!("http://{}/readyz", local(loaded.config.admin.address)),
         },
     };
     let status = ask(&url).with_context(|| format!("{url} does not answer"))?;

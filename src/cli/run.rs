@@ -41,10 +41,7 @@ pub(super) fn announce(config: &Config, app: &App) {
     for (name, upstream) in &config.upstreams {
         log::info!("upstream {name}: {}", upstream.url);
     }
-    match app.admin_address() {
-        Some(address) => log::info!("health and metrics on http://{address} (/livez, /readyz, /metrics)"),
-        None => log::info!("no health checks and metrics: there is no `admin` section"),
-    }
+    log::info!("health and metrics on http://{} (/livez, /readyz, /metrics)", app.admin_address());
     if config.routes.values().next().is_some() && !app.addresses().iter().all(is_local) {
         log::warn!("every route is public, and other machines can reach the gateway");
     }

@@ -135,7 +135,7 @@ impl Checker<'_> {
                 self.issues.push(issue.related(first, "first here").help("remove one of them"));
             }
         }
-        let Some(admin) = &self.config.admin else { return };
+        let admin = &self.config.admin;
         if let Some(first) = seen.get(&admin.address) {
             let place = self.document.value_place(&["admin", "address"]);
             let issue =

@@ -37,8 +37,8 @@ use source::Document;
 pub struct Config {
     /// Where callers connect; left out: `0.0.0.0:8080`.
     pub listeners: Vec<Listener>,
-    /// The operator's own address; left out: none.
-    pub admin: Option<Admin>,
+    /// The operator's own address; left out: `127.0.0.1:9901`.
+    pub admin: Admin,
     /// The APIs behind the gateway, by name.
     pub upstreams: BTreeMap<String, Upstream>,
     /// Which paths exist, and what each leads to.
@@ -59,7 +59,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listeners: default_listeners(),
-            admin: None,
+            admin: Admin::default(),
             upstreams: BTreeMap::new(),
             routes: BTreeMap::new(),
             tinybird_api: false,

@@ -129,5 +129,5 @@ fn allowed(methods: Option<&[section::Method]>, rule: BodyRule) -> Vec<Method> {
 fn credentials(config: &Config) -> impl Iterator<Item = &Secret> {
     let upstreams =
         config.upstreams.values().flat_map(|upstream| upstream.token.iter().chain(upstream.headers.values()));
-    upstreams.chain(config.admin.iter().filter_map(|admin| admin.token.as_ref()))
+    upstreams.chain(config.admin.token.iter())
 }

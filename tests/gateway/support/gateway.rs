@@ -83,7 +83,7 @@ impl TestGateway {
 
     /// Where the operator connects.
     pub fn admin(&self) -> SocketAddr {
-        self.app().admin_address().expect("an admin address")
+        self.app().admin_address()
     }
 
     /// The running application.
