@@ -75,8 +75,8 @@ fn with_broken_items(root: &Node, path: &[String]) -> Vec<String> {
     for step in path {
         let mut step = step.clone();
         if let (Some(Node { kind: NodeKind::List(items), .. }), Ok(index)) = (node, step.parse::<usize>()) {
-            let sound = items.iter().enumerate().filter(|(_, item)| !is_broken(item)).map(|(at, _)| at);
-            step = sound.skip(index).next().unwrap_or(index).to_string();
+            let mut sound = items.iter().enumerate().filter(|(_, item)| !is_broken(item)).map(|(at, _)| at);
+            step = sound.nth(index).unwrap_or(index).to_string();
         }
         node = node.and_then(|node| node.child(&step));
         steps.push(step);

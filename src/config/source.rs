@@ -84,9 +84,9 @@ impl Document {
             issues
         };
         let unreadable = |error: std::io::Error| {
-            let title = match error.kind() {
-                std::io::ErrorKind::NotFound => format!("there is no file `{name}`"),
-                _ => format!("the file `{name}` cannot be read: {error}"),
+            let title = match error.kind() == std::io::ErrorKind::NotFound {
+                true => format!("there is no file `{name}`"),
+                false => format!("the file `{name}` cannot be read: {error}"),
             };
             whole(
                 IssueCode::Unreadable,

@@ -101,6 +101,7 @@ async fn collect(session: &mut Session, ctx: &mut Ctx) -> Result<Option<Bytes>> 
 }
 
 /// A body that could not be read: a caller who is slow or wrong is told, one who left is not.
+#[expect(clippy::wildcard_enum_match_arm, reason = "whatever else Pingora may find wrong is the caller's framing")]
 fn classify(e: Box<Error>) -> Result<Refusal> {
     match e.etype() {
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Err(e.into_down()),
