@@ -8,8 +8,6 @@
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -31,7 +29,7 @@ const BATCH: usize = 64 << 10;
 #[derive(Debug)]
 pub struct AccessLog {
     queue: Option<SyncSender<Outcome>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Option<JoinHandle<()>>,
     dropped: IntCounter,
     sample: f64,
 }
@@ -50,14 +48,14 @@ impl AccessLog {
         };
         let sample = section.sample.ratio();
         let Some(sink) = sink else {
-            return Ok(AccessLog { queue: None, writer: Mutex::new(None), dropped, sample });
+            return Ok(AccessLog { queue: None, writer: None, dropped, sample });
         };
         let (queue, lines) = sync_channel(QUEUE);
         let format = section.format;
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write_lines(&lines, sink, format))?;
-        Ok(AccessLog { queue: Some(queue), writer: Mutex::new(Some(writer)), dropped, sample })
+        Ok(AccessLog { queue: Some(queue), writer: Some(writer), dropped, sample })
     }
 
     /// Whether outcomes are wanted at all.
@@ -79,8 +77,7 @@ impl Drop for AccessLog {
     fn drop(&mut self) {
         // Closing the queue ends the thread, once it has written what waits.
         self.queue = None;
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
+        if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
     }
