@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request};
 use crate::config::scalar::{FieldName, Part, Template};
 use crate::config::section::routes::{Format, Route};
 use crate::config::section::upstreams::Upstream;
+use crate::exchange::component::encode_component;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 
@@ -128,7 +129,7 @@ impl Rewrite {
             match piece {
                 Piece::Literal(text) => target.push_str(text),
                 Piece::Capture(template) => {
-                    target.extend(super::params::encode_component(permit.captures().fill(template).as_bytes()));
+                    target.extend(encode_component(permit.captures().fill(template).as_bytes()));
                 }
                 Piece::Tail => encode_tail(permit.captures().tail(), &mut target),
             }
@@ -146,7 +147,7 @@ fn encode_tail(tail: &str, target: &mut String) {
         if index > 0 {
             target.push('/');
         }
-        target.extend(super::params::encode_component(segment.as_bytes()));
+        target.extend(encode_component(segment.as_bytes()));
     }
 }
 

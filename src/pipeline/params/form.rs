@@ -6,21 +6,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+use percent_encoding::percent_decode_str;
 
+use crate::exchange::component::encode_component;
 use crate::exchange::refusal::Refusal;
 
 use super::Binding;
-
-/// Unreserved characters (RFC 3986), and two that no query parser treats
-/// specially and that arrays and times are full of.
-const PLAIN: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b',').remove(b':');
-
-/// Percent-encodes a value for a query or one segment of a path.
-pub fn encode_component(bytes: &[u8]) -> impl Iterator<Item = &str> {
-    percent_encode(bytes, PLAIN)
-}
 
 /// Appends to `out` what of `text` goes on.
 pub(super) fn rewrite(text: &str, binding: &mut Binding<'_>, out: &mut String) -> Result<(), Refusal> {

@@ -12,8 +12,6 @@ mod form;
 mod json;
 mod name;
 
-pub use form::encode_component;
-
 use std::borrow::Cow;
 
 use bytes::Bytes;
