@@ -4,6 +4,7 @@
 //! file and telling the operator (`cli`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use crate::admin::{Admin, Readiness};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::section::server::Threads;
 use crate::proxy::server::{Signals, Stop, StopWatch, claim, service, settings};
 use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
@@ -205,10 +207,11 @@ struct Parts {
 impl Parts {
     fn run(self) {
         self.upkeep.look_up_first();
-        let conf = settings(&self.config.server);
+        let section = &self.config.server;
+        let conf = settings(threads(section.threads), section.drain.duration());
         let mut server = Server::new_with_opt_and_conf(None, conf);
         server.bootstrap();
-        let keepalive = self.config.server.keepalive.duration();
+        let keepalive = section.keepalive.duration();
         server.add_service(service(self.proxy, &server.configuration, keepalive, &self.addresses));
         server.add_service(self.admin.service(self.admin_address));
         let mut upkeep = background_service("upkeep", self.upkeep);
@@ -290,12 +293,19 @@ impl BackgroundService for Upkeep {
     }
 }
 
+fn threads(threads: Threads) -> usize {
+    match threads {
+        Threads::Auto => std::thread::available_parallelism().map_or(1, NonZero::get),
+        Threads::Count(count) => count.get(),
+    }
+}
+
 /// Where a listener can be reached from this machine.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     SocketAddr::new(ip, address.port())
 }

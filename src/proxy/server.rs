@@ -18,8 +18,6 @@ use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::config::section::server::{Server, Threads};
-
 use super::Proxy;
 
 /// Connections to upstreams that are kept, per worker thread and upstream in all.
@@ -47,15 +45,15 @@ pub enum Signals {
     Ignore,
 }
 
-/// Pingora's settings for these sections.
-pub fn settings(server: &Server) -> ServerConf {
+/// Pingora's settings for so many worker threads and so long a drain.
+pub fn settings(threads: usize, drain: Duration) -> ServerConf {
     ServerConf {
-        threads: threads(server),
+        threads,
         work_stealing: true,
         upstream_keepalive_pool_size: POOL,
         max_retries: 16,
         // Rounded up: the process ends earlier by itself, never later.
-        grace_period_seconds: Some(server.drain.duration().as_secs_f64().ceil() as u64),
+        grace_period_seconds: Some(drain.as_secs_f64().ceil() as u64),
         graceful_shutdown_timeout_seconds: Some(RUNTIME_STOP_SECONDS),
         ..ServerConf::default()
     }
@@ -140,12 +138,5 @@ impl ShutdownSignalWatch for StopWatch {
             Stop::Drain => ShutdownSignal::GracefulTerminate,
             Stop::Now => ShutdownSignal::FastShutdown,
         }
-    }
-}
-
-fn threads(server: &Server) -> usize {
-    match server.threads {
-        Threads::Auto => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        Threads::Count(count) => count.get(),
     }
 }
