@@ -1,6 +1,6 @@
 //! Resolves `${VAR}`, `${VAR:-x}`, `$$` and `file://…` on scalars.
 //!
-//! In: a parsed [`Document`]. Out: the same with texts resolved and marked as
+//! In: a parsed `Document`. Out: the same with texts resolved and marked as
 //! hidden. Not here: substitution on text, which lets a password with a colon
 //! in it rewrite the file.
 

@@ -1,4 +1,4 @@
-//! What is running now: everything a request needs, compiled from one [`Config`].
+//! What is running now: everything a request needs, compiled from one `Config`.
 //!
 //! In: a checked configuration and handles to state. Out: a [`Snapshot`] that
 //! never changes. Not here: reading files (`config`), counters (`state`).

@@ -33,7 +33,7 @@ impl Dialer {
     }
 }
 
-/// The handle that [`Dialer`] left with a connection.
+/// The handle that `Dialer` left with a connection.
 pub fn socket_of(digest: &Digest) -> Option<&Arc<Socket>> {
     digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
 }

@@ -1,0 +1,57 @@
+//! What the configuration refers to on disk: reads it, and makes relative paths absolute.
+//!
+//! In: a decoded [`Config`]. Out: the same with contents, and an issue for each
+//! file that cannot be used. Not here: credentials in files (`interpolate`).
+
+use crate::config::Config;
+use crate::config::issue::{Issue, IssueCode, Issues};
+use crate::config::section::log::Access;
+use crate::config::source::Document;
+
+/// Reads what the configuration refers to, and makes relative paths absolute.
+pub(in crate::config) fn read_files(config: &mut Config, document: &Document) -> Issues {
+    let mut issues = Issues::default();
+    for (name, upstream) in &mut config.upstreams {
+        let Some(ca) = &mut upstream.tls.ca else { continue };
+        *ca = document.folder.join(&*ca);
+        let place = || document.value_place(&["upstreams", name, "tls", "ca"]);
+        match std::fs::read(&*ca) {
+            Err(error) => issues.push(
+                Issue::at(
+                    IssueCode::Unreadable,
+                    place(),
+                    format!("the file `{}` cannot be read: {error}", ca.display()),
+                )
+                .help("relative paths start at the folder of the file that names them"),
+            ),
+            Ok(bytes) => {
+                upstream.tls.ca_certificates = certificates(&bytes);
+                if upstream.tls.ca_certificates.is_empty() {
+                    let title = format!("the file `{}` has no certificate in it", ca.display());
+                    issues.push(
+                        Issue::at(IssueCode::BadValue, place(), title)
+                            .help("a PEM file with `BEGIN CERTIFICATE` is wanted"),
+                    );
+                }
+            }
+        }
+    }
+    if let Access::File(path) = &mut config.log.access {
+        *path = document.folder.join(&*path);
+    }
+    issues
+}
+
+/// The DER contents of every `CERTIFICATE` block of a PEM file.
+fn certificates(pem: &[u8]) -> Vec<Vec<u8>> {
+    use base64::Engine;
+    let text = String::from_utf8_lossy(pem);
+    text.split("-----BEGIN CERTIFICATE-----")
+        .skip(1)
+        .filter_map(|block| block.split_once("-----END CERTIFICATE-----"))
+        .filter_map(|(body, _)| {
+            let body: String = body.chars().filter(|c| !c.is_whitespace()).collect();
+            base64::engine::general_purpose::STANDARD.decode(body).ok()
+        })
+        .collect()
+}

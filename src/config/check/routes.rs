@@ -1,0 +1,269 @@
+//! Rules of one route: where it leads, and what its parameters may be.
+
+use crate::config::issue::{Issue, IssueCode};
+use crate::config::nearest;
+use crate::config::scalar::{PathPattern, Template};
+use crate::config::section::params::Params;
+use crate::config::section::routes::Route;
+
+use super::Checker;
+
+impl Checker<'_> {
+    pub(super) fn route(&mut self, pattern: &PathPattern, route: &Route) {
+        let key = pattern.as_str();
+        self.target(key, pattern, route);
+        self.upstream_name(key, route);
+        self.params(key, pattern, &route.params);
+        self.cors(&["routes", key, "cors"], route.cors.as_ref());
+        if route.methods.as_ref().is_some_and(Vec::is_empty) {
+            self.at_value(
+                IssueCode::BadValue,
+                &["routes", key, "methods"],
+                "`methods` is empty: no request could match".to_owned(),
+                "leave it out for the usual ones",
+            );
+        }
+        let sends_body = |route: &Route| {
+            route.methods.iter().flatten().any(|method| !matches!(method.0, http::Method::GET | http::Method::HEAD))
+        };
+        if route.proxy.is_some() && !route.params.fixed.is_empty() && sends_body(route) {
+            self.issues.push(
+                Issue::at(
+                    IssueCode::FixedInQueryOnly,
+                    self.document.value_place(&["routes", key, "methods"]),
+                    "parameters in a request body are not looked at on a `proxy` route",
+                )
+                .help("keep to GET and HEAD if the upstream reads these parameters from a body too"),
+            );
+        }
+    }
+
+    fn target(&mut self, key: &str, pattern: &PathPattern, route: &Route) {
+        let place = self.document.key_place(&["routes", key]);
+        match (&route.pipe, &route.proxy) {
+            (Some(pipe), None) => {
+                self.pipe(key, pattern, pipe);
+                if route
+                    .methods
+                    .iter()
+                    .flatten()
+                    .any(|method| !matches!(method.0, http::Method::GET | http::Method::HEAD | http::Method::POST))
+                {
+                    self.at_value(
+                        IssueCode::BadValue,
+                        &["routes", key, "methods"],
+                        "a pipe is read by GET, HEAD and POST".to_owned(),
+                        "remove the others",
+                    );
+                }
+                if route.formats.as_ref().is_some_and(Vec::is_empty) {
+                    self.at_value(
+                        IssueCode::BadValue,
+                        &["routes", key, "formats"],
+                        "`formats` is empty".to_owned(),
+                        "leave it out for json",
+                    );
+                } else if let Err(title) = route.paths(pattern) {
+                    self.at_value(
+                        IssueCode::BadValue,
+                        &["routes", key, "formats"],
+                        title,
+                        "the path's own ending is its format",
+                    );
+                } else if route.formats.is_some() && pattern.has_tail() {
+                    self.at_value(
+                        IssueCode::BadValue,
+                        &["routes", key, "formats"],
+                        "a pipe cannot answer every path under `/*`".to_owned(),
+                        "name the path",
+                    );
+                }
+            }
+            (None, Some(proxy)) => self.proxy(key, pattern, proxy, route),
+            (Some(_), Some(_)) => self.issues.push(
+                Issue::at(IssueCode::RouteTarget, place, format!("`{key}` has both `pipe` and `proxy`"))
+                    .help("keep one of them"),
+            ),
+            (None, None) if self.reported(&["routes", key, "pipe"]) || self.reported(&["routes", key, "proxy"]) => {}
+            (None, None) => self.issues.push(
+                Issue::at(IssueCode::RouteTarget, place, format!("`{key}` leads nowhere"))
+                    .help("add `pipe: NAME` for a Tinybird pipe, or `proxy: /PATH` for any HTTP API"),
+            ),
+        }
+    }
+
+    fn pipe(&mut self, key: &str, pattern: &PathPattern, pipe: &Template) {
+        let path = ["routes", key, "pipe"];
+        let shown = pipe.to_string();
+        let literal: String = shown.split(['{', '}']).step_by(2).collect();
+        if let Some(wrong) = literal.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '_' && *c != '-') {
+            let title = format!("`{shown}` is not the name of a pipe: it has the character {wrong:?}");
+            self.at_value(
+                IssueCode::BadValue,
+                &path,
+                title,
+                "a pipe's name has letters, digits, `_` and `-`; the format goes into `formats`",
+            );
+        } else if shown.is_empty() {
+            self.at_value(
+                IssueCode::BadValue,
+                &path,
+                "the name of the pipe is empty".to_owned(),
+                "write the pipe's name",
+            );
+        }
+        if pattern.has_tail() {
+            self.at_value(
+                IssueCode::BadValue,
+                &path,
+                "a pipe cannot answer every path under `/*`".to_owned(),
+                "name the path, or use {captures}",
+            );
+        }
+        self.captures(&path, pattern, pipe, &["rest"]);
+    }
+
+    fn proxy(&mut self, key: &str, pattern: &PathPattern, proxy: &Template, route: &Route) {
+        let path = ["routes", key, "proxy"];
+        let shown = proxy.to_string();
+        if !shown.starts_with('/') {
+            self.at_value(
+                IssueCode::BadValue,
+                &path,
+                format!("`{shown}` is not a path of the upstream"),
+                "it begins with `/`",
+            );
+        }
+        let odd = |c: char| c.is_control() || c.is_whitespace() || "?#\\\"<>^`|".contains(c) || !c.is_ascii();
+        if shown.chars().any(odd)
+            || shown.contains("//")
+            || shown.split('/').any(|segment| segment == "." || segment == "..")
+        {
+            self.at_value(
+                IssueCode::BadValue,
+                &path,
+                format!("`{shown}` is not a clean path"),
+                "parameters go into `params.fixed`; other characters are percent-encoded",
+            );
+        }
+        if route.formats.is_some() {
+            self.at_value(
+                IssueCode::BadValue,
+                &["routes", key, "formats"],
+                "`formats` belongs to pipes".to_owned(),
+                "remove it from a `proxy` route",
+            );
+        }
+        self.captures(&path, pattern, proxy, &[]);
+    }
+
+    fn captures(&mut self, path: &[&str], pattern: &PathPattern, template: &Template, refused: &[&str]) {
+        let known: Vec<&str> = pattern.captures().filter(|name| !refused.contains(name)).collect();
+        for name in template.captures().filter(|name| !known.contains(name)) {
+            let title = format!("`{{path.{name}}}` is not in the path `{pattern}`");
+            let help = match nearest(name, known.iter().copied()) {
+                Some(nearest) => format!("did you mean `{{path.{nearest}}}`?"),
+                None if known.is_empty() => format!("write {{{name}}} into the path"),
+                None => format!("the path has: {}", known.join(", ")),
+            };
+            self.at_value(IssueCode::UnknownCapture, path, title, &help);
+        }
+    }
+
+    fn upstream_name(&mut self, key: &str, route: &Route) {
+        let names: Vec<&str> = self.config.upstreams.keys().map(String::as_str).collect();
+        match &route.upstream {
+            Some(name) if names.contains(&name.as_str()) || self.reported(&["upstreams", name]) => {}
+            Some(name) => {
+                let help = match nearest(name, names.iter().copied()) {
+                    Some(nearest) => format!("did you mean `{nearest}`?"),
+                    None => format!("defined under `upstreams`: {}", names.join(", ")),
+                };
+                self.at_value(
+                    IssueCode::UnknownName,
+                    &["routes", key, "upstream"],
+                    format!("there is no upstream `{name}`"),
+                    &help,
+                );
+            }
+            None if names.len() > 1 && !self.reported(&["routes", key, "upstream"]) => self.issues.push(
+                Issue::at(
+                    IssueCode::MissingKey,
+                    self.document.key_place(&["routes", key]),
+                    format!("`{key}` does not say which upstream"),
+                )
+                .help(format!("add `upstream:` with one of {}", names.join(", "))),
+            ),
+            None => {}
+        }
+    }
+
+    fn params(&mut self, key: &str, pattern: &PathPattern, params: &Params) {
+        let allow = params.allow.iter().flatten().enumerate();
+        for (index, name) in allow.filter(|(_, name)| is_token(name)) {
+            let index = index.to_string();
+            self.at_value(
+                IssueCode::ParameterRules,
+                &["routes", key, "params", "allow", &index],
+                format!("`{name}` never reaches the upstream"),
+                "the upstream's own `token` is sent in a header",
+            );
+        }
+        for (name, template) in &params.fixed {
+            let path = ["routes", key, "params", "fixed", name.as_str()];
+            self.parameter_name(&path, name);
+            self.captures(&path, pattern, template, &[]);
+            if template.literal() == Some("") {
+                self.at_value(
+                    IssueCode::BadValue,
+                    &path,
+                    format!("the fixed value of `{name}` is empty"),
+                    "most pipes show every row when such a parameter is empty: write a value",
+                );
+            }
+            if params.default.contains_key(name) {
+                self.at_value(
+                    IssueCode::ParameterRules,
+                    &["routes", key, "params", "default", name],
+                    format!("`{name}` is fixed and also has a default"),
+                    "a fixed value always wins: remove the default",
+                );
+            }
+            if template.captures().next().is_some() && !params.allow_public_tenant {
+                self.at_value(
+                    IssueCode::CallerChoosesTenant,
+                    &path,
+                    format!("anyone who calls `{pattern}` chooses the value of `{name}`"),
+                    "if that is meant, write `allow_public_tenant: true` under `params`",
+                );
+            }
+        }
+        for (name, template) in &params.default {
+            let path = ["routes", key, "params", "default", name.as_str()];
+            self.parameter_name(&path, name);
+            self.captures(&path, pattern, template, &[]);
+        }
+    }
+
+    fn parameter_name(&mut self, path: &[&str], name: &str) {
+        if name.is_empty() || name.chars().any(char::is_control) || name.trim() != name || name.contains('[') {
+            self.at_value(
+                IssueCode::BadValue,
+                path,
+                format!("`{name}` is not the name of a parameter"),
+                "write the name as the upstream knows it",
+            );
+        } else if is_token(name) {
+            self.at_value(
+                IssueCode::ParameterRules,
+                path,
+                format!("`{name}` never travels in a URL"),
+                "write the credential as the upstream's `token`",
+            );
+        }
+    }
+}
+
+fn is_token(name: &str) -> bool {
+    name.eq_ignore_ascii_case("token")
+}
