@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::document::{Document, Node, NodeKind};
 use super::issue::{Issue, IssueCode, Issues};
-use super::source::{Document, Node, NodeKind};
 
 /// Larger files than this are no credential.
 const MAX_SECRET_FILE: u64 = 64 << 10;
@@ -90,6 +90,14 @@ fn resolve_text(text: &str, environment: &Environment, folder: &Path) -> Result<
     if !text.contains('$') {
         return Ok(None);
     }
+    if text.strip_prefix('$').is_some_and(is_name) {
+        return Err(Problem {
+            code: IssueCode::UnsetVariable,
+            // It is not quoted: it may be a password after all.
+            title: "a variable without braces is not resolved".to_owned(),
+            help: "write `${NAME}`, or `$$` for a dollar sign".to_owned(),
+        });
+    }
     let mut resolved = String::new();
     let mut found = false;
     let mut rest = text;
@@ -123,9 +131,7 @@ fn variable(inside: &str, environment: &Environment) -> Result<String, Problem> 
         Some((name, default)) => (name, Some(default)),
         None => (inside, None),
     };
-    let well_formed = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if !well_formed {
+    if !is_name(name) {
         return Err(Problem {
             code: IssueCode::UnsetVariable,
             title: format!("`${{{inside}}}` is not a variable"),
@@ -143,6 +149,11 @@ fn variable(inside: &str, environment: &Environment) -> Result<String, Problem> 
             help: format!("set it in the environment (export {name}=...), or write a default: ${{{name}:-...}}"),
         }),
     }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn read_secret(path: &Path) -> Result<String, Problem> {

@@ -11,6 +11,8 @@ pub mod section;
 
 mod check;
 mod decode;
+mod document;
+mod mask;
 mod source;
 
 use std::collections::BTreeMap;
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use document::Document;
 use interpolate::Environment;
 use issue::Issues;
 use scalar::PathPattern;
@@ -29,7 +32,6 @@ use section::routes::{Format, Route};
 use section::server::Server;
 use section::upstreams::Upstream;
 use section::white_label::WhiteLabel;
-use source::Document;
 
 /// A whole configuration, one field per YAML key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -160,6 +162,9 @@ fn finish(mut document: Document, environment: &Environment) -> Result<Loaded, I
     if issues.has_errors() {
         return Err(issues);
     }
+    // Once the file can be used: before, it would stand in every report and help with none.
+    issues.append(check::openness(&config, &document));
+    issues.sort();
     Ok(Loaded { config, warnings: issues })
 }
 

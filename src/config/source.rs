@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
+use super::document::{Document, Key, Node, NodeKind, Scalar};
 use super::issue::{Issue, IssueCode, Issues, Listing, Place};
+use super::mask::{mask, mask_lines};
 
 /// Larger files than this are no configuration.
 const MAX_FILE: u64 = 8 << 20;
@@ -19,70 +21,11 @@ const MAX_DEPTH: usize = 64;
 /// Nodes that aliases may add, so that a short file cannot grow without bound.
 const MAX_NODES: usize = 1_000_000;
 
-/// One parsed file.
-#[derive(Debug)]
-pub struct Document {
-    /// The file as it may be shown.
-    pub listing: Arc<Listing>,
-    /// The folder that relative paths in the file start from.
-    pub folder: PathBuf,
-    /// The root of the tree.
-    pub root: Node,
-}
-
-/// A value and where it stands.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// Bytes of the file.
-    pub span: Range<usize>,
-    /// The value.
-    pub kind: NodeKind,
-}
-
-/// The kinds of value.
-#[derive(Clone, Debug)]
-pub enum NodeKind {
-    /// Reported already and left out, so that one mistake is one issue.
-    Broken,
-    /// `[a, b]`.
-    List(Vec<Node>),
-    /// `{a: b}`, in file order.
-    Map(Vec<(Key, Node)>),
-    /// `~`, or nothing at all.
-    Null,
-    /// Anything else.
-    Scalar(Scalar),
-}
-
-/// A scalar's text and how it came about.
-#[derive(Clone, Debug)]
-pub struct Scalar {
-    /// The text, variables resolved.
-    pub text: String,
-    /// Whether YAML may take it for a number or a boolean.
-    pub plain: bool,
-    /// Whether it came from a variable or a file, and must not be shown.
-    pub hidden: bool,
-}
-
-/// A map's key and where it stands.
-#[derive(Clone, Debug)]
-pub struct Key {
-    /// The key.
-    pub text: String,
-    /// Bytes of the file.
-    pub span: Range<usize>,
-}
-
 impl Document {
     /// Reads and parses the file at `path`.
     pub fn read(path: &Path) -> Result<Document, Issues> {
         let name = path.display().to_string();
-        let whole = |code, title: String, help: &str| {
-            let mut issues = Issues::default();
-            issues.push(Issue::whole(code, title).help(help));
-            issues
-        };
+        let whole = |code, title: String, help: &str| one(Issue::whole(code, title).help(help));
         let unreadable = |error: std::io::Error| {
             let title = match error.kind() == std::io::ErrorKind::NotFound {
                 true => format!("there is no file `{name}`"),
@@ -103,130 +46,111 @@ impl Document {
             ));
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            whole(
-                IssueCode::Syntax,
-                format!("the file `{name}` is not UTF-8: the byte at {at} is wrong"),
-                "save it as UTF-8",
-            )
-        })?;
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        Document::parse(&name, &text, folder)
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Document::parse(&name, text, folder),
+            Err(error) => Err(not_utf8(&name, &bytes, error.valid_up_to())),
+        }
     }
 
     /// Parses `text`, which came from a file called `name` in `folder`.
     pub fn parse(name: &str, text: &str, folder: PathBuf) -> Result<Document, Issues> {
+        // A byte order mark is nothing that an editor counts as a column.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut builder = Builder::new(text);
-        let parsed = builder.parse(text);
-        let root = match parsed {
-            Ok(root) => root,
-            Err(error) => {
-                builder.problems.push((IssueCode::Syntax, error.span.clone(), error.title, None));
-                Node { span: error.span, kind: NodeKind::Broken }
+        let (root, shown) = match builder.parse() {
+            Ok(root) => {
+                let shown = mask(text, &root, &builder.dropped);
+                (root, shown)
+            }
+            Err(problem) => {
+                let broken = Node { span: problem.span.clone(), kind: NodeKind::Broken };
+                builder.problems.push(*problem);
+                // The tree is lost, and what was read of it may belong elsewhere.
+                (broken, mask_lines(text))
             }
         };
-        let listing = Arc::new(Listing { name: name.to_owned(), text: mask(text, &root) });
+        let listing = Arc::new(Listing { name: name.to_owned(), text: shown });
         if builder.problems.is_empty() {
             return Ok(Document { listing, folder, root });
         }
         let mut issues = Issues::default();
-        for (code, span, title, first) in builder.problems {
-            let quotes_missing = code == IssueCode::Syntax && line_at(text, span.start).contains("${");
-            let mut issue = Issue::at(code, place(&listing, span), title);
-            if quotes_missing {
-                issue = issue.help("inside `{ }`, a variable stands in quotes: { token: \"${NAME}\" }");
-            }
-            if let Some(first) = first {
-                issue = issue
-                    .label("second definition")
-                    .related(place(&listing, first), "first defined here")
-                    .help("keep one of them, or rename one");
-            }
-            issues.push(issue);
+        for problem in builder.problems {
+            issues.push(problem.into_issue(&listing));
         }
         issues.sort();
         Err(issues)
     }
-
-    /// A stretch of this file.
-    pub fn place(&self, span: &Range<usize>) -> Place {
-        place(&self.listing, span.clone())
-    }
-
-    /// The node at the end of a path of keys and list positions.
-    pub fn node(&self, path: &[&str]) -> Option<&Node> {
-        path.iter().try_fold(&self.root, |node, step| node.child(step))
-    }
-
-    /// Where the key at the end of `path` stands, or the nearest thing above it.
-    pub fn key_place(&self, path: &[&str]) -> Place {
-        let span = match path.split_last() {
-            None => None,
-            Some((last, above)) => self.node(above).and_then(|node| node.key(last)).map(|key| key.span.clone()),
-        };
-        self.place(&span.unwrap_or_else(|| self.value_span(path)))
-    }
-
-    /// Where the value at the end of `path` stands, or the nearest thing above it.
-    pub fn value_place(&self, path: &[&str]) -> Place {
-        self.place(&self.value_span(path))
-    }
-
-    fn value_span(&self, path: &[&str]) -> Range<usize> {
-        let mut node = &self.root;
-        for step in path {
-            match node.child(step) {
-                Some(child) => node = child,
-                None => break,
-            }
-        }
-        node.span.clone()
-    }
 }
 
-impl Node {
-    /// The value of a key, or the item at a position.
-    pub fn child(&self, step: &str) -> Option<&Node> {
-        match &self.kind {
-            NodeKind::List(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
-            NodeKind::Map(entries) => entries.iter().find(|(key, _)| key.text == step).map(|(_, node)| node),
-            NodeKind::Broken | NodeKind::Null | NodeKind::Scalar(_) => None,
-        }
+fn one(issue: Issue) -> Issues {
+    let mut issues = Issues::default();
+    issues.push(issue);
+    issues
+}
+
+fn not_utf8(name: &str, bytes: &[u8], at: usize) -> Issues {
+    let title = format!("the file `{name}` is not UTF-8");
+    if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes {
+        return one(Issue::whole(IssueCode::Syntax, title).help("it seems to be UTF-16: save it as UTF-8"));
+    }
+    let text = mask_lines(&String::from_utf8_lossy(bytes));
+    let listing = Arc::new(Listing { name: name.to_owned(), text });
+    let place = Place { listing, span: at..at + '\u{fffd}'.len_utf8() };
+    one(Issue::at(IssueCode::Syntax, place, title).label("this byte").help("save the file as UTF-8"))
+}
+
+/// A problem before there is a text that it may be shown in.
+#[derive(Debug)]
+struct Problem {
+    code: IssueCode,
+    span: Range<usize>,
+    title: String,
+    label: &'static str,
+    related: Option<(Range<usize>, &'static str)>,
+    help: Option<&'static str>,
+}
+
+impl Problem {
+    fn new(code: IssueCode, span: Range<usize>, title: impl Into<String>) -> Box<Self> {
+        Box::new(Problem { code, span, title: title.into(), label: "", related: None, help: None })
     }
 
-    /// As [`Node::child`], to change it.
-    pub fn child_mut(&mut self, step: &str) -> Option<&mut Node> {
-        match &mut self.kind {
-            NodeKind::List(items) => step.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
-            NodeKind::Map(entries) => entries.iter_mut().find(|(key, _)| key.text == step).map(|(_, node)| node),
-            NodeKind::Broken | NodeKind::Null | NodeKind::Scalar(_) => None,
-        }
+    fn help(mut self: Box<Self>, help: &'static str) -> Box<Self> {
+        self.help = Some(help);
+        self
     }
 
-    /// The key of this map with that text.
-    pub fn key(&self, text: &str) -> Option<&Key> {
-        match &self.kind {
-            NodeKind::Map(entries) => entries.iter().map(|(key, _)| key).find(|key| key.text == text),
-            NodeKind::Broken | NodeKind::List(_) | NodeKind::Null | NodeKind::Scalar(_) => None,
+    fn into_issue(self, listing: &Arc<Listing>) -> Issue {
+        let place = |span| Place { listing: Arc::clone(listing), span };
+        let mut issue = Issue::at(self.code, place(self.span), self.title).label(self.label);
+        if let Some((span, label)) = self.related {
+            issue = issue.related(place(span), label);
+        }
+        match self.help {
+            Some(help) => issue.help(help),
+            None => issue,
         }
     }
 }
 
-/// Keys whose values are credentials wherever they stand.
-const CREDENTIAL_KEYS: [&str; 3] = ["token", "secret", "key"];
-
-/// Whether the value at `path` is a credential by the name of its key.
-pub(super) fn is_credential(path: &[&str]) -> bool {
-    match path {
-        ["upstreams", _, "headers", _] => true,
-        [.., last] => CREDENTIAL_KEYS.contains(last),
-        [] => false,
-    }
-}
-
-fn place(listing: &Arc<Listing>, span: Range<usize>) -> Place {
-    Place { listing: Arc::clone(listing), span }
+/// What to do about the parser's complaint.
+fn advice(complaint: &str, line: &str) -> Option<&'static str> {
+    let advice = match complaint {
+        _ if complaint.contains("flow mapping") && line.contains("${") => {
+            "inside `{ }`, a variable stands in quotes: { token: \"${NAME}\" }"
+        }
+        _ if complaint.contains("flow mapping") => "a `{` is closed by `}`, and a `,` stands between two entries",
+        _ if complaint.contains("flow sequence") => "a `[` is closed by `]`, and a `,` stands between two items",
+        _ if complaint.contains("block mapping") => {
+            "keys of one section begin in the same column: look at this line and those above"
+        }
+        _ if complaint.contains("tab") => "indent with blanks",
+        _ if complaint.contains("quoted scalar") => "look for a quote that is not closed",
+        _ if complaint.contains("anchor") => "text that begins with `*` or `&` stands in quotes: \"*.example.com\"",
+        _ => return None,
+    };
+    Some(advice)
 }
 
 fn line_at(text: &str, at: usize) -> &str {
@@ -235,89 +159,51 @@ fn line_at(text: &str, at: usize) -> &str {
     let end = behind.find('\n').map_or(text.len(), |newline| at + newline);
     text.get(start..end).unwrap_or_default()
 }
-
-/// The text with every literal credential replaced by stars of the same length.
-fn mask(text: &str, root: &Node) -> String {
-    let mut spans = Vec::new();
-    collect_credentials(root, &mut Vec::new(), &mut spans);
-    let mut bytes = text.as_bytes().to_vec();
-    for span in spans {
-        for byte in bytes.get_mut(span).unwrap_or_default() {
-            if *byte != b'\n' {
-                *byte = b'*';
-            }
-        }
-    }
-    // Whole scalars were replaced, so no character was cut.
-    String::from_utf8(bytes).unwrap_or_default()
-}
-
-fn collect_credentials<'a>(node: &'a Node, path: &mut Vec<&'a str>, spans: &mut Vec<Range<usize>>) {
-    match &node.kind {
-        NodeKind::Scalar(scalar) => {
-            let by_reference = scalar.text.contains("${") || scalar.text.starts_with("file://");
-            if !by_reference && is_credential(path) {
-                spans.push(node.span.clone());
-            }
-        }
-        NodeKind::Map(entries) => {
-            for (key, child) in entries {
-                path.push(&key.text);
-                collect_credentials(child, path, spans);
-                path.pop();
-            }
-        }
-        NodeKind::List(items) => {
-            for item in items {
-                path.push("");
-                collect_credentials(item, path, spans);
-                path.pop();
-            }
-        }
-        NodeKind::Broken | NodeKind::Null => {}
-    }
-}
-
-type Problem = (IssueCode, Range<usize>, String, Option<Range<usize>>);
-
-struct SyntaxError {
-    span: Range<usize>,
-    title: String,
-}
-
 /// Builds the tree from parser events.
-struct Builder {
+struct Builder<'t> {
+    text: &'t str,
     /// Byte position of each character, because the parser counts characters.
     positions: Vec<usize>,
-    length: usize,
     anchors: HashMap<usize, Node>,
     nodes: usize,
     problems: Vec<Problem>,
+    /// Where brackets that are not closed yet were opened.
+    open: Vec<Range<usize>>,
+    /// Keys above the node that is being built.
+    path: Vec<String>,
+    /// What does not become part of the tree under these keys, and may hold credentials all the same.
+    dropped: Vec<(Vec<String>, Node)>,
 }
 
-impl Builder {
-    fn new(text: &str) -> Self {
+impl<'t> Builder<'t> {
+    fn new(text: &'t str) -> Self {
         Builder {
+            text,
             positions: if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() },
-            length: text.len(),
             anchors: HashMap::new(),
             nodes: 0,
             problems: Vec::new(),
+            open: Vec::new(),
+            path: Vec::new(),
+            dropped: Vec::new(),
         }
     }
 
-    fn parse(&mut self, text: &str) -> Result<Node, SyntaxError> {
-        let mut parser = Parser::new_from_str(text);
+    fn parse(&mut self) -> Result<Node, Box<Problem>> {
+        // The parser would take it for the end of the file, and what follows would be ignored.
+        if let Some(at) = self.text.find('\0') {
+            return Err(Problem::new(IssueCode::Syntax, at..at + 1, "a NUL character: this is not a text file")
+                .help("remove it, or save the file as UTF-8"));
+        }
+        let mut parser = Parser::new_from_str(self.text);
         let mut root = None;
         loop {
             let (event, span) = self.next(&mut parser)?;
             match event {
                 Event::StreamEnd => break,
                 Event::DocumentStart(_) if root.is_some() => {
-                    return Err(SyntaxError {
-                        span,
-                        title: "a second document (`---`): a configuration is one document".to_owned(),
-                    });
+                    let title = "a second document (`---`): a configuration is one document";
+                    return Err(Problem::new(IssueCode::Syntax, span, title).help("remove the line, or use two files"));
                 }
                 Event::Alias(_) | Event::MappingStart(..) | Event::Scalar(..) | Event::SequenceStart(..) => {
                     root = Some(self.node(&mut parser, event, span, 0)?);
@@ -339,19 +225,35 @@ impl Builder {
         event: Event<'a>,
         span: Range<usize>,
         depth: usize,
-    ) -> Result<Node, SyntaxError> {
+    ) -> Result<Node, Box<Problem>> {
         self.nodes += 1;
-        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
-            return Err(SyntaxError { span, title: "the file nests too deeply or repeats too much".to_owned() });
+        if depth > MAX_DEPTH {
+            return Err(Problem::new(IssueCode::TooLarge, span, "the file nests too deeply")
+                .help("a configuration has at most 64 levels"));
+        }
+        if self.nodes > MAX_NODES {
+            return Err(Problem::new(IssueCode::TooLarge, span, "the aliases (`*name`) of the file repeat too much")
+                .help("a configuration has at most 1 000 000 values, aliases written out"));
+        }
+        if let Event::Scalar(_, _, _, Some(tag))
+        | Event::SequenceStart(_, Some(tag))
+        | Event::MappingStart(_, Some(tag)) = &event
+        {
+            let handle = tag.handle.replace("tag:yaml.org,2002:", "!!");
+            let title = format!("a tag (`{handle}{}`) has no meaning here", tag.suffix);
+            let problem = Problem::new(IssueCode::Syntax, span.clone(), title);
+            self.problems.push(*problem.help("remove it; what must stay text stands in quotes"));
         }
         let (anchor, node) = match event {
-            Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain && tag.is_none();
+            Event::Scalar(text, style, anchor, _) => {
+                let plain = style == ScalarStyle::Plain;
                 let kind = match text.as_ref() {
                     "" | "~" | "null" if plain => NodeKind::Null,
                     _ => NodeKind::Scalar(Scalar { text: text.into_owned(), plain, hidden: false }),
                 };
-                (anchor, Node { span, kind })
+                // A block of text ends before the line break that the parser counts in.
+                let end = self.text.get(span.clone()).map_or(span.end, |text| span.start + text.trim_end().len());
+                (anchor, Node { span: span.start..end.max(span.start), kind })
             }
             Event::SequenceStart(anchor, _) => (anchor, self.list(parser, span, depth)?),
             Event::MappingStart(anchor, _) => (anchor, self.map(parser, span, depth)?),
@@ -359,6 +261,9 @@ impl Builder {
                 let mut node =
                     self.anchors.get(&id).cloned().unwrap_or(Node { span: span.clone(), kind: NodeKind::Null });
                 self.nodes += count(&node);
+                if matches!(node.kind, NodeKind::Scalar(_)) {
+                    self.dropped.push((self.path.clone(), node.clone()));
+                }
                 node.span = span;
                 (0, node)
             }
@@ -381,11 +286,13 @@ impl Builder {
         parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
         start: Range<usize>,
         depth: usize,
-    ) -> Result<Node, SyntaxError> {
+    ) -> Result<Node, Box<Problem>> {
         let mut items = Vec::new();
+        self.open.push(start.clone());
         loop {
             let (event, span) = self.next(parser)?;
             if matches!(event, Event::SequenceEnd) {
+                self.open.pop();
                 let end = items.last().map_or(span.end, |item: &Node| item.span.end).max(span.end.min(start.end));
                 return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::List(items) });
             }
@@ -398,14 +305,16 @@ impl Builder {
         parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
         start: Range<usize>,
         depth: usize,
-    ) -> Result<Node, SyntaxError> {
+    ) -> Result<Node, Box<Problem>> {
         let mut entries: Vec<(Key, Node)> = Vec::new();
         // By text, so that ten thousand routes do not cost a hundred million comparisons.
         let mut seen: HashMap<String, Range<usize>> = HashMap::new();
+        self.open.push(start.clone());
         loop {
             let (event, span) = self.next(parser)?;
             let key = match event {
                 Event::MappingEnd => {
+                    self.open.pop();
                     let end = entries.last().map_or(start.end, |(_, node)| node.span.end);
                     return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::Map(entries) });
                 }
@@ -419,36 +328,56 @@ impl Builder {
                 | Event::SequenceStart(..)
                 | Event::StreamEnd
                 | Event::StreamStart => {
-                    return Err(SyntaxError { span, title: "a key must be plain text".to_owned() });
+                    return Err(Problem::new(IssueCode::Syntax, span, "a key must be plain text"));
                 }
             };
             let (event, span) = self.next(parser)?;
+            self.path.push(key.text.clone());
             let value = self.node(parser, event, span, depth + 1)?;
             match seen.get(&key.text) {
                 Some(first) => {
-                    let title = format!("`{}` is defined twice", key.text);
-                    self.problems.push((IssueCode::Duplicate, key.span, title, Some(first.clone())));
+                    self.problems.push(Problem {
+                        label: "second definition",
+                        related: Some((first.clone(), "first defined here")),
+                        help: Some("keep one of them, or rename one"),
+                        ..*Problem::new(IssueCode::Duplicate, key.span, format!("`{}` is defined twice", key.text))
+                    });
+                    self.dropped.push((self.path.clone(), value));
                 }
                 None => {
                     seen.insert(key.text.clone(), key.span.clone());
                     entries.push((key, value));
                 }
             }
+            self.path.pop();
         }
     }
 
     fn next<'a>(
         &self,
         parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
-    ) -> Result<(Event<'a>, Range<usize>), SyntaxError> {
+    ) -> Result<(Event<'a>, Range<usize>), Box<Problem>> {
         match parser.next_event() {
             Some(Ok((event, span))) => Ok((event, self.bytes(span))),
             Some(Err(error)) => {
                 let at = self.byte(error.marker().index());
-                Err(SyntaxError { span: at..at, title: format!("this is not YAML: {}", error.info()) })
+                Err(self.not_yaml(at, error.info()))
             }
-            None => Ok((Event::StreamEnd, self.length..self.length)),
+            None => Ok((Event::StreamEnd, self.text.len()..self.text.len())),
         }
+    }
+
+    fn not_yaml(&self, at: usize, complaint: &str) -> Box<Problem> {
+        let mut problem = Problem::new(IssueCode::Syntax, at..at, format!("this is not YAML: {complaint}"));
+        problem.help = advice(complaint, line_at(self.text, at));
+        if complaint.contains("flow") {
+            let opened = self
+                .open
+                .last()
+                .filter(|open| self.text.get(open.start..).is_some_and(|text| text.starts_with(['{', '['])));
+            problem.related = opened.map(|open| (open.clone(), "opened here"));
+        }
+        problem
     }
 
     fn bytes(&self, span: Span) -> Range<usize> {
@@ -458,9 +387,9 @@ impl Builder {
 
     fn byte(&self, character: usize) -> usize {
         if self.positions.is_empty() {
-            return character.min(self.length);
+            return character.min(self.text.len());
         }
-        self.positions.get(character).copied().unwrap_or(self.length)
+        self.positions.get(character).copied().unwrap_or(self.text.len())
     }
 }
 

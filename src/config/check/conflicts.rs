@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::config::ServedPath;
-use crate::config::issue::{Issue, IssueCode};
+use crate::config::issue::IssueCode;
 use crate::config::scalar::{PathPattern, Piece, Segment, Template};
 
 use super::Checker;
@@ -16,22 +16,17 @@ impl Checker<'_> {
             let group = groups.entry(skeleton(&path.pattern)).or_default();
             if let Some(other) = group.iter().find(|other| overlap(&other.pattern, &path.pattern)) {
                 // Two routes of one pipe are reported by `tinybird_api`.
-                if other.route != path.route
-                    && !(other.pattern == path.pattern && is_tinybird(path) && is_tinybird(other))
-                {
+                if other.route != path.route && !(self.is_made(path) && self.is_made(other)) {
                     let title = match other.pattern == path.pattern {
                         true => format!("two routes serve `{}`", path.pattern),
                         false => format!("`{}` and `{}` can match the same path", path.pattern, other.pattern),
                     };
-                    let issue = Issue::at(
-                        IssueCode::RouteConflict,
-                        self.document.key_place(&["routes", path.route.as_str()]),
-                        title,
-                    );
-                    let first = self.document.key_place(&["routes", other.route.as_str()]);
-                    self.issues.push(
-                        issue.related(first, "the other route").help("change one of the paths, or its `formats`"),
-                    );
+                    let help = match self.is_made(path) || self.is_made(other) {
+                        true => "`tinybird_api` serves this path, too: change the path, or turn it off",
+                        false => "change one of the paths, or its `formats`",
+                    };
+                    let paths: [&[&str]; 2] = [&["routes", other.route.as_str()], &["routes", path.route.as_str()]];
+                    self.two_keys(IssueCode::RouteConflict, paths, title, help);
                 }
             }
             group.push(path);
@@ -50,27 +45,21 @@ impl Checker<'_> {
                     seen.insert(pipe, pattern);
                 }
                 Some(first) => {
-                    let place = self.document.key_place(&["routes", pattern.as_str()]);
-                    let first = self.document.key_place(&["routes", first.as_str()]);
-                    self.issues.push(
-                        Issue::at(
-                            IssueCode::TinybirdApi,
-                            place,
-                            format!(
-                                "the pipe `{pipe}` has two routes, and `tinybird_api` cannot tell whose rules apply"
-                            ),
-                        )
-                        .related(first, "the other route")
-                        .help("keep one route per pipe, or turn `tinybird_api` off"),
-                    );
+                    let title =
+                        format!("the pipe `{pipe}` has two routes, and `tinybird_api` cannot tell whose rules apply");
+                    let paths: [&[&str]; 2] = [&["routes", first.as_str()], &["routes", pattern.as_str()]];
+                    let help = "keep one route per pipe, or turn `tinybird_api` off";
+                    self.two_keys(IssueCode::TinybirdApi, paths, title, help);
                 }
             }
         }
     }
-}
 
-fn is_tinybird(path: &ServedPath<'_>) -> bool {
-    path.pattern.as_str().starts_with("/v0/pipes/")
+    /// Whether `tinybird_api` made the path, and no route names it.
+    fn is_made(&self, path: &ServedPath<'_>) -> bool {
+        let written = self.config.routes.get(path.route).and_then(|route| route.paths(path.route).ok());
+        written.is_none_or(|paths| paths.iter().all(|(written, _)| *written != path.pattern))
+    }
 }
 
 /// What two patterns must share to be able to conflict: the literals, and how

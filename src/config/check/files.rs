@@ -4,9 +4,9 @@
 //! file that cannot be used. Not here: credentials in files (`interpolate`).
 
 use crate::config::Config;
+use crate::config::document::Document;
 use crate::config::issue::{Issue, IssueCode, Issues};
 use crate::config::section::log::Access;
-use crate::config::source::Document;
 
 /// Reads what the configuration refers to, and makes relative paths absolute.
 pub(in crate::config) fn read_files(config: &mut Config, document: &Document) -> Issues {

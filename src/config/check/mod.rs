@@ -10,15 +10,16 @@ mod routes;
 pub(super) use files::read_files;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Config;
-use super::issue::{Issue, IssueCode, Issues};
+use super::document::{self, Document, Key, NodeKind};
+use super::issue::{Issue, IssueCode, Issues, Place};
 use super::scalar::{OriginPattern, Period, Scheme};
 use super::section::cors::Cors;
 use super::section::retry::Retry;
+use super::section::routes::Route;
 use super::section::upstreams::{Timeouts, Upstream};
-use super::source::{Document, NodeKind};
 
 /// Tries per request; more would turn one slow answer into a flood.
 const MAX_ATTEMPTS: u32 = 10;
@@ -29,28 +30,28 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     checker.addresses();
     checker.upstreams();
     checker.cors(&["cors"], config.cors.as_ref());
-    if config.routes.is_empty() && !checker.reported(&["routes"]) {
-        checker.missing("routes", "a gateway without routes answers 404 to everything");
-    }
+    checker.present("routes", "a gateway without routes answers 404 to everything");
     for (pattern, route) in &config.routes {
         checker.route(pattern, route);
     }
     checker.conflicts();
     checker.tinybird_api();
     checker.unused_upstreams();
+    checker.issues
+}
+
+/// What anyone may do.
+pub(super) fn openness(config: &Config, document: &Document) -> Issues {
+    let mut issues = Issues::default();
     if !config.routes.is_empty() {
         // No `auth` section exists yet in this version, so nothing can say who may call.
-        let place = document.key_place(&["routes"]);
-        checker.issues.push(
-            Issue::at(
-                IssueCode::EveryRoutePublic,
-                place,
-                "every route is public: anyone who reaches a listener may call it",
-            )
-            .help("put the gateway where only those who may call can reach it"),
+        let title = "every route is public: anyone who reaches a listener may call it";
+        issues.push(
+            Issue::at(IssueCode::EveryRoutePublic, document.key_place(&["routes"]), title)
+                .help("put the gateway where only those who may call can reach it"),
         );
     }
-    checker.issues
+    issues
 }
 
 struct Checker<'a> {
@@ -67,9 +68,36 @@ impl Checker<'_> {
             .any(|path| self.document.node(path).is_some_and(|node| matches!(node.kind, NodeKind::Broken)))
     }
 
-    fn missing(&mut self, key: &str, why: &str) {
-        let issue = Issue::at(IssueCode::MissingKey, self.document.place(&(0..0)), format!("the file has no `{key}`"));
-        self.issues.push(issue.help(format!("add `{key}:`; {why}")));
+    /// Reports a section that is not there, or has nothing in it.
+    fn present(&mut self, key: &str, why: &str) {
+        let Document { root, .. } = self.document;
+        if matches!(root.kind, NodeKind::Broken) || root.child(key).is_some_and(|section| !section.is_empty()) {
+            return;
+        }
+        if !self.document.is_reported(&[], key) {
+            let title = match root.key(key) {
+                Some(_) => format!("`{key}` is empty"),
+                None => format!("the file has no `{key}`"),
+            };
+            let place = self.document.key_place(&[key]);
+            self.issues.push(Issue::at(IssueCode::MissingKey, place, title).help(format!("fill in `{key}:`; {why}")));
+        }
+    }
+
+    /// Whether a list was written without anything in it; one whose items were reported is not.
+    fn is_empty_list(&self, path: &[&str]) -> bool {
+        self.document.node(path).is_some_and(document::Node::is_empty)
+    }
+
+    fn at_key(&mut self, code: IssueCode, path: &[&str], title: String, help: &str) {
+        self.issues.push(Issue::at(code, self.document.key_place(path), title).help(help));
+    }
+
+    /// Reports two keys that contradict each other, at the later one.
+    fn two_keys(&mut self, code: IssueCode, paths: [&[&str]; 2], title: String, help: &str) {
+        let [first, second] = paths.map(|path| self.document.key_place(path));
+        let (earlier, later) = if first.span.start <= second.span.start { (first, second) } else { (second, first) };
+        self.issues.push(Issue::at(code, later, title).related(earlier, "the other one").help(help));
     }
 
     fn at_value(&mut self, code: IssueCode, path: &[&str], title: String, help: &str) {
@@ -77,26 +105,31 @@ impl Checker<'_> {
     }
 
     fn addresses(&mut self) {
-        let mut seen = BTreeMap::new();
+        if self.is_empty_list(&["listeners"]) {
+            let help = "leave it out for one on 0.0.0.0:8080";
+            self.at_key(IssueCode::BadValue, &["listeners"], "`listeners` is empty".to_owned(), help);
+        }
+        let mut seen: Vec<(SocketAddr, Place)> = Vec::new();
         for (index, listener) in self.config.listeners.iter().enumerate() {
-            let index = index.to_string();
-            let place = self.document.value_place(&["listeners", &index, "address"]);
-            if listener.address.port() == 0 {
-                continue;
+            let place = self.document.value_place(&["listeners", &index.to_string(), "address"]);
+            if let Some((_, first)) = seen.iter().find(|(other, _)| collide(*other, listener.address)) {
+                let title = format!("`{}` is listened on twice", listener.address);
+                let issue = Issue::at(IssueCode::Duplicate, place.clone(), title);
+                self.issues.push(issue.related(first.clone(), "first here").help("remove one of them"));
             }
-            if let Some(first) = seen.insert(listener.address, place.clone()) {
-                let issue =
-                    Issue::at(IssueCode::Duplicate, place, format!("`{}` is listened on twice", listener.address));
-                self.issues.push(issue.related(first, "first here").help("remove one of them"));
-            }
+            seen.push((listener.address, place));
         }
         let admin = &self.config.admin;
-        if let Some(first) = seen.get(&admin.address) {
-            let place = self.document.value_place(&["admin", "address"]);
-            let issue =
-                Issue::at(IssueCode::Duplicate, place, format!("`{}` is also a listener of callers", admin.address));
-            self.issues
-                .push(issue.related(first.clone(), "the listener").help("give the admin address a port of its own"));
+        let is_written = self.document.node(&["admin", "address"]).is_some();
+        if let Some((_, listener)) = seen.into_iter().find(|(other, _)| collide(*other, admin.address)) {
+            let title = format!("`{}` is also where health and metrics are", admin.address);
+            let issue = Issue::at(IssueCode::Duplicate, listener, title);
+            self.issues.push(match is_written {
+                true => issue
+                    .related(self.document.value_place(&["admin", "address"]), "the admin address")
+                    .help("give one of them another port"),
+                false => issue.help("take another port, or write `admin: { address: 127.0.0.1:PORT }`"),
+            });
         }
         if !admin.address.ip().is_loopback() && admin.token.is_none() && !self.reported(&["admin", "token"]) {
             self.at_value(
@@ -109,16 +142,26 @@ impl Checker<'_> {
     }
 
     fn upstreams(&mut self) {
-        if self.config.upstreams.is_empty()
-            && !self.reported(&["upstreams"])
-            && self.document.node(&["upstreams"]).is_none()
-        {
-            self.missing("upstreams", "routes lead to upstreams");
-        }
+        self.present("upstreams", "routes lead to upstreams");
         for (name, upstream) in &self.config.upstreams {
+            self.header_names(name);
             self.credentials(name, upstream);
             self.timeouts(name, &upstream.timeouts);
             self.retry(name, &upstream.retry);
+        }
+    }
+
+    /// Names of headers know no case, so two keys may be one header.
+    fn header_names(&mut self, upstream: &str) {
+        let Some(headers) = self.document.node(&["upstreams", upstream, "headers"]) else { return };
+        let mut seen: BTreeMap<String, &Key> = BTreeMap::new();
+        for key in headers.keys() {
+            if let Some(first) = seen.insert(key.text.to_ascii_lowercase(), key) {
+                let title = format!("`{}` and `{}` are the same header", first.text, key.text);
+                let issue = Issue::at(IssueCode::Duplicate, self.document.place(&key.span), title);
+                let first = self.document.place(&first.span);
+                self.issues.push(issue.related(first, "first defined here").help("keep one of them"));
+            }
         }
     }
 
@@ -169,9 +212,10 @@ impl Checker<'_> {
                 "write 1 (no retry) to 10: it counts all tries",
             );
         }
-        for status in retry.on.iter().filter(|status| !(400..=599).contains(*status)) {
+        for (index, status) in retry.on.iter().enumerate().filter(|(_, status)| !(400..=599).contains(*status)) {
             let title = format!("`{status}` is not a status of an error");
-            self.at_value(IssueCode::BadValue, &path("on"), title, "write statuses from 400 to 599, like [429, 500]");
+            let path = ["upstreams", name, "retry", "on", &index.to_string()];
+            self.at_value(IssueCode::BadValue, &path, title, "write statuses from 400 to 599, like [429, 500]");
         }
         if retry.base > retry.max {
             let title = format!("`base` ({}) is longer than `max` ({})", retry.base, retry.max);
@@ -192,6 +236,13 @@ impl Checker<'_> {
     }
 
     fn unused_upstreams(&mut self) {
+        // Where it is not clear what a route uses, that is reported, and no upstream is known to be unused.
+        let known =
+            |route: &Route| self.config.upstream_of(route).is_some_and(|name| self.config.upstreams.contains_key(name));
+        let routes = self.document.node(&["routes"]).map_or(0, |routes| routes.keys().count());
+        if routes != self.config.routes.len() || !self.config.routes.values().all(known) {
+            return;
+        }
         for name in self.config.upstreams.keys() {
             let used = self.config.routes.values().any(|route| self.config.upstream_of(route) == Some(name));
             if !used && self.config.upstreams.len() > 1 {
@@ -204,6 +255,13 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// Whether one machine cannot listen on both.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    // An IPv6 listener on every address takes IPv4 connections, too.
+    let covers = |wide: IpAddr, other: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || other.is_ipv4());
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
 }
 
 fn is_loopback(upstream: &Upstream) -> bool {

@@ -15,7 +15,7 @@ impl Checker<'_> {
         self.upstream_name(key, route);
         self.params(key, pattern, &route.params);
         self.cors(&["routes", key, "cors"], route.cors.as_ref());
-        if route.methods.as_ref().is_some_and(Vec::is_empty) {
+        if self.is_empty_list(&["routes", key, "methods"]) {
             self.at_value(
                 IssueCode::BadValue,
                 &["routes", key, "methods"],
@@ -43,20 +43,8 @@ impl Checker<'_> {
         match (&route.pipe, &route.proxy) {
             (Some(pipe), None) => {
                 self.pipe(key, pattern, pipe);
-                if route
-                    .methods
-                    .iter()
-                    .flatten()
-                    .any(|method| !matches!(method.0, http::Method::GET | http::Method::HEAD | http::Method::POST))
-                {
-                    self.at_value(
-                        IssueCode::BadValue,
-                        &["routes", key, "methods"],
-                        "a pipe is read by GET, HEAD and POST".to_owned(),
-                        "remove the others",
-                    );
-                }
-                if route.formats.as_ref().is_some_and(Vec::is_empty) {
+                self.methods_of_a_pipe(key, route);
+                if self.is_empty_list(&["routes", key, "formats"]) {
                     self.at_value(
                         IssueCode::BadValue,
                         &["routes", key, "formats"],
@@ -70,13 +58,6 @@ impl Checker<'_> {
                         title,
                         "the path's own ending is its format",
                     );
-                } else if route.formats.is_some() && pattern.has_tail() {
-                    self.at_value(
-                        IssueCode::BadValue,
-                        &["routes", key, "formats"],
-                        "a pipe cannot answer every path under `/*`".to_owned(),
-                        "name the path",
-                    );
                 }
             }
             (None, Some(proxy)) => self.proxy(key, pattern, proxy, route),
@@ -84,7 +65,8 @@ impl Checker<'_> {
                 Issue::at(IssueCode::RouteTarget, place, format!("`{key}` has both `pipe` and `proxy`"))
                     .help("keep one of them"),
             ),
-            (None, None) if self.reported(&["routes", key, "pipe"]) || self.reported(&["routes", key, "proxy"]) => {}
+            (None, None)
+                if ["pipe", "proxy"].iter().any(|target| self.document.is_reported(&["routes", key], target)) => {}
             (None, None) => self.issues.push(
                 Issue::at(IssueCode::RouteTarget, place, format!("`{key}` leads nowhere"))
                     .help("add `pipe: NAME` for a Tinybird pipe, or `proxy: /PATH` for any HTTP API"),
@@ -92,10 +74,25 @@ impl Checker<'_> {
         }
     }
 
+    fn methods_of_a_pipe(&mut self, key: &str, route: &Route) {
+        use http::Method;
+        for (index, method) in route.methods.iter().flatten().enumerate() {
+            if !matches!(method.0, Method::GET | Method::HEAD | Method::POST) {
+                self.at_value(
+                    IssueCode::BadValue,
+                    &["routes", key, "methods", &index.to_string()],
+                    format!("a pipe does not know {}", method.0),
+                    "a pipe is read by GET, HEAD and POST",
+                );
+            }
+        }
+    }
+
     fn pipe(&mut self, key: &str, pattern: &PathPattern, pipe: &Template) {
         let path = ["routes", key, "pipe"];
-        let shown = pipe.to_string();
-        let literal: String = shown.split(['{', '}']).step_by(2).collect();
+        let text = pipe.to_string();
+        let shown = self.document.shown(&path, &text);
+        let literal: String = text.split(['{', '}']).step_by(2).collect();
         if let Some(wrong) = literal.chars().find(|c| !c.is_ascii_alphanumeric() && *c != '_' && *c != '-') {
             let title = format!("`{shown}` is not the name of a pipe: it has the character {wrong:?}");
             self.at_value(
@@ -104,7 +101,7 @@ impl Checker<'_> {
                 title,
                 "a pipe's name has letters, digits, `_` and `-`; the format goes into `formats`",
             );
-        } else if shown.is_empty() {
+        } else if text.is_empty() {
             self.at_value(
                 IssueCode::BadValue,
                 &path,
@@ -119,14 +116,16 @@ impl Checker<'_> {
                 "a pipe cannot answer every path under `/*`".to_owned(),
                 "name the path, or use {captures}",
             );
+            return;
         }
-        self.captures(&path, pattern, pipe, &["rest"]);
+        self.captures(&path, pattern, pipe);
     }
 
     fn proxy(&mut self, key: &str, pattern: &PathPattern, proxy: &Template, route: &Route) {
         let path = ["routes", key, "proxy"];
-        let shown = proxy.to_string();
-        if !shown.starts_with('/') {
+        let text = proxy.to_string();
+        let shown = self.document.shown(&path, &text);
+        if !text.starts_with('/') {
             self.at_value(
                 IssueCode::BadValue,
                 &path,
@@ -135,15 +134,15 @@ impl Checker<'_> {
             );
         }
         let odd = |c: char| c.is_control() || c.is_whitespace() || "?#\\\"<>^`|".contains(c) || !c.is_ascii();
-        if shown.chars().any(odd)
-            || shown.contains("//")
-            || shown.split('/').any(|segment| segment == "." || segment == "..")
+        if text.chars().any(odd)
+            || text.contains("//")
+            || text.split('/').any(|segment| segment == "." || segment == "..")
         {
             self.at_value(
                 IssueCode::BadValue,
                 &path,
                 format!("`{shown}` is not a clean path"),
-                "parameters go into `params.fixed`; other characters are percent-encoded",
+                "a path has no `?`, `#`, `//`, `.` or `..`: parameters go into `params.fixed`, odd characters are percent-encoded",
             );
         }
         if route.formats.is_some() {
@@ -154,15 +153,16 @@ impl Checker<'_> {
                 "remove it from a `proxy` route",
             );
         }
-        self.captures(&path, pattern, proxy, &[]);
+        self.captures(&path, pattern, proxy);
     }
 
-    fn captures(&mut self, path: &[&str], pattern: &PathPattern, template: &Template, refused: &[&str]) {
-        let known: Vec<&str> = pattern.captures().filter(|name| !refused.contains(name)).collect();
+    fn captures(&mut self, path: &[&str], pattern: &PathPattern, template: &Template) {
+        let known: Vec<&str> = pattern.captures().collect();
         for name in template.captures().filter(|name| !known.contains(name)) {
             let title = format!("`{{path.{name}}}` is not in the path `{pattern}`");
             let help = match nearest(name, known.iter().copied()) {
                 Some(nearest) => format!("did you mean `{{path.{nearest}}}`?"),
+                None if name == "rest" => "end the path in `/*`".to_owned(),
                 None if known.is_empty() => format!("write {{{name}}} into the path"),
                 None => format!("the path has: {}", known.join(", ")),
             };
@@ -174,17 +174,16 @@ impl Checker<'_> {
         let names: Vec<&str> = self.config.upstreams.keys().map(String::as_str).collect();
         match &route.upstream {
             Some(name) if names.contains(&name.as_str()) || self.reported(&["upstreams", name]) => {}
+            // Where there are none at all, that is reported.
+            Some(_) if names.is_empty() => {}
             Some(name) => {
+                let path = ["routes", key, "upstream"];
+                let shown = self.document.shown(&path, name);
                 let help = match nearest(name, names.iter().copied()) {
                     Some(nearest) => format!("did you mean `{nearest}`?"),
                     None => format!("defined under `upstreams`: {}", names.join(", ")),
                 };
-                self.at_value(
-                    IssueCode::UnknownName,
-                    &["routes", key, "upstream"],
-                    format!("there is no upstream `{name}`"),
-                    &help,
-                );
+                self.at_value(IssueCode::UnknownName, &path, format!("there is no upstream `{shown}`"), &help);
             }
             None if names.len() > 1 && !self.reported(&["routes", key, "upstream"]) => self.issues.push(
                 Issue::at(
@@ -212,8 +211,8 @@ impl Checker<'_> {
         for (name, template) in &params.fixed {
             let path = ["routes", key, "params", "fixed", name.as_str()];
             self.parameter_name(&path, name);
-            self.captures(&path, pattern, template, &[]);
-            if template.literal() == Some("") {
+            self.captures(&path, pattern, template);
+            if template.literal().is_some_and(|text| text.trim().is_empty()) {
                 self.at_value(
                     IssueCode::BadValue,
                     &path,
@@ -221,10 +220,11 @@ impl Checker<'_> {
                     "most pipes show every row when such a parameter is empty: write a value",
                 );
             }
-            if params.default.contains_key(name) {
-                self.at_value(
+            // As in requests, no spelling of a fixed name gets around it.
+            for default in params.default.keys().filter(|default| default.eq_ignore_ascii_case(name)) {
+                self.two_keys(
                     IssueCode::ParameterRules,
-                    &["routes", key, "params", "default", name],
+                    [&path, &["routes", key, "params", "default", default]],
                     format!("`{name}` is fixed and also has a default"),
                     "a fixed value always wins: remove the default",
                 );
@@ -241,20 +241,20 @@ impl Checker<'_> {
         for (name, template) in &params.default {
             let path = ["routes", key, "params", "default", name.as_str()];
             self.parameter_name(&path, name);
-            self.captures(&path, pattern, template, &[]);
+            self.captures(&path, pattern, template);
         }
     }
 
     fn parameter_name(&mut self, path: &[&str], name: &str) {
         if name.is_empty() || name.chars().any(char::is_control) || name.trim() != name || name.contains('[') {
-            self.at_value(
+            self.at_key(
                 IssueCode::BadValue,
                 path,
                 format!("`{name}` is not the name of a parameter"),
                 "write the name as the upstream knows it",
             );
         } else if is_token(name) {
-            self.at_value(
+            self.at_key(
                 IssueCode::ParameterRules,
                 path,
                 format!("`{name}` never travels in a URL"),

@@ -90,7 +90,7 @@ impl FromStr for Endpoint {
         // Without a name there is no SNI, and Pingora then skips verification.
         if scheme == Scheme::Https && endpoint.address().is_some() {
             return Err(format!(
-                "`https://{host}` names an address: a certificate is checked against a host name, so write the name"
+                "`{text}` names an address: a certificate is checked against a host name, so write the name"
             ));
         }
         Ok(endpoint)
@@ -116,6 +116,10 @@ fn port_of(authority: &http::uri::Authority, default_port: u16) -> Option<u16> {
 }
 
 fn wrong(text: &str) -> String {
+    // A user name, a password or a token may stand in it.
+    if text.contains(['@', '?']) {
+        return "this is not the URL of an upstream: write it like https://api.tinybird.co".to_owned();
+    }
     format!("`{text}` is not the URL of an upstream: write it like https://api.tinybird.co")
 }
 

@@ -59,7 +59,9 @@ impl FromStr for Template {
                 .strip_prefix("path.")
                 .filter(|name| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
                 .ok_or_else(|| {
-                    format!("`{{{hole}}}` is not known here: write {{path.NAME}} for what the path's {{NAME}} matched")
+                    format!(
+                        "`{text}` has `{{{hole}}}`, which is not known here: write {{path.NAME}} for what the path's {{NAME}} matched"
+                    )
                 })?;
             parts.push(Part::Path(name.to_owned()));
             rest = behind;

@@ -1,0 +1,138 @@
+//! Which values are credentials, and the text of a file without them.
+//!
+//! In: a file's text, with its tree as far as one could be built. Out: a text
+//! of the same length with stars. Not here: values that come from variables,
+//! which are not in the text.
+
+use std::ops::Range;
+
+use super::document::{Node, NodeKind};
+
+/// Keys whose values are credentials wherever they stand.
+const CREDENTIAL_KEYS: [&str; 3] = ["token", "secret", "key"];
+
+/// Whether the value at `path` is a credential, or stands inside one.
+pub(super) fn is_credential(path: &[&str]) -> bool {
+    match path {
+        ["upstreams", _, "headers", _, ..] => true,
+        // What operators name themselves says nothing about what is in it.
+        ["upstreams" | "routes", _, inner @ ..] => inner.iter().any(|key| is_credential_key(key)),
+        _ => path.iter().any(|key| is_credential_key(key)),
+    }
+}
+
+fn is_credential_key(key: &str) -> bool {
+    CREDENTIAL_KEYS.iter().any(|credential| key.eq_ignore_ascii_case(credential))
+}
+
+/// The text with every literal credential replaced by stars: those of the tree
+/// at `root`, and those of `dropped` nodes, which are not in the tree.
+pub(super) fn mask(text: &str, root: &Node, dropped: &[(Vec<String>, Node)]) -> String {
+    let mut spans = Vec::new();
+    collect(text, root, &mut Vec::new(), &mut spans);
+    for (path, node) in dropped {
+        collect(text, node, &mut path.iter().map(String::as_str).collect(), &mut spans);
+    }
+    stars(text, &spans)
+}
+
+/// As [`mask`], for a text that has no tree: by the look of its lines.
+pub(super) fn mask_lines(text: &str) -> String {
+    let mut spans = Vec::new();
+    let mut start = 0;
+    let mut headers = None;
+    for line in text.split_inclusive('\n') {
+        let indentation = line.len() - line.trim_start().len();
+        if headers.is_some_and(|section| indentation <= section) && !line.trim().is_empty() {
+            headers = None;
+        }
+        if let Some(at) = credential_in(line, headers.is_some()) {
+            spans.push(start + at..start + line.len());
+        }
+        if line.trim_start().starts_with("headers:") {
+            headers = Some(indentation);
+        }
+        start += line.len();
+    }
+    stars(text, &spans)
+}
+
+/// Where in a line the first credential begins, if one may be in it.
+fn credential_in(line: &str, in_headers: bool) -> Option<usize> {
+    let mut word_start = 0;
+    let mut named = in_headers || line.contains("headers:");
+    for (at, c) in line.char_indices() {
+        match c {
+            ':' if named || line.get(word_start..at).is_some_and(is_credential_key) => {
+                let value = line.get(at + 1..).unwrap_or_default();
+                let begins = value.trim_start_matches([' ', '"', '\'']);
+                let literal = !begins.starts_with("${") && !begins.starts_with("file://") && !begins.trim().is_empty();
+                if literal && !begins.starts_with('{') {
+                    return Some(at + 1);
+                }
+                named = named && begins.starts_with('{');
+            }
+            '@' if line.get(..at).is_some_and(|before| before.contains("://")) => return line.find("://"),
+            _ => {}
+        }
+        if !(c.is_alphanumeric() || c == '_') {
+            word_start = at + c.len_utf8();
+        }
+    }
+    None
+}
+
+fn stars(text: &str, spans: &[Range<usize>]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for span in spans {
+        for byte in bytes.get_mut(span.clone()).unwrap_or_default() {
+            if !matches!(byte, b'\n' | b'\r') {
+                *byte = b'*';
+            }
+        }
+    }
+    // Whole characters were replaced, so none was cut.
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut Vec<Range<usize>>) {
+    match &node.kind {
+        NodeKind::Scalar(scalar) if is_credential(path) => {
+            let by_reference = scalar.text.contains("${") || scalar.text.starts_with("file://");
+            let is_alias = text.get(node.span.clone()).is_some_and(|written| written.starts_with('*'));
+            if !by_reference && !is_alias && !scalar.text.is_empty() {
+                spans.push(node.span.clone());
+            }
+        }
+        NodeKind::Scalar(_) => spans.extend(credential_of_url(text, &node.span)),
+        NodeKind::Map(entries) => {
+            for (key, child) in entries {
+                path.push(&key.text);
+                collect(text, child, path, spans);
+                path.pop();
+            }
+        }
+        NodeKind::List(items) => {
+            for item in items {
+                path.push("");
+                collect(text, item, path, spans);
+                path.pop();
+            }
+        }
+        NodeKind::Broken | NodeKind::Null => {}
+    }
+}
+
+/// `user:password` and the query of a URL, which are wrong there and must not be shown for it.
+fn credential_of_url(text: &str, span: &Range<usize>) -> Vec<Range<usize>> {
+    let written = text.get(span.clone()).unwrap_or_default();
+    let Some(authority) = written.find("://").map(|at| at + 3) else { return Vec::new() };
+    let rest = written.get(authority..).unwrap_or_default();
+    // A password may hold any character, so the last `@` counts.
+    let user = rest.rfind('@').map(|end| span.start + authority..span.start + authority + end);
+    let query = rest.find('?').map(|at| {
+        let end = written.trim_end_matches(['"', '\'']).len();
+        span.start + authority + at + 1..span.start + end
+    });
+    user.into_iter().chain(query.filter(|query| query.start < query.end)).collect()
+}
