@@ -1,0 +1,168 @@
+//! What the operator reads: every file of `cases/` is loaded as the program
+//! does it, and what comes out must be what the `.expect` beside it says.
+//!
+//! `UPDATE_EXPECT=1 cargo test --test config` writes the `.expect` files anew;
+//! read them as an operator would before you commit them.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"
+)]
+
+mod arbitrary;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use tollgate::clock::TestClock;
+use tollgate::config::interpolate::Environment;
+use tollgate::config::issue::IssueCode;
+use tollgate::config::{Config, Loaded, load};
+use tollgate::snapshot::Snapshot;
+use tollgate::state::State;
+
+/// Relative to the package, so that messages are the same on every machine.
+const CASES: &str = "tests/config/cases";
+
+/// What the cases' variables hold. Whatever a message shows of these is a leak.
+const SECRETS: [&str; 3] = ["hunter2-from-a-variable", "hunter2-in-the-file", "hunter2-from-a-file"];
+
+fn environment() -> Environment {
+    Environment::of([
+        ("TOKEN", "hunter2-from-a-variable"),
+        ("EMPTY", ""),
+        ("BLANK", " hunter2-from-a-variable "),
+        ("HOST", "api.example.com"),
+        ("IP", "10.0.0.1"),
+        ("WORD", "hunter2-from-a-variable"),
+    ])
+}
+
+#[test]
+fn every_case_says_what_it_should() {
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    let mut wrong = String::new();
+    for case in cases() {
+        let found = outcome(&case);
+        let expected_file = case.with_extension("expect");
+        if update {
+            std::fs::write(&expected_file, &found).expect("the cases can be written");
+            continue;
+        }
+        let expected = std::fs::read_to_string(&expected_file).unwrap_or_default();
+        if found != expected {
+            let _ = writeln!(wrong, "{}\n--- expected\n{expected}--- found\n{found}", case.display());
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}If this is better than before: UPDATE_EXPECT=1 cargo test --test config");
+}
+
+#[test]
+fn every_kind_of_issue_has_a_case() {
+    let expected: String = cases().iter().map(|case| read_expected(case)).collect();
+    let missing: Vec<_> = IssueCode::ALL
+        .iter()
+        .filter(|code| !expected.contains(&format!("[{code}]")))
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(missing, ["TG0003"; 0], "write a case for each of these");
+}
+
+#[test]
+fn no_case_shows_a_secret() {
+    for case in cases() {
+        let shown = outcome(&case);
+        for secret in SECRETS {
+            assert!(!shown.contains(secret), "{} shows {secret}:\n{shown}", case.display());
+        }
+    }
+}
+
+#[test]
+fn every_expectation_belongs_to_a_case() {
+    let orphans: Vec<_> =
+        files("expect").into_iter().filter(|expected| !expected.with_extension("yaml").is_file()).collect();
+    assert!(orphans.is_empty(), "remove {orphans:?}, or write their cases");
+}
+
+#[test]
+fn a_file_above_the_limit_is_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("large.yaml");
+    let file = std::fs::File::create(&path).expect("a file");
+    file.set_len((8 << 20) + 1).expect("a size");
+    let issues = load(&path, &environment()).expect_err("it is too large");
+    let codes: Vec<IssueCode> = issues.iter().map(|issue| issue.code).collect();
+    assert_eq!(codes, [IssueCode::TooLarge], "{issues}");
+}
+
+#[test]
+fn a_missing_file_and_a_folder_are_unreadable() {
+    for (path, wanted) in [("no/such/file.yaml", "there is no file `no/such/file.yaml`"), ("tests", "cannot be read")] {
+        let issues = load(Path::new(path), &environment()).expect_err("it cannot be read");
+        let text = issues.to_string();
+        assert!(text.contains("TG0001") && text.contains(wanted), "{text}");
+    }
+}
+
+/// What a person reads after `tollgate check`.
+fn outcome(case: &Path) -> String {
+    match load(case, &environment()) {
+        Err(issues) => format!("{issues}{}\n", issues.count()),
+        Ok(Loaded { config, warnings }) => format!("{warnings}{}", summary(&config)),
+    }
+}
+
+/// What a file means, in short.
+fn summary(config: &Config) -> String {
+    let snapshot = Snapshot::compile(config, &State::new(TestClock::new().clock()));
+    let mut text = format!("fine: {} compiled routes\n", snapshot.routes().len());
+    for listener in &config.listeners {
+        let _ = writeln!(text, "listener {}", listener.address);
+    }
+    let _ = writeln!(text, "admin {}", config.admin.address);
+    for (name, upstream) in &config.upstreams {
+        let _ = writeln!(text, "upstream {name} = {}, token {:?}", upstream.url, upstream.token);
+    }
+    for path in config.served_paths() {
+        let Some(route) = config.routes.get(path.route) else { continue };
+        let upstream = config.upstream_of(route).unwrap_or("?");
+        let target = match (&route.pipe, &route.proxy) {
+            (Some(pipe), _) => format!("pipe {pipe}"),
+            (None, proxy) => format!("proxy {}", proxy.as_ref().map(ToString::to_string).unwrap_or_default()),
+        };
+        let format = path.format.map(|format| format!(" as {}", format.extension())).unwrap_or_default();
+        let _ = write!(text, "{} -> {target}{format} of {upstream}", path.pattern);
+        for (name, value) in &route.params.fixed {
+            let _ = write!(text, ", {name} = {value}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn cases() -> Vec<PathBuf> {
+    let found = files("yaml");
+    assert!(found.len() > 50, "the cases are missing");
+    found
+}
+
+/// The files of all topics, in order.
+fn files(extension: &str) -> Vec<PathBuf> {
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        let listed = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        listed.map(|entry| entry.expect("the cases can be read").path()).collect()
+    };
+    let topics = entries(Path::new(CASES)).into_iter().filter(|path| path.is_dir());
+    let mut found: Vec<PathBuf> = topics
+        .flat_map(|topic| entries(&topic))
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    found.sort();
+    found
+}
+
+fn read_expected(case: &Path) -> String {
+    let path = case.with_extension("expect");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
