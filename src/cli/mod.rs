@@ -1,8 +1,8 @@
 //! The command line: one file per command.
 //!
 //! In: arguments. Out: an exit code: 0 for success, 1 for problems that were
-//! found, 2 for what could not be done at all. Data goes to stdout, talk to
-//! stderr.
+//! found, 2 for what could not be done at all, 64 for arguments that make no
+//! sense. Data goes to stdout, talk to stderr.
 
 mod check;
 mod demo;
@@ -37,6 +37,9 @@ Examples:
   tollgate run -c conf/tollgate.yaml      serve
   tollgate routes -c conf/tollgate.yaml   what is served, and where it leads";
 
+/// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
+const WRONG_CALL: u8 = 64;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Check a configuration: exit 0 clean, 1 problems, 2 could not be read
@@ -68,7 +71,15 @@ enum Ending {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    let ending = match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nobody is left to be told where this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { WRONG_CALL } else { 0 });
+        }
+    };
+    let ending = match arguments.command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),

@@ -1,0 +1,501 @@
+//! The binary from outside: what it prints, where, and how it ends.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"
+)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
+
+use tollgate::clock::Clock;
+
+/// Far more than anything here takes, far less than a test run's patience.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const GOOD: &str = "\
+upstreams:
+  tinybird: { url: http://127.0.0.1:9, token: \"${TINYBIRD_TOKEN}\" }
+listeners:
+  - address: 127.0.0.1:0
+admin: { address: 127.0.0.1:0 }
+log: { access: off }
+routes:
+  /top: { pipe: top, formats: [json, csv] }
+  /ch/*: { proxy: \"/base/{path.rest}\", methods: [GET] }
+";
+
+#[test]
+fn check_ends_with_0_for_a_good_file() {
+    let folder = Folder::with(GOOD);
+    let output = tollgate(&["check", folder.file()]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(
+        out(&output),
+        format!("{}: fine: 2 routes (4 paths), 1 upstream, 1 warning\n", folder.file()),
+        "one line of data"
+    );
+    assert!(err(&output).contains("warning[TG0201]"), "{}", err(&output));
+}
+
+#[test]
+fn check_ends_with_1_for_problems_and_shows_each() {
+    let folder = Folder::with("upstreams: { a: { url: ftp://x } }\nroutes: { /x: { pipe: a/b } }\n");
+    let output = tollgate(&["check", folder.file()]);
+    assert_eq!(code(&output), 1);
+    assert_eq!(out(&output), "", "talk goes to stderr");
+    let text = err(&output);
+    assert!(text.contains("main.yaml:1:24") && text.contains("main.yaml:2:23"), "{text}");
+    assert!(text.ends_with(&format!("{}: 2 errors\n", folder.file())), "{text}");
+}
+
+#[test]
+fn check_ends_with_2_for_a_file_that_is_not_there() {
+    let output = tollgate(&["check", "no/such/file.yaml"]);
+    assert_eq!(code(&output), 2);
+    assert!(err(&output).contains("there is no file `no/such/file.yaml`"), "{}", err(&output));
+}
+
+#[test]
+fn check_ends_with_1_for_a_secret_file_that_is_not_there() {
+    let folder = Folder::with(
+        "upstreams: { a: { url: https://a.example.com, token: file://gone } }\nroutes: { /x: { pipe: x } }\n",
+    );
+    let output = tollgate(&["check", folder.file()]);
+    assert_eq!(code(&output), 1, "the configuration could be read, and names a file that cannot");
+    assert!(err(&output).contains("gone` cannot be read"), "{}", err(&output));
+}
+
+#[test]
+fn a_wrong_call_ends_with_64() {
+    for arguments in [&["chekc"][..], &["run"], &["run", "-c"], &["check"], &["routes", "--jsn"], &[]] {
+        let output = tollgate(arguments);
+        assert_eq!(code(&output), 64, "{arguments:?}: {}", err(&output));
+        assert_eq!(out(&output), "", "{arguments:?}");
+    }
+    assert!(err(&tollgate(&["chekc"])).contains("'check'"), "the nearest command is named");
+}
+
+#[test]
+fn help_begins_with_examples() {
+    for arguments in [&["--help"][..], &["help"], &["-h"]] {
+        let output = tollgate(arguments);
+        assert_eq!(code(&output), 0);
+        assert!(out(&output).starts_with("Examples:\n  tollgate demo "), "{}", out(&output));
+    }
+    for command in ["run", "check", "routes", "demo", "demo-upstream", "healthcheck", "version"] {
+        assert!(out(&tollgate(&["--help"])).contains(&format!("  {command} ")), "{command} is not in the help");
+        assert_eq!(code(&tollgate(&[command, "--help"])), 0);
+    }
+}
+
+#[test]
+fn every_example_of_the_help_is_understood() {
+    let help = out(&tollgate(&["--help"]));
+    let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  tollgate ")).collect();
+    assert!(examples.len() >= 3, "{help}");
+    for example in examples {
+        let call = example.split("  ").next().unwrap();
+        let arguments: Vec<&str> = call.split(' ').filter(|word| !word.is_empty()).chain(["--help"]).collect();
+        assert_eq!(code(&tollgate(&arguments)), 0, "tollgate {call}");
+    }
+}
+
+#[test]
+fn version_is_for_people_and_for_programs() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(out(&tollgate(&["version"])), format!("tollgate {version}\n"));
+    assert_eq!(out(&tollgate(&["--version"])), format!("tollgate {version}\n"));
+    let json: serde_json::Value = serde_json::from_str(&out(&tollgate(&["version", "--json"]))).unwrap();
+    assert_eq!(json, serde_json::json!({ "name": "tollgate", "version": version }));
+}
+
+#[test]
+fn routes_lists_what_is_served_and_where_it_leads() {
+    let folder = Folder::with(GOOD);
+    let output = tollgate(&["routes", "-c", folder.file()]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(
+        out(&output),
+        "\
+/ch/*      GET            http://127.0.0.1:9/base/{path.rest}
+/top       GET,HEAD,POST  http://127.0.0.1:9/v0/pipes/top.json
+/top.json  GET,HEAD,POST  http://127.0.0.1:9/v0/pipes/top.json
+/top.csv   GET,HEAD,POST  http://127.0.0.1:9/v0/pipes/top.csv
+"
+    );
+    let lines = out(&tollgate(&["routes", "--json", "-c", folder.file()]));
+    let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(
+        rows.first().unwrap(),
+        &serde_json::json!({
+            "path": "/ch/*", "methods": "GET", "upstream": "tinybird",
+            "target": "http://127.0.0.1:9/base/{path.rest}",
+        })
+    );
+}
+
+#[test]
+fn a_reader_who_has_enough_is_no_reason_to_panic() {
+    let mut text = "upstreams: { a: { url: http://127.0.0.1:9 } }\nroutes:\n".to_owned();
+    for number in 0..5_000 {
+        text.push_str(&format!("  /route-{number}: {{ pipe: a }}\n"));
+    }
+    let folder = Folder::with(&text);
+    let mut child = start(&["routes", "-c", folder.file()]);
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("/route-0 "), "{first}");
+    // The reader is gone by now, with most of the table unread.
+    let output = finish(child);
+    assert!(!err(&output).contains("panic"), "{}", err(&output));
+    assert_eq!(code(&output), 0, "{}", err(&output));
+}
+
+#[test]
+fn run_without_its_file_is_an_error() {
+    let output = tollgate(&["run", "-c", "no/such/file.yaml"]);
+    assert_eq!(code(&output), 1);
+    let text = err(&output);
+    assert!(text.contains("there is no file `no/such/file.yaml`") && text.contains("tollgate demo"), "{text}");
+    assert!(!text.contains("panic"), "{text}");
+}
+
+#[test]
+fn run_with_a_bad_file_says_what_is_wrong() {
+    let folder = Folder::with("routes: {}\n");
+    let output = tollgate(&["run", "-c", folder.file()]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("the file has no `upstreams`"), "{}", err(&output));
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_start_at_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (key, text) in [
+        ("listeners", GOOD.replace("- address: 127.0.0.1:0", &format!("- address: {address}"))),
+        ("admin.address", GOOD.replace("admin: { address: 127.0.0.1:0", &format!("admin: {{ address: {address}"))),
+    ] {
+        let folder = Folder::with(&text);
+        let began = Clock::system().now();
+        let output = tollgate(&["run", "-c", folder.file()]);
+        assert_eq!(code(&output), 1, "{}", err(&output));
+        assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+        let text = err(&output);
+        assert!(text.contains(&format!("cannot listen on {address}")) && text.contains(key), "{text}");
+        assert!(text.contains("in use"), "the system's own words are there, too: {text}");
+    }
+}
+
+#[test]
+fn run_serves_until_sigterm() {
+    let folder = Folder::with(GOOD);
+    let mut child = Running(start(&["run", "-c", folder.file()]));
+    let mut log = BufReader::new(child.0.stderr.take().unwrap());
+    let gateway = address_after(&mut log, "listening on http://");
+    let admin = address_after(&mut log, "health and metrics on http://");
+    assert!(get(gateway, "/nothing", "").starts_with("HTTP/1.1 404 "));
+    assert!(get(admin, "/livez", "").starts_with("HTTP/1.1 200 "));
+    let asked = Clock::system().now();
+    child.signal("TERM");
+    assert_eq!(child.wait(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5), "nothing is under way, and it took {:?}", asked.elapsed());
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("stopped") && !rest.contains("panic"), "{rest}");
+}
+
+#[test]
+fn demo_runs_without_a_file_and_its_first_url_is_the_gateways() {
+    let (mut demo, mut lines) = demo();
+    let (gateway, admin) = (lines.gateway, lines.admin);
+    let answer = get(gateway, "/top-10-products?limit=2", "");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"rows\""), "{answer}");
+    assert_eq!(code(&tollgate(&["healthcheck", "--url", &format!("http://{admin}/readyz")])), 0);
+    let wrong = tollgate(&["healthcheck", "--url", &format!("http://{admin}/nothing")]);
+    assert_eq!(code(&wrong), 1);
+    assert!(err(&wrong).contains("404"), "{}", err(&wrong));
+    let logged = lines.reader.by_ref().map_while(Result::ok).find(|line| line.contains("/top-10-products"));
+    assert!(logged.is_some_and(|line| line.contains(" 200 ") && !line.contains("token")), "the request is logged");
+    demo.signal("TERM");
+    assert_eq!(demo.wait(), Some(0));
+}
+
+#[test]
+fn every_curl_line_of_the_demo_is_answered() {
+    let (mut demo, lines) = demo();
+    let mut seen = 0;
+    for line in lines.welcome.iter().filter_map(|line| line.trim().strip_prefix("curl ")) {
+        let (before, rest) = line.split_once("http://").unwrap();
+        let rest = rest.trim_end_matches('\'');
+        let (address, path) = rest.split_once('/').unwrap();
+        let bearer = before.split_once("Bearer ").map_or("", |(_, rest)| rest.split('\'').next().unwrap());
+        let answer = get(address.parse().unwrap(), &format!("/{path}"), bearer);
+        let wanted = match path {
+            _ if path.contains("q=SELECT") => " 400 ",
+            "v0/pipes/openapi.json" => " 404 ",
+            _ => " 200 ",
+        };
+        assert!(answer.lines().next().unwrap().contains(wanted), "{line}: {answer}");
+        seen += 1;
+    }
+    assert!(seen >= 8, "{:?}", lines.welcome);
+    demo.signal("INT");
+    assert_eq!(demo.wait(), Some(0));
+}
+
+#[test]
+fn demo_with_a_port_that_is_taken_says_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = tollgate(&["demo", "--listen", &address]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains(&format!("cannot listen on {address}")), "{}", err(&output));
+}
+
+#[test]
+fn demo_upstream_prints_its_url_and_asks_for_its_token() {
+    let mut child = Running(start(&["demo-upstream", "--listen", "127.0.0.1:0", "--token", "p.mine"]));
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.0.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let address: SocketAddr = line.trim().strip_prefix("http://").unwrap().parse().unwrap();
+    let path = "/v0/pipes/top-10-products.json?limit=1";
+    assert!(get(address, path, "p.mine").starts_with("HTTP/1.1 200 "));
+    assert!(get(address, path, "p.other").starts_with("HTTP/1.1 403 "));
+    child.signal("TERM");
+    assert_eq!(child.wait(), Some(0));
+}
+
+#[test]
+fn healthcheck_against_nothing_fails_with_a_reason() {
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = tollgate(&["healthcheck", "--url", &format!("http://{unused}/readyz")]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains(&format!("http://{unused}/readyz does not answer")), "{}", err(&output));
+    let folder = Folder::with(&GOOD.replace("admin: { address: 127.0.0.1:0", &format!("admin: {{ address: {unused}")));
+    let output = tollgate(&["healthcheck", "-c", folder.file()]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains(&unused.to_string()), "the file says where: {}", err(&output));
+    assert_eq!(code(&tollgate(&["healthcheck", "--url", "https://example.com/"])), 1);
+}
+
+#[test]
+fn healthcheck_does_not_wait_for_ever() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let began = Clock::system().now();
+    let output = tollgate(&["healthcheck", "--url", &format!("http://{}/readyz", silent.local_addr().unwrap())]);
+    assert_eq!(code(&output), 1);
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+}
+
+#[test]
+fn what_is_not_a_terminal_gets_no_escapes() {
+    let folder = Folder::with("upstreams: { a: { url: ftp://x } }\n");
+    for arguments in [&["check", folder.file()][..], &["run", "-c", folder.file()], &["--help"], &["chekc"]] {
+        let output = tollgate(arguments);
+        let shown = format!("{}{}", out(&output), err(&output));
+        assert!(!shown.contains('\u{1b}'), "{arguments:?}: {shown:?}");
+    }
+    let forced = command(&["check", folder.file()]).env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert!(err(&forced).contains('\u{1b}'), "colours are there for those who want them");
+    let both = command(&["check", folder.file()]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().unwrap();
+    assert!(!err(&both).contains('\u{1b}'), "NO_COLOR wins: {:?}", err(&both));
+}
+
+#[test]
+fn the_programs_own_log_has_no_escapes_either() {
+    let folder = Folder::with(GOOD);
+    let mut child = Running(start(&["run", "-c", folder.file()]));
+    let mut log = BufReader::new(child.0.stderr.take().unwrap());
+    address_after(&mut log, "health and metrics on http://");
+    child.signal("TERM");
+    child.wait();
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains('\u{1b}'), "{rest:?}");
+}
+
+#[test]
+fn every_file_in_conf_is_fine() {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    let mut folders = vec![conf];
+    let mut checked = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                let output = command(&["check", path.to_str().unwrap()])
+                    .env("DEMO_LISTEN", "127.0.0.1:0")
+                    .env("DEMO_ADMIN", "127.0.0.1:0")
+                    .env("DEMO_UPSTREAM", "http://127.0.0.1:9")
+                    .env("DEMO_TOKEN", "p.demo")
+                    .env("TOLLGATE_ADMIN_TOKEN", "admin")
+                    .env("CH_KEY", "key")
+                    .output()
+                    .unwrap();
+                assert_eq!(code(&output), 0, "{}:\n{}", path.display(), err(&output));
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 3, "{checked} files");
+}
+
+/// A configuration in a folder of its own.
+struct Folder {
+    file: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Folder {
+    fn with(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("main.yaml");
+        std::fs::write(&file, text).unwrap();
+        Folder { file, _folder: folder }
+    }
+
+    fn file(&self) -> &str {
+        self.file.to_str().unwrap()
+    }
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Running {
+    fn signal(&mut self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Its exit code.
+    fn wait(&mut self) -> Option<i32> {
+        wait(&mut self.0)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What `tollgate demo` said.
+struct Welcome {
+    gateway: SocketAddr,
+    admin: SocketAddr,
+    welcome: Vec<String>,
+    reader: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+fn demo() -> (Running, Welcome) {
+    let mut child = Running(start(&["demo", "--listen", "127.0.0.1:0"]));
+    let mut reader = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    let mut welcome = Vec::new();
+    for line in reader.by_ref().map_while(Result::ok) {
+        let last = line.starts_with("Requests appear here");
+        welcome.push(line);
+        if last {
+            break;
+        }
+    }
+    let text = welcome.join("\n");
+    let url = |rest: &str| -> SocketAddr {
+        rest.split(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').next().unwrap().parse().unwrap()
+    };
+    let gateway = url(text.split_once("http://").expect("a URL").1);
+    let metrics = text.lines().find(|line| line.ends_with("/metrics")).expect("metrics");
+    let admin = url(metrics.split_once("http://").unwrap().1);
+    (child, Welcome { gateway, admin, welcome, reader })
+}
+
+/// The address behind `words` in the next line that has them.
+fn address_after(log: &mut impl BufRead, words: &str) -> SocketAddr {
+    let mut line = String::new();
+    let mut seen = String::new();
+    while log.read_line(&mut line).unwrap() > 0 {
+        assert!(!line.contains('\u{1b}'), "{line:?}");
+        if let Some((_, rest)) = line.split_once(words) {
+            return rest.split_whitespace().next().unwrap().parse().unwrap();
+        }
+        seen.push_str(&line);
+        line.clear();
+    }
+    panic!("{words:?} is not in:\n{seen}");
+}
+
+fn get(address: SocketAddr, target: &str, bearer: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let authorization = match bearer {
+        "" => String::new(),
+        _ => format!("Authorization: Bearer {bearer}\r\n"),
+    };
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command
+        .args(arguments)
+        .env("TINYBIRD_TOKEN", "p.a-token-of-tests")
+        .env_remove("NO_COLOR")
+        .env_remove("CLICOLOR_FORCE")
+        .env_remove("RUST_LOG");
+    command
+}
+
+fn start(arguments: &[&str]) -> Child {
+    command(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Runs to the end.
+fn tollgate(arguments: &[&str]) -> Output {
+    finish(start(arguments))
+}
+
+fn finish(mut child: Child) -> Output {
+    // What these commands say fits into a pipe, so nothing has to be read meanwhile.
+    wait(&mut child);
+    child.wait_with_output().unwrap()
+}
+
+fn wait(child: &mut Child) -> Option<i32> {
+    let end = Clock::system().now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if Clock::system().now() > end {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
