@@ -182,10 +182,12 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.stop.send_if_modified(|stop| stop.replace(Stop::Now).is_none());
-        let drained = *self.stop.borrow() == Some(Stop::Drain);
-        if let Some(server) = self.server.take().filter(|_| !drained) {
-            // A server that is draining sleeps on; the end of the process is the end of it.
+        // A server that drains sleeps its whole grace period; the end of the process is the end of it.
+        if *self.stop.borrow() == Some(Stop::Drain) {
+            return;
+        }
+        self.stop.send_replace(Some(Stop::Now));
+        if let Some(server) = self.server.take() {
             let _ = server.join();
         }
     }
