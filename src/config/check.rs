@@ -404,6 +404,7 @@ impl Checker<'_> {
             Some(name) => {
                 let help = match nearest(name, names.iter().copied()) {
                     Some(nearest) => format!("did you mean `{nearest}`?"),
+                    None if names.is_empty() => "no upstream is defined, or none without an error".to_owned(),
                     None => format!("defined under `upstreams`: {}", names.join(", ")),
                 };
                 self.at_value(
