@@ -118,7 +118,11 @@ fn unknown_key(document: &Document, path: &[&str], message: &str) -> Issue {
 }
 
 fn bad_value(document: &Document, path: &[&str], message: &str) -> Issue {
-    let place = document.value_place(path);
+    // A scalar's own complaint about a node that is none is about its key: a malformed path or name.
+    let place = match document.node(path).map(|node| &node.kind) {
+        Some(NodeKind::Map(_)) if !message.starts_with("invalid ") => document.key_place(path),
+        _ => document.value_place(path),
+    };
     let key = path.last().copied().unwrap_or("the file");
     let hidden = is_credential(path) || document.node(path).is_some_and(is_hidden);
     // serde quotes what it found; a credential must not be quoted.
