@@ -5,7 +5,6 @@
 //! they stand, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why. A `text,answer` block
 //! stands below the `curl` lines that print it; `…` stands for what was cut or differs.
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
