@@ -3,6 +3,7 @@
 //! In: a checked configuration. Out: a running gateway. Not here: reading the
 //! file and telling the operator (`cli`).
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZero;
 use std::sync::Arc;
@@ -85,7 +86,7 @@ impl App {
                 live.load().snapshot.upstreams.to_vec(),
             ),
             admin_address,
-            upkeep: Upkeep { live: Arc::clone(&live), state, metrics: metrics.clone() },
+            upkeep: Upkeep { live: Arc::clone(&live), state, metrics: metrics.clone(), failing: BTreeSet::new() },
             watch: StopWatch::new(stop.clone(), signals),
             config: config.clone(),
             addresses: addresses.clone(),
@@ -184,10 +185,12 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.stop.send_if_modified(|stop| stop.replace(Stop::Now).is_none());
-        let drained = *self.stop.borrow() == Some(Stop::Drain);
-        if let Some(server) = self.server.take().filter(|_| !drained) {
-            // A server that is draining sleeps on; the end of the process is the end of it.
+        // A server that drains sleeps its whole grace period; the end of the process is the end of it.
+        if *self.stop.borrow() == Some(Stop::Drain) {
+            return;
+        }
+        self.stop.send_replace(Some(Stop::Now));
+        if let Some(server) = self.server.take() {
             let _ = server.join();
         }
     }
@@ -205,7 +208,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn run(self) {
+    fn run(mut self) {
         self.upkeep.look_up_first();
         let section = &self.config.server;
         let conf = settings(threads(section.threads), section.drain.duration());
@@ -226,12 +229,17 @@ struct Upkeep {
     live: Arc<Live<Running>>,
     state: Arc<State>,
     metrics: Metrics,
+    /// The upstreams whose first look-up failed and was reported.
+    failing: BTreeSet<Arc<str>>,
 }
 
 impl Upkeep {
-    fn look_up_first(&self) {
+    fn look_up_first(&mut self) {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        let looked_up = runtime.block_on(async { tokio::time::timeout(FIRST_LOOK_UP, self.look_up()).await });
+        let mut failing = BTreeSet::new();
+        let looked_up =
+            runtime.block_on(async { tokio::time::timeout(FIRST_LOOK_UP, self.look_up(&mut failing)).await });
+        self.failing = failing;
         if looked_up.is_err() {
             log::warn!("looking up the upstreams takes long; starting without");
         }
@@ -239,27 +247,36 @@ impl Upkeep {
         runtime.shutdown_background();
     }
 
-    /// Looks every name up; true if all have addresses.
-    async fn look_up(&self) -> bool {
+    /// Looks every name up; true if all have addresses. `failing` remembers
+    /// what was reported, so that an outage is one line and not one a second.
+    async fn look_up(&self, failing: &mut BTreeSet<Arc<str>>) -> bool {
         let running = self.live.load();
         let mut all = true;
         for upstream in running.snapshot.upstreams.iter().filter(|upstream| upstream.needs_resolving()) {
-            all &= self.look_up_one(upstream).await;
+            all &= self.look_up_one(upstream, failing).await;
         }
         all
     }
 
-    async fn look_up_one(&self, upstream: &Upstream) -> bool {
+    async fn look_up_one(&self, upstream: &Upstream, failing: &mut BTreeSet<Arc<str>>) -> bool {
         match upstream.resolve().await {
             Ok(()) => {
                 self.metrics.set_resolved(upstream.name(), 1);
+                if failing.remove(upstream.name()) {
+                    log::info!("the host of upstream {} can be looked up again", upstream.name());
+                }
                 true
             }
             Err(error) => {
                 self.metrics.set_resolved(upstream.name(), 0);
-                let kept =
-                    if upstream.is_resolved() { "its last addresses are kept" } else { "requests to it answer 503" };
-                log::warn!("the host of upstream {} cannot be looked up, {kept}: {error}", upstream.name());
+                if failing.insert(Arc::clone(upstream.name())) {
+                    let kept = if upstream.is_resolved() {
+                        "its last addresses are kept"
+                    } else {
+                        "requests to it answer 503"
+                    };
+                    log::warn!("the host of upstream {} cannot be looked up, {kept}: {error}", upstream.name());
+                }
                 upstream.is_resolved()
             }
         }
@@ -269,9 +286,10 @@ impl Upkeep {
 #[async_trait]
 impl BackgroundService for Upkeep {
     async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut failing = self.failing.clone();
         let names = async {
             loop {
-                let pause = if self.look_up().await { LOOK_UP_EVERY } else { LOOK_UP_AGAIN };
+                let pause = if self.look_up(&mut failing).await { LOOK_UP_EVERY } else { LOOK_UP_AGAIN };
                 tokio::time::sleep(pause).await;
             }
         };

@@ -567,51 +567,56 @@ struct Token {
 
 /// The code without comments, strings, characters and lifetimes.
 fn tokens(text: &str) -> Vec<Token> {
-    let chars: Vec<char> = text.chars().collect();
+    let bytes = text.as_bytes();
     let mut tokens = Vec::new();
     let (mut at, mut line) = (0, 1);
-    while at < chars.len() {
-        let end = match chars[at] {
-            '/' if chars.get(at + 1) == Some(&'/') => skip_while(&chars, at, |c| c != '\n'),
-            '/' if chars.get(at + 1) == Some(&'*') => skip_comment(&chars, at),
-            '"' => skip_string(&chars, at),
-            'r' | 'b' if raw_string(&chars, at).is_some() => raw_string(&chars, at).expect("just seen"),
-            '\'' => skip_quote(&chars, at),
-            c if c.is_alphanumeric() || c == '_' => {
-                let end = skip_while(&chars, at, |c| c.is_alphanumeric() || c == '_');
-                tokens.push(Token { text: chars[at..end].iter().collect(), line });
+    while at < bytes.len() {
+        let end = match bytes[at] {
+            b'/' if bytes.get(at + 1) == Some(&b'/') => skip_while(bytes, at, |c| c != b'\n'),
+            b'/' if bytes.get(at + 1) == Some(&b'*') => skip_comment(bytes, at),
+            b'"' => skip_string(bytes, at),
+            b'r' | b'b' if raw_string(bytes, at).is_some() => raw_string(bytes, at).expect("just seen"),
+            b'\'' => skip_quote(bytes, at),
+            c if is_name(c) => {
+                let end = skip_while(bytes, at, is_name);
+                tokens.push(Token { text: String::from_utf8_lossy(&bytes[at..end]).into_owned(), line });
                 end
             }
-            ':' if chars.get(at + 1) == Some(&':') => {
+            b':' if bytes.get(at + 1) == Some(&b':') => {
                 tokens.push(Token { text: "::".to_owned(), line });
                 at + 2
             }
             c => {
-                if !c.is_whitespace() {
-                    tokens.push(Token { text: c.to_string(), line });
+                if !c.is_ascii_whitespace() {
+                    tokens.push(Token { text: char::from(c).to_string(), line });
                 }
                 at + 1
             }
         };
-        line += chars[at..end].iter().filter(|c| **c == '\n').count();
+        line += bytes[at..end].iter().filter(|c| **c == b'\n').count();
         at = end;
     }
     tokens
 }
 
-fn skip_while(chars: &[char], at: usize, wanted: impl Fn(char) -> bool) -> usize {
-    at + chars[at..].iter().take_while(|c| wanted(**c)).count()
+/// Part of a name; what is not ASCII can only be that, outside of strings.
+fn is_name(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || c == b'_' || !c.is_ascii()
 }
 
-fn skip_comment(chars: &[char], mut at: usize) -> usize {
+fn skip_while(bytes: &[u8], at: usize, wanted: impl Fn(u8) -> bool) -> usize {
+    at + bytes[at..].iter().take_while(|c| wanted(**c)).count()
+}
+
+fn skip_comment(bytes: &[u8], mut at: usize) -> usize {
     let mut depth = 0;
-    while at < chars.len() {
-        match (chars[at], chars.get(at + 1)) {
-            ('/', Some('*')) => {
+    while at < bytes.len() {
+        match (bytes[at], bytes.get(at + 1)) {
+            (b'/', Some(b'*')) => {
                 depth += 1;
                 at += 2;
             }
-            ('*', Some('/')) => {
+            (b'*', Some(b'/')) => {
                 depth -= 1;
                 at += 2;
                 if depth == 0 {
@@ -624,50 +629,50 @@ fn skip_comment(chars: &[char], mut at: usize) -> usize {
     at
 }
 
-fn skip_string(chars: &[char], mut at: usize) -> usize {
+fn skip_string(bytes: &[u8], mut at: usize) -> usize {
     at += 1;
-    while at < chars.len() {
-        match chars[at] {
-            '\\' => at += 2,
-            '"' => return at + 1,
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
             _ => at += 1,
         }
     }
-    chars.len()
+    bytes.len()
 }
 
 /// The end of a raw or byte string that begins here, if one does.
-fn raw_string(chars: &[char], at: usize) -> Option<usize> {
-    if at > 0 && (chars[at - 1].is_alphanumeric() || chars[at - 1] == '_') {
+fn raw_string(bytes: &[u8], at: usize) -> Option<usize> {
+    if at > 0 && (is_name(bytes[at - 1])) {
         return None;
     }
     let mut start = at;
-    if chars[start] == 'b' {
+    if bytes[start] == b'b' {
         start += 1;
     }
-    if chars.get(start) != Some(&'r') {
-        return (chars.get(start) == Some(&'"') && start > at).then(|| skip_string(chars, start));
+    if bytes.get(start) != Some(&b'r') {
+        return (bytes.get(start) == Some(&b'"') && start > at).then(|| skip_string(bytes, start));
     }
-    let hashes = chars[start + 1..].iter().take_while(|c| **c == '#').count();
+    let hashes = bytes[start + 1..].iter().take_while(|c| **c == b'#').count();
     let open = start + 1 + hashes;
-    if chars.get(open) != Some(&'"') {
+    if bytes.get(open) != Some(&b'"') {
         return None;
     }
-    let close: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
-    let body = &chars[open + 1..];
+    let close: Vec<u8> = std::iter::once(b'"').chain(std::iter::repeat_n(b'#', hashes)).collect();
+    let body = &bytes[open + 1..];
     let length = body.windows(close.len()).position(|window| window == close).unwrap_or(body.len());
-    Some((open + 1 + length + close.len()).min(chars.len()))
+    Some((open + 1 + length + close.len()).min(bytes.len()))
 }
 
 /// Behind a character (`'a'`, `'\''`) or a lifetime (`'a`).
-fn skip_quote(chars: &[char], at: usize) -> usize {
-    match (chars.get(at + 1), chars.get(at + 2)) {
-        (Some('\\'), _) => {
-            let end = skip_while(chars, at + 3, |c| c != '\'');
-            (end + 1).min(chars.len())
+fn skip_quote(bytes: &[u8], at: usize) -> usize {
+    match (bytes.get(at + 1), bytes.get(at + 2)) {
+        (Some(b'\\'), _) => {
+            let end = skip_while(bytes, at + 3, |c| c != b'\'');
+            (end + 1).min(bytes.len())
         }
-        (Some(_), Some('\'')) => at + 3,
-        _ => skip_while(chars, at + 1, |c| c.is_alphanumeric() || c == '_'),
+        (Some(_), Some(b'\'')) => at + 3,
+        _ => skip_while(bytes, at + 1, is_name),
     }
 }
 
@@ -687,8 +692,7 @@ impl Scanner<'_> {
         let mut test_from = None;
         let mut test_next = false;
         while self.at < self.tokens.len() {
-            let text = self.text(self.at).to_owned();
-            match text.as_str() {
+            match self.text(self.at) {
                 "{" => {
                     depth += 1;
                     if test_next && test_from.is_none() {

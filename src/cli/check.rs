@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Ending, load_or_explain, print};
+use super::{Ending, count, load_or_explain, print};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -21,11 +21,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         _ => format!(", {}", loaded.warnings.count()),
     };
     print(&format!(
-        "{}: fine: {} routes ({} paths), {} upstreams{warnings}",
+        "{}: fine: {} ({}), {}{warnings}",
         arguments.file.display(),
-        config.routes.len(),
-        config.served_paths().len(),
-        config.upstreams.len(),
+        count(config.routes.len(), "route"),
+        count(config.served_paths().len(), "path"),
+        count(config.upstreams.len(), "upstream"),
     ));
     Ok(Ending::Success)
 }

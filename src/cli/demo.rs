@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::load_text;
 use crate::demo::{Demo, DemoOptions};
-use crate::proxy::server::Signals;
+use crate::proxy::server::{Signals, claim};
 use crate::telemetry::program_log;
 
 use super::{Ending, print, say, show};
@@ -41,6 +41,13 @@ pub(super) struct UpstreamArguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    // Said here, because the remedy is not in a file: `App` would name `listeners`.
+    for (address, option) in [(arguments.listen, "--listen (with make: LISTEN=ADDRESS)"), (arguments.admin, "--admin")]
+    {
+        claim(address).with_context(|| {
+            format!("cannot listen on {address}; stop the program that uses it, or choose another by {option}")
+        })?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let options = DemoOptions { address, token: TOKEN.to_owned(), clock: Clock::system() };
@@ -74,6 +81,7 @@ pub(super) fn run_upstream(arguments: &UpstreamArguments) -> anyhow::Result<Endi
     runtime.block_on(async {
         let options = DemoOptions { address: arguments.listen, token: arguments.token.clone(), clock: Clock::system() };
         let demo = Demo::start(options).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
+        say("A Tinybird-like API with bundled data, for conf/examples and for trying. Ctrl-C ends it.");
         print(&format!("http://{}", demo.address()));
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {

@@ -52,7 +52,7 @@ enum Command {
     Healthcheck(healthcheck::Arguments),
     /// List what a configuration serves, and where it leads
     Routes(routes::Arguments),
-    /// Serve
+    /// Serve a configuration
     Run(run::Arguments),
     /// Print the version
     Version(version::Arguments),
@@ -117,6 +117,12 @@ fn load_or_explain(path: &Path) -> Result<Loaded, Ending> {
 fn ending_for(issues: &Issues) -> Ending {
     let unreadable = issues.iter().any(|issue| issue.code == IssueCode::Unreadable && issue.place.is_none());
     if unreadable { Ending::Impossible } else { Ending::Problems }
+}
+
+/// `1 route`, `2 routes`.
+fn count(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// Issues as a person reads them, in colour where that shows.

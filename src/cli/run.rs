@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::proxy::server::Signals;
 use crate::telemetry::program_log;
 
-use super::{Ending, load_or_explain};
+use super::{Ending, count, load_or_explain};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 pub(super) fn announce(config: &Config, app: &App) {
     let addresses: Vec<String> = app.addresses().iter().map(|address| format!("http://{address}")).collect();
     log::info!("listening on {}", addresses.join(", "));
-    log::info!("{} routes, {} paths", config.routes.len(), config.served_paths().len());
+    log::info!("{}, {}", count(config.routes.len(), "route"), count(config.served_paths().len(), "path"));
     for (name, upstream) in &config.upstreams {
         log::info!("upstream {name}: {}", upstream.url);
     }

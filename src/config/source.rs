@@ -34,7 +34,7 @@ impl Document {
             whole(
                 IssueCode::Unreadable,
                 title,
-                "name the file with `-c FILE`, or start with `tollgate demo`, which needs none",
+                "give the path of a YAML file, or start with `tollgate demo`, which needs none",
             )
         };
         let size = std::fs::metadata(path).map_err(unreadable)?.len();

@@ -89,6 +89,8 @@ impl Proxy {
             let after = response.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = after.and_then(|value| retry_after(value, self.state.clock().wall()));
             if self.tries_again(ctx, Failure::Status { status, retry_after }) {
+                // Its handle would keep the connection open through the wait.
+                ctx.attempt.deadline = None;
                 let mut e = Error::new_up(RETRYABLE);
                 e.set_retry(true);
                 return Err(e);

@@ -41,7 +41,10 @@ pub(super) enum Next {
 
 /// Pingora's defaults are endless once a connection is kept alive.
 pub(super) fn set_timeouts(session: &mut Session, ctx: &Ctx) {
-    session.set_keepalive(Some(ctx.running.snapshot.keepalive));
+    // HTTP/1.0, or a caller that asked to close, is not kept.
+    if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(ctx.running.snapshot.keepalive));
+    }
     session.set_read_timeout(Some(READ_TIMEOUT));
     session.set_write_timeout(Some(WRITE_TIMEOUT));
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));

@@ -20,7 +20,7 @@ use super::ctx::Ctx;
 pub(super) const REQUEST_ID: &str = "X-Request-Id";
 pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// The body of every refusal (docs/reference/refusals.md).
+/// The body of every refusal (docs/refusals.md).
 #[derive(Serialize)]
 struct Body<'a> {
     error: &'a str,

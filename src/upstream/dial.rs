@@ -1,35 +1,60 @@
 //! Opens connections to upstreams and keeps a second handle to each socket.
 //!
-//! In: an address. Out: Pingora's stream, with the handle in its digest: who
-//! holds it can end the connection from outside. Pingora has one read time-out
+//! In: an address, and the others of the same upstream. Out: Pingora's stream,
+//! with the handle in its digest: who holds it can end the connection from
+//! outside. Pingora has one read time-out
 //! for headers and body and counts it per read, so an upstream that drips its
 //! headers would never run out of time. Not here: when to end it.
 
 use std::io;
-use std::net::TcpStream as Socket;
+use std::net::{SocketAddr, TcpStream as Socket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::connectors::L4Connect;
 use pingora::http::ResponseHeader;
-use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::l4::socket::SocketAddr as PeerAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{Digest, GetProxyDigest};
 use pingora::{Error, ErrorType, OrErr, Result};
 use tokio::net::TcpStream;
 
-/// Dials with a time-out.
+/// The addresses of an upstream, as last looked up.
+pub(super) type Addresses = Arc<ArcSwap<Vec<SocketAddr>>>;
+
+/// Dials the addresses of one upstream in turn, with a time-out for all of them.
 #[derive(Debug)]
 pub(super) struct Dialer {
     timeout: Duration,
+    addresses: Addresses,
 }
 
 impl Dialer {
-    pub(super) fn new(timeout: Duration) -> Self {
-        Dialer { timeout }
+    pub(super) fn new(timeout: Duration, addresses: Addresses) -> Self {
+        Dialer { timeout, addresses }
+    }
+
+    /// The first connection that succeeds. An address that refuses, such as `::1`
+    /// for a server that listens on 127.0.0.1 only, is no failure of the upstream.
+    async fn first_of(&self, wanted: SocketAddr) -> Result<TcpStream> {
+        let known = self.addresses.load();
+        let others = known.iter().copied().filter(|other| *other != wanted);
+        let candidates: Vec<SocketAddr> = std::iter::once(wanted).chain(others).collect();
+        // One that swallows packets must leave time for the others.
+        let share = self.timeout / u32::try_from(candidates.len()).unwrap_or(u32::MAX);
+        let mut failure = Error::new(ErrorType::ConnectError);
+        for address in candidates {
+            match tokio::time::timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failure = Error::because(kind(&error), "connecting", error),
+                Err(_) => failure = Error::explain(ErrorType::ConnectTimedout, "connecting"),
+            }
+        }
+        Err(failure)
     }
 }
 
@@ -40,14 +65,11 @@ pub fn socket_of(digest: &Digest) -> Option<&Arc<Socket>> {
 
 #[async_trait]
 impl L4Connect for Dialer {
-    async fn connect(&self, address: &SocketAddr) -> Result<Stream> {
-        let address = address
+    async fn connect(&self, address: &PeerAddr) -> Result<Stream> {
+        let wanted = address
             .as_inet()
             .ok_or_else(|| Error::explain(ErrorType::ConnectError, "upstreams have internet addresses"))?;
-        let connected = tokio::time::timeout(self.timeout, TcpStream::connect(address)).await;
-        let stream = connected
-            .map_err(|_| Error::explain(ErrorType::ConnectTimedout, "connecting"))?
-            .map_err(|error| Error::because(kind(&error), "connecting", error))?;
+        let stream = self.first_of(*wanted).await?;
         let handle =
             stream.as_fd().try_clone_to_owned().or_err(ErrorType::SocketError, "a second handle to a socket")?;
         let mut stream = Stream::from(stream);
@@ -63,5 +85,25 @@ fn kind(error: &io::Error) -> ErrorType {
         Some(111) => ErrorType::ConnectRefused,
         Some(101 | 113) => ErrorType::ConnectNoRoute,
         _ => ErrorType::ConnectError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_passed_over() {
+        let good = TcpListener::bind("127.0.0.1:0").unwrap();
+        let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let addresses = Addresses::new(ArcSwap::from_pointee(vec![refused, good.local_addr().unwrap()]));
+        let dialer = Dialer::new(Duration::from_secs(5), addresses);
+        let stream = dialer.first_of(refused).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), good.local_addr().unwrap());
+
+        let alone = Dialer::new(Duration::from_secs(5), Addresses::new(ArcSwap::from_pointee(vec![refused])));
+        assert_eq!(*alone.first_of(refused).await.unwrap_err().etype(), ErrorType::ConnectRefused);
     }
 }

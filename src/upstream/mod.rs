@@ -11,7 +11,7 @@ mod peer;
 pub use dial::socket_of;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use pingora::upstreams::peer::HttpPeer;
 use crate::config::scalar::Endpoint;
 use crate::config::section::upstreams as section;
 
+use dial::Addresses;
 use peer::PeerTemplate;
 
 /// A named API behind the gateway.
@@ -32,6 +33,7 @@ pub struct Upstream {
     template: PeerTemplate,
     timeouts: Timeouts,
     peers: ArcSwap<Vec<HttpPeer>>,
+    addresses: Addresses,
     turn: AtomicUsize,
 }
 
@@ -49,16 +51,18 @@ pub struct Timeouts {
 impl Upstream {
     /// An upstream without addresses, unless its URL names one.
     pub fn compile(name: &str, section: &section::Upstream) -> Self {
+        let addresses = Addresses::default();
         let upstream = Upstream {
             name: name.into(),
             endpoint: section.url.clone(),
-            template: PeerTemplate::compile(name, section),
+            template: PeerTemplate::compile(name, section, Arc::clone(&addresses)),
             timeouts: Timeouts {
                 attempt: section.timeouts.attempt.duration(),
                 total: section.timeouts.total.duration(),
                 idle: section.timeouts.idle.duration(),
             },
             peers: ArcSwap::default(),
+            addresses,
             turn: AtomicUsize::new(0),
         };
         if let Some(address) = section.url.address() {
@@ -118,7 +122,22 @@ impl Upstream {
 
     fn set_addresses(&self, addresses: &[IpAddr]) {
         let port = self.endpoint.port();
-        let peers = addresses.iter().map(|ip| self.template.peer(SocketAddr::new(*ip, port))).collect();
+        let mut addresses: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+        if addresses.iter().any(is_routed) {
+            addresses.retain(is_routed);
+        }
+        let peers = addresses.iter().map(|address| self.template.peer(*address)).collect();
+        self.addresses.store(Arc::new(addresses));
         self.peers.store(Arc::new(peers));
     }
+}
+
+/// Whether this machine has a way to an address at all: many have none to IPv6.
+/// Connecting a UDP socket asks the routing table and sends nothing.
+fn is_routed(address: &SocketAddr) -> bool {
+    let any: SocketAddr = match address.ip() {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    UdpSocket::bind(any).and_then(|socket| socket.connect(address)).is_ok()
 }

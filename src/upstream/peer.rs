@@ -13,7 +13,7 @@ use pingora::utils::tls::{WrappedX509, parse_x509};
 use crate::config::scalar::Scheme;
 use crate::config::section::upstreams as section;
 
-use super::dial::Dialer;
+use super::dial::{Addresses, Dialer};
 
 /// Everything about a peer but its address.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl std::fmt::Debug for PeerTemplate {
 }
 
 impl PeerTemplate {
-    pub(super) fn compile(name: &str, section: &section::Upstream) -> Self {
+    pub(super) fn compile(name: &str, section: &section::Upstream, addresses: Addresses) -> Self {
         let certificates: Vec<WrappedX509> =
             section.tls.ca_certificates.iter().map(|der| WrappedX509::new(der.clone(), parse_x509)).collect();
         PeerTemplate {
@@ -42,7 +42,7 @@ impl PeerTemplate {
             group: group(name, section),
             ca: (!certificates.is_empty()).then(|| certificates.into()),
             timeouts: section.timeouts.clone(),
-            dialer: Arc::new(Dialer::new(section.timeouts.connect.duration())),
+            dialer: Arc::new(Dialer::new(section.timeouts.connect.duration(), addresses)),
         }
     }
 

@@ -1,0 +1,157 @@
+//! What the documentation says is true: its files load, its examples run, its tables are complete.
+//!
+//! Fences: a `yaml` block is a whole configuration; `yaml,fragment` is some top-level keys of one; `yaml,error=TG0108` must
+//! fail with that code. In the README a `sh` block is run (`curl` against a `tollgate demo`, `tollgate check` and `routes` as
+//! they stand, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why. A `text,answer` block
+//! stands below the `curl` lines that print it; `…` stands for what was cut or differs.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"
+)]
+
+mod curl;
+mod markdown;
+mod running;
+mod tables;
+
+use std::path::{Path, PathBuf};
+
+use tollgate::config::interpolate::Environment;
+use tollgate::config::issue::Issues;
+use tollgate::config::{Loaded, load, load_text};
+
+/// What serves a YAML key each; every one has an example and a page.
+const NOUNS: [&str; 11] = [
+    "admin",
+    "cors",
+    "listeners",
+    "log",
+    "params",
+    "retry",
+    "routes",
+    "server",
+    "tinybird_api",
+    "upstreams",
+    "white_label",
+];
+
+#[test]
+fn every_file_under_conf_loads() {
+    // The Compose file gives this one to its container; all others load without any environment.
+    let with_token = Environment::of([("TINYBIRD_TOKEN", "p.token")]);
+    for file in files("conf", "yaml").into_iter().chain(files("conf/examples", "yaml")) {
+        let needs_token = file.ends_with("tollgate.yaml") || file.ends_with("compose.yaml");
+        let environment = if needs_token { with_token.clone() } else { Environment::of([]) };
+        if let Err(issues) = load(&file, &environment) {
+            panic!("{issues}");
+        }
+    }
+}
+
+#[test]
+fn every_noun_has_an_example_and_a_page() {
+    let names = |folder: &str, extension: &str| -> Vec<String> {
+        files(folder, extension).iter().map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+    };
+    assert_eq!(names("conf/examples", "yaml"), NOUNS);
+    assert_eq!(names("docs/reference", "md"), NOUNS);
+    let sections = names("src/config/section", "rs").into_iter().filter(|name| name != "mod");
+    for section in sections {
+        assert!(NOUNS.contains(&section.as_str()), "the section `{section}` has no example and no page");
+    }
+}
+
+#[test]
+fn every_yaml_block_is_what_it_says() {
+    let mut blocks = 0;
+    for page in pages() {
+        for block in markdown::blocks(&read(&page)).filter(|block| block.language == "yaml") {
+            blocks += 1;
+            let place = format!("{}:{}", page.display(), block.line);
+            let text = match block.flags {
+                "" => block.text.clone(),
+                _ => completed(&block.text),
+            };
+            let loaded = load_with_a_token(&place, &text);
+            match (block.flags, &loaded) {
+                ("" | "fragment", Ok(_)) => {}
+                ("" | "fragment", Err(issues)) => panic!("{place}\n{issues}\nin\n{text}"),
+                (flags, loaded) => {
+                    let code =
+                        flags.strip_prefix("error=").unwrap_or_else(|| panic!("{place}: `{flags}` means nothing"));
+                    let issues = match loaded {
+                        Ok(loaded) => &loaded.warnings,
+                        Err(issues) => issues,
+                    };
+                    assert!(issues.iter().any(|issue| issue.code.to_string() == code), "{place}: no {code}\n{issues}");
+                }
+            }
+        }
+    }
+    assert!(blocks > 20, "only {blocks} blocks were found");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in pages() {
+        let folder = page.parent().unwrap();
+        for target in markdown::links(&read(&page)) {
+            if target.contains("://") || target.starts_with('#') {
+                continue;
+            }
+            let file = target.split('#').next().unwrap();
+            // Written by `make bench`, which not everybody has run.
+            if !file.ends_with("benchmarks.md") {
+                assert!(folder.join(file).exists(), "{}: {target} leads nowhere", page.display());
+            }
+        }
+    }
+}
+
+fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
+    let environment =
+        Environment::of([("TINYBIRD_TOKEN", "p.token"), ("TOLLGATE_ADMIN_TOKEN", "a-token"), ("CH_KEY", "key")]);
+    load_text(name, text, project("conf"), &environment)
+}
+
+/// A fragment with the sections that no configuration can do without.
+fn completed(fragment: &str) -> String {
+    let mut text = fragment.to_owned();
+    for (key, section) in [
+        ("upstreams:", "upstreams: { t: { url: 'https://api.example.com' } }\n"),
+        ("routes:", "routes: { /a: { pipe: a } }\n"),
+    ] {
+        if !text.lines().any(|line| line.starts_with(key)) {
+            text.push_str(section);
+        }
+    }
+    text
+}
+
+/// The README and everything under `docs/`.
+fn pages() -> Vec<PathBuf> {
+    let folders = ["docs", "docs/reference", "docs/decisions"];
+    let pages = folders.into_iter().flat_map(|folder| files(folder, "md"));
+    [project("README.md"), project("CHANGELOG.md")].into_iter().chain(pages).collect()
+}
+
+/// The files of a folder with this extension, sorted.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(project(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|found| found == extension))
+        .collect();
+    files.sort();
+    files
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}

@@ -1,0 +1,211 @@
+//! Examples are started and called; the README's commands are run.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tollgate::app::App;
+use tollgate::clock::Clock;
+use tollgate::config::interpolate::Environment;
+use tollgate::config::load;
+use tollgate::config::section::listeners::Listener;
+use tollgate::demo::{Demo, DemoOptions};
+use tollgate::proxy::server::Signals;
+
+use crate::curl::{Answer, Request, words};
+use crate::markdown::{self, Block};
+use crate::{files, project, read};
+
+const TOKEN: &str = "p.eyJ1IjoiZGVtbyIsImhvc3QiOiJsb2NhbCJ9.tollgate-demo-token";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn every_example_runs_and_answers_as_its_comments_say() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for example in files("conf/examples", "yaml") {
+        let options = DemoOptions { address: any_port(), token: TOKEN.to_owned(), clock: Clock::system() };
+        let demo = runtime.block_on(Demo::start(options)).unwrap();
+        let upstream = format!("http://{}", demo.address());
+        let environment =
+            Environment::of([("TINYBIRD_URL", &upstream), ("WAREHOUSE_URL", &format!("{upstream}/v0/pipes"))]);
+        let loaded = load(&example, &environment).unwrap_or_else(|issues| panic!("{issues}"));
+        let mut config = loaded.config;
+        for listener in &mut config.listeners {
+            *listener = Listener { address: any_port() };
+        }
+        config.admin.address = any_port();
+        let app = App::start(&config, Clock::system(), Signals::Ignore).unwrap_or_else(|error| panic!("{error:#}"));
+        let calls = calls(&read(&example));
+        assert!(!calls.is_empty(), "{} says no curl line to try", example.display());
+        for (line, expected) in calls {
+            let request = Request::read(&line);
+            let admin = request.url.starts_with("http://127.0.0.1:9901/");
+            let address = if admin { app.admin_address() } else { app.addresses()[0] };
+            assert_answer(&example, &line, &expected, &request.send(&address.to_string()));
+        }
+    }
+}
+
+/// Every `#   curl .. # 200: words` of an example, with what stands behind the second `#`.
+fn calls(example: &str) -> Vec<(String, String)> {
+    let lines = example.lines().filter_map(|line| line.strip_prefix("#   ").filter(|line| line.starts_with("curl ")));
+    lines
+        .map(|line| {
+            let (call, expected) = line.rsplit_once("  # ").unwrap_or_else(|| panic!("no status behind {line}"));
+            (call.to_owned(), expected.to_owned())
+        })
+        .collect()
+}
+
+/// `404 route_not_found: words`, `200, with Access-Control-Allow-Origin`, `200, without: words`.
+fn assert_answer(example: &Path, line: &str, expected: &str, answer: &Answer) {
+    let place = format!("{}: {line}\n{}", example.display(), answer.text);
+    let (expected, _) = expected.split_once(": ").unwrap_or((expected, ""));
+    let (status, header) = expected.split_once(", ").unwrap_or((expected, ""));
+    let mut status = status.split(' ');
+    assert_eq!(status.next(), Some(answer.status.to_string().as_str()), "{place}");
+    if let Some(code) = status.next().filter(|word| word.contains('_')) {
+        assert!(answer.text.contains(&format!("\"code\":\"{code}\"")), "{place}");
+    }
+    let allowed = answer.text.to_ascii_lowercase().contains("access-control-allow-origin: ");
+    if header == "without" {
+        assert!(!allowed, "{place}");
+    } else if header.starts_with("with Access-Control-Allow-Origin") {
+        assert!(allowed, "{place}");
+    }
+}
+
+#[test]
+fn tenants_of_the_examples_stay_apart() {
+    // The comments of params.yaml and tinybird_api.yaml promise rows, not only statuses.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let options = DemoOptions { address: any_port(), token: TOKEN.to_owned(), clock: Clock::system() };
+    let demo = runtime.block_on(Demo::start(options)).unwrap();
+    let environment = Environment::of([("TINYBIRD_URL", &format!("http://{}", demo.address()))]);
+    let mut config = load(&project("conf/examples/params.yaml"), &environment).unwrap().config;
+    config.listeners = vec![Listener { address: any_port() }];
+    config.admin.address = any_port();
+    let app = App::start(&config, Clock::system(), Signals::Ignore).unwrap();
+    let rows = |line: &str| {
+        let answer = Request::read(line).send(&app.addresses()[0].to_string());
+        let data = answer.text.split("\"data\"").nth(1).and_then(|data| data.split("\"rows\"").next());
+        data.unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
+    };
+    let acme = rows("curl 'http://x/acme/top-pages?limit=2'");
+    assert_ne!(acme, rows("curl 'http://x/tenants/beta/top-pages?limit=2'"));
+    assert_eq!(acme, rows("curl 'http://x/acme/top-pages?limit=2&tenant_id=beta'"));
+    assert_eq!(acme, rows("curl 'http://x/acme/top-pages?limit=2&Tenant_Id[]=beta'"));
+    assert_eq!(acme, rows("curl -d 'tenant_id=beta&limit=2' 'http://x/acme/top-pages'"));
+}
+
+#[test]
+fn the_readme_does_what_it_shows() {
+    let page = read(&project("README.md"));
+    let demo = DemoProgram::start();
+    let mut answers = String::new();
+    let mut run = 0;
+    for block in markdown::blocks(&page) {
+        match (block.language, block.flags) {
+            ("sh", "norun") => {
+                assert!(block.text.starts_with("# "), "README.md:{}: say why it is not run", block.line);
+            }
+            ("sh", "") => {
+                answers = block.text.lines().map(|line| command(line, &demo)).collect();
+                run += 1;
+            }
+            ("text", "answer") => assert_shown(&block, &answers),
+            ("sh" | "text", flags) => panic!("README.md:{}: `{flags}` means nothing", block.line),
+            _ => {}
+        }
+    }
+    assert!(run > 3, "only {run} blocks were run");
+}
+
+/// Runs a line of a shell block; what it prints.
+fn command(line: &str, demo: &DemoProgram) -> String {
+    let words = words(line);
+    match words.first().map(String::as_str) {
+        None => String::new(),
+        Some("curl") => Request::read(line).send(&demo.address).text,
+        Some("make") => {
+            let makefile = read(&project("Makefile"));
+            for target in words.iter().skip(1).filter(|word| !word.contains('=')) {
+                assert!(makefile.contains(&format!("\n{target}: ")), "make has no target {target}");
+            }
+            String::new()
+        }
+        Some("tollgate") => {
+            let mut program = tollgate(words.get(1..).unwrap_or_default());
+            let output = program.env("TINYBIRD_TOKEN", "p.token").output().unwrap();
+            assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        }
+        Some(other) => panic!("README.md: nobody knows how to run `{other}`"),
+    }
+}
+
+/// What is shown stands in what was printed, in this order.
+fn assert_shown(block: &Block, printed: &str) {
+    let mut rest = printed;
+    for piece in block.text.lines().flat_map(|line| line.split('…')).map(str::trim).filter(|piece| !piece.is_empty())
+    {
+        let Some((_, behind)) = rest.split_once(piece) else {
+            panic!(
+                "README.md:{}: `{piece}` is not in the answer, or not behind what stands before it:\n{printed}",
+                block.line
+            )
+        };
+        rest = behind;
+    }
+}
+
+/// A `tollgate demo` of our own; killed with the value.
+struct DemoProgram {
+    child: Child,
+    address: String,
+}
+
+impl DemoProgram {
+    fn start() -> Self {
+        let mut program = tollgate(&["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"].map(str::to_owned));
+        let mut child = program.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, lines) = mpsc::sync_channel(1_000);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                // What nobody reads any more is dropped, but read, so that the demo never waits.
+                let _ = sender.try_send(line);
+            }
+        });
+        let first = lines.recv_timeout(PATIENCE);
+        let address = first.ok().and_then(|line| Some(line.split_once("http://")?.1.split(' ').next()?.to_owned()));
+        match address {
+            Some(address) => Self { child, address },
+            None => {
+                let _ = child.kill();
+                panic!("`tollgate demo` did not say where it listens");
+            }
+        }
+    }
+}
+
+impl Drop for DemoProgram {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn tollgate(arguments: &[String]) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    program.args(arguments).current_dir(project(".")).stdin(Stdio::null());
+    program
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}

@@ -1,0 +1,204 @@
+//! Tables and lists against the code: nothing is missing, nothing is left over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_yaml::Value;
+use tollgate::config::interpolate::Environment;
+use tollgate::config::issue::{IssueCode, Severity};
+use tollgate::config::{Config, load_text};
+use tollgate::exchange::refusal::RefusalCode;
+
+use crate::{load_with_a_token, markdown, project, read};
+
+/// Nothing like any key, so that no "did you mean" hides what is possible.
+const PROBE: &str = "zzzzzzzzzzzzzzzz";
+
+#[test]
+fn refusals_are_all_explained() {
+    let page = read(&project("docs/refusals.md"));
+    let written: BTreeSet<(String, String)> = markdown::rows(&page)
+        .filter(|row| row.len() == 4 && row[1].parse::<u16>().is_ok())
+        .map(|row| (row[0].to_owned(), row[1].to_owned()))
+        .collect();
+    let codes = RefusalCode::ALL.iter();
+    let real = codes.map(|code| (code.as_str().to_owned(), code.status().as_u16().to_string())).collect();
+    assert_eq!(written, real, "docs/refusals.md and RefusalCode::ALL differ");
+}
+
+#[test]
+fn configuration_errors_are_all_explained() {
+    let page = read(&project("docs/config-errors.md"));
+    let mut sections = page.split("\n### ").skip(1).map(|section| section.split_once('\n').unwrap());
+    for code in IssueCode::ALL {
+        let severity = match code.severity() {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let (heading, text) = sections.next().unwrap_or_else(|| panic!("docs/config-errors.md ends before {code}"));
+        assert_eq!(heading, format!("{code} ({severity})"));
+        assert_eq!(text.trim().lines().next(), Some(code.meaning()), "{code}");
+        // Where a file of ours can show it, it is shown, and then it is also tested.
+        let shown = text.contains(&format!("```yaml,error={code}"));
+        let outside = ["TG0001", "TG0002", "TG0003"].contains(&code.to_string().as_str());
+        assert!(shown || outside, "{code} has no example");
+    }
+    assert!(sections.next().is_none(), "docs/config-errors.md has a code that does not exist");
+}
+
+#[test]
+fn metrics_are_all_explained() {
+    let names = read(&project("src/telemetry/names.rs"));
+    let real: BTreeSet<&str> = names.split('"').filter(|text| text.starts_with("tollgate_")).collect();
+    let page = read(&project("docs/metrics.md"));
+    let written: BTreeSet<&str> =
+        markdown::rows(&page).map(|row| row[0]).filter(|name| name.starts_with("tollgate_")).collect();
+    assert_eq!(written, real, "docs/metrics.md and src/telemetry/names.rs differ");
+}
+
+#[test]
+fn the_full_file_has_every_key() {
+    let text = read(&project("conf/full.yaml"));
+    for (section, keys) in known_keys(&text) {
+        let written = written_keys(&text, &section);
+        for key in keys.difference(&written) {
+            // A key without a default that would have to name something real may stand in a comment.
+            let comment = format!("# {key}: ");
+            assert!(
+                text.lines().any(|line| line.trim_start().starts_with(&comment)),
+                "conf/full.yaml does not have `{key}`, which is possible in `{section}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_full_file_has_the_defaults() {
+    let full = load_with_a_token("full.yaml", &read(&project("conf/full.yaml"))).unwrap().config;
+    let least = "upstreams: { tinybird: { url: 'https://api.tinybird.co' } }\nroutes: { /a: { pipe: a } }";
+    let least = load_with_a_token("least.yaml", least).unwrap().config;
+    let Config { listeners, admin, upstreams, routes, tinybird_api, cors: _, white_label, log, server } = full;
+    assert_eq!(listeners, least.listeners);
+    assert_eq!(admin, least.admin);
+    assert_eq!(tinybird_api, least.tinybird_api);
+    assert_eq!(white_label, least.white_label);
+    assert_eq!(server, least.server);
+    assert_eq!(log.access, least.log.access);
+    assert_eq!(log, least.log);
+    let mut upstream = upstreams["tinybird"].clone();
+    upstream.token = None;
+    assert_eq!(upstream, least.upstreams["tinybird"]);
+    let pipe = routes.values().find(|route| route.pipe.is_some()).unwrap();
+    let bare = least.routes.values().next().unwrap();
+    assert_eq!(pipe.params.conflict, bare.params.conflict);
+    assert_eq!(pipe.params.allow_public_tenant, bare.params.allow_public_tenant);
+    assert_eq!(pipe.pass_headers, bare.pass_headers);
+}
+
+#[test]
+fn every_page_of_the_reference_has_every_key() {
+    let pages = [
+        ("admin", "admin"),
+        ("cors", "cors"),
+        ("listeners.*", "listeners"),
+        ("log", "log"),
+        ("routes.*", "routes"),
+        ("routes.*.cors", "cors"),
+        ("routes.*.params", "params"),
+        ("server", "server"),
+        ("upstreams.*", "upstreams"),
+        ("upstreams.*.retry", "retry"),
+        ("upstreams.*.timeouts", "upstreams"),
+        ("upstreams.*.tls", "upstreams"),
+        ("white_label", "white_label"),
+    ];
+    let known = known_keys(&read(&project("conf/full.yaml")));
+    for (section, keys) in &known {
+        let Some((_, noun)) = pages.iter().find(|(known, _)| known == section) else {
+            assert_eq!(section, "", "no page of docs/reference/ is said to explain `{section}`");
+            continue;
+        };
+        let page = read(&project(&format!("docs/reference/{noun}.md")));
+        let rows: BTreeSet<&str> = markdown::rows(&page).map(|row| row[0]).collect();
+        for key in keys {
+            let last = section.rsplit('.').next().unwrap();
+            let nested = format!("{last}.{key}");
+            assert!(
+                rows.contains(key.as_str()) || rows.contains(nested.as_str()),
+                "docs/reference/{noun}.md has no row for `{key}`, which is possible in `{section}`"
+            );
+        }
+    }
+    assert_eq!(
+        known.len(),
+        pages.len() + 1,
+        "a section is gone, or conf/full.yaml does not have it: {:?}",
+        known.keys()
+    );
+}
+
+/// The keys that are possible in each section, as the decoder itself lists them: an unknown key is put into every map of
+/// the full file in turn. Names that are the operator's, and places in lists, are `*`.
+fn known_keys(full: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let root: Value = serde_yaml::from_str(full).unwrap();
+    let mut known = BTreeMap::new();
+    for path in maps(&root) {
+        let mut probed = root.clone();
+        let map = path.iter().fold(&mut probed, |value, step| match step.parse::<usize>() {
+            Ok(index) => &mut value[index],
+            Err(_) => &mut value[step.as_str()],
+        });
+        map[PROBE] = Value::from(1);
+        let text = serde_yaml::to_string(&probed).unwrap();
+        let result = load_text("probe.yaml", &text, project("conf"), &Environment::of([]));
+        let Err(issues) = result else { continue };
+        let Some(issue) = issues.iter().find(|issue| issue.code == IssueCode::UnknownKey) else { continue };
+        let help = issue.help.as_deref().unwrap();
+        let keys = help.strip_prefix("possible here: ").unwrap_or_else(|| panic!("{path:?}: {help}"));
+        known.insert(schema_path(&path), keys.split(", ").map(str::to_owned).collect());
+    }
+    known
+}
+
+/// The keys that the full file has in a section.
+fn written_keys(full: &str, section: &str) -> BTreeSet<String> {
+    let root: Value = serde_yaml::from_str(full).unwrap();
+    let mut keys = BTreeSet::new();
+    for path in maps(&root).into_iter().filter(|path| schema_path(path) == section) {
+        let map = path.iter().fold(&root, |value, step| match step.parse::<usize>() {
+            Ok(index) => &value[index],
+            Err(_) => &value[step.as_str()],
+        });
+        keys.extend(map.as_mapping().unwrap().keys().map(|key| key.as_str().unwrap().to_owned()));
+    }
+    keys
+}
+
+/// The path of every map.
+fn maps(root: &Value) -> Vec<Vec<String>> {
+    fn visit(value: &Value, path: &[String], found: &mut Vec<Vec<String>>) {
+        let step = |step: String| [path, &[step]].concat();
+        match value {
+            Value::Mapping(map) => {
+                found.push(path.to_vec());
+                for (key, value) in map {
+                    visit(value, &step(key.as_str().unwrap().to_owned()), found);
+                }
+            }
+            Value::Sequence(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    visit(item, &step(index.to_string()), found);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Tagged(_) => {}
+        }
+    }
+    let mut found = Vec::new();
+    visit(root, &[], &mut found);
+    found
+}
+
+fn schema_path(path: &[String]) -> String {
+    let owned = |index: usize| index == 1 && ["listeners", "routes", "upstreams"].contains(&path[0].as_str());
+    let steps = path.iter().enumerate().map(|(index, step)| if owned(index) { "*" } else { step.as_str() });
+    steps.collect::<Vec<_>>().join(".")
+}
