@@ -3,10 +3,11 @@
 //! Here is the bookkeeping that Pingora's retry loop needs; whether and when to
 //! try again is `pipeline::retry`'s to say.
 
+use pingora::ErrorType::WriteError;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 use rand::Rng;
 
@@ -142,7 +143,11 @@ impl Proxy {
         }
         // Pingora marks what died before an answer began; undecided marks panic later.
         e.retry.decide_reuse(reused);
-        let again = e.retry() && is_repeatable(session, ctx) && self.tries_again(ctx, Failure::Reused);
+        // It leaves out the request body that met a reset, though the connection died of the same.
+        let cut_while_sending =
+            reused && !answered && *e.esource() == ErrorSource::Upstream && *e.etype() == WriteError;
+        let died = e.retry() || cut_while_sending;
+        let again = died && is_repeatable(session, ctx) && self.tries_again(ctx, Failure::Reused);
         e.set_retry(again);
         e
     }
