@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::admin::{Admin, Readiness};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::proxy::server::{Signals, Stop, StopWatch, claim, service, settings};
+use crate::proxy::server::{Claim, Signals, Stop, StopWatch, service, settings};
 use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
@@ -59,15 +59,18 @@ impl App {
     /// # Errors
     /// A port that is taken, a log file that cannot be opened, and the like.
     pub fn start(config: &Config, clock: Clock, signals: Signals) -> anyhow::Result<App> {
-        let addresses = config
+        // Held until Pingora listens, so that nobody comes between.
+        let claims = config
             .listeners
             .iter()
-            .map(|listener| claim(listener.address).with_context(|| busy(listener.address, "listeners")))
+            .map(|listener| Claim::stake(listener.address).with_context(|| busy(listener.address, "listeners")))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let admin_address = match &config.admin {
-            Some(admin) => Some(claim(admin.address).with_context(|| busy(admin.address, "admin.address"))?),
+        let admin_claim = match &config.admin {
+            Some(admin) => Some(Claim::stake(admin.address).with_context(|| busy(admin.address, "admin.address"))?),
             None => None,
         };
+        let addresses: Vec<SocketAddr> = claims.iter().map(Claim::address).collect();
+        let admin_address = admin_claim.as_ref().map(Claim::address);
         let metrics = Metrics::new().context("metrics")?;
         let access_log = AccessLog::start(&config.log, &metrics).context("the access log cannot be opened")?;
         let access_log = Arc::new(access_log);
@@ -102,6 +105,7 @@ impl App {
             clock,
         };
         app.wait_until_open()?;
+        drop((claims, admin_claim));
         app.readiness.set(true);
         Ok(app)
     }
