@@ -3,6 +3,7 @@
 //! Here is the bookkeeping that Pingora's retry loop needs; whether and when to
 //! try again is `pipeline::retry`'s to say.
 
+use http::StatusCode;
 use pingora::ErrorType::WriteError;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
@@ -79,6 +80,12 @@ impl Proxy {
 
     /// Decides whether the upstream's answer is the answer.
     pub(super) fn judge_answer(&self, session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody was let ask for it, and what follows would be no HTTP.
+            ctx.fault = Some("the upstream switched protocols unasked".to_owned());
+            ctx.refusal = Some(Refusal::UpstreamFailed);
+            return Err(Error::new_up(DECIDED));
+        }
         if response.status.is_informational() {
             return Ok(());
         }
