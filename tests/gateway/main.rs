@@ -12,3 +12,4 @@ mod support;
 
 mod retry;
 mod routes;
+mod upstreams;
