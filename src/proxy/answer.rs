@@ -26,7 +26,7 @@ const OF_THE_BODY: [HeaderName; 8] = [
 
 impl Proxy {
     /// Leaves of the head what may leave, and adds what every answer has.
-    pub(super) fn clean_head(&self, session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    pub(super) fn clean_head(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
         if response.status.is_informational() {
             // Early hints name the upstream's resources; only the status means something here.
             return drop_all(response);
@@ -36,8 +36,9 @@ impl Proxy {
             ctx.refusal = Some(Refusal::UpstreamFailed);
             return Err(Error::new_up(DECIDED));
         }
-        // The version is that of a connection, and this one is ours.
+        // The version is that of a connection, and this one is ours; the reason is the upstream's own words.
         response.set_version(Version::HTTP_11);
+        response.set_reason_phrase(None)?;
         let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
         for (name, fate) in fates(response, |name, value| route.scrub.header(name, value)) {
             match fate {
@@ -53,6 +54,12 @@ impl Proxy {
         let head_only = session.req_header().method == Method::HEAD;
         if response.status.is_client_error() || response.status.is_server_error() {
             self.replace_error(response, ctx, head_only)?;
+        }
+        if session.req_header().version < Version::HTTP_11
+            && response.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            // HTTP/1.0 knows no chunks: the end of the connection ends the body.
+            session.set_keepalive(None);
         }
         respond::decorate(session, ctx, response)
     }
