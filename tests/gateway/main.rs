@@ -13,3 +13,4 @@ mod support;
 mod retry;
 mod routes;
 mod upstreams;
+mod white_label;
