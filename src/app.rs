@@ -186,7 +186,12 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.stop.send_if_modified(|stop| stop.replace(Stop::Now).is_none());
+        // Who was asked to drain before is not asked again: joining below would sleep the whole grace period.
+        self.stop.send_if_modified(|stop| {
+            let unasked = stop.is_none();
+            stop.get_or_insert(Stop::Now);
+            unasked
+        });
         let drained = *self.stop.borrow() == Some(Stop::Drain);
         if let Some(server) = self.server.take().filter(|_| !drained) {
             // A server that is draining sleeps on; the end of the process is the end of it.
