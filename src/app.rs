@@ -48,7 +48,7 @@ pub struct App {
     readiness: Arc<Readiness>,
     metrics: Metrics,
     live: Arc<Live<Running>>,
-    access_log: Option<Arc<AccessLog>>,
+    access_log: Arc<AccessLog>,
     drain: Duration,
     clock: Clock,
 }
@@ -100,7 +100,7 @@ impl App {
             readiness,
             metrics,
             live,
-            access_log: Some(access_log),
+            access_log,
             drain: config.server.drain.duration(),
             clock,
         };
@@ -137,7 +137,7 @@ impl App {
 
     /// Waits until someone asks the gateway to end, then until nothing is
     /// under way, at most for `server.drain`.
-    pub fn wait(mut self) -> Stop {
+    pub fn wait(self) -> Stop {
         let mut asked = self.stop.subscribe();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let how = match runtime {
@@ -150,8 +150,8 @@ impl App {
         if how == Stop::Drain {
             self.drain_requests();
         }
-        // What is queued for the access log is written before the process ends.
-        self.access_log = None;
+        // What is queued is written before the process ends; the server, which may sleep on, holds the log open.
+        self.access_log.flush();
         how
     }
 
