@@ -17,6 +17,7 @@ pub mod gateway;
 pub mod h2_client;
 pub mod origin;
 pub mod pattern;
+pub mod process;
 pub mod unreachable;
 pub mod watched;
 pub mod wire;
