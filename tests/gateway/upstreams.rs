@@ -10,6 +10,7 @@ use crate::support::eventually::asleep;
 use crate::support::gateway::{TOKEN, TestGateway, assert_nothing_betrayed, assert_refused};
 use crate::support::origin::{Answer, At, ChunkFault, Fate, Gate, Piece, Received, Then};
 use crate::support::pattern::PatternCheck;
+use crate::support::tls_origin::{Authority, TlsOrigin};
 use crate::support::unreachable::SilentPort;
 
 const ROUTES: &str = "routes:
@@ -497,4 +498,79 @@ async fn an_early_answer_to_a_long_upload_arrives() {
     let response = Request::post("/p").typed_body("text/plain", &body).send(gw.addr()).await;
     assert!(matches!(response.status, 403 | 502), "{response:#?}");
     assert_no_mix_up(&gw, "an early answer").await;
+}
+
+/// What a gateway answers that trusts the authority in `ca` and goes to this URL.
+async fn over_tls(url: &str, ca: Option<&std::path::Path>) -> Response {
+    let tls = ca.map(|ca| format!("tls: {{ ca: '{}' }},", ca.display())).unwrap_or_default();
+    let gw = TestGateway::with(&at(url, &format!("{tls} retry: {{ attempts: 2, base: 1ms, max: 1ms }}")));
+    let response = gw.get("/a").await;
+    gw.assert_alive().await;
+    response
+}
+
+#[tokio::test]
+async fn the_upstreams_certificate_is_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, foreign) = (folder.path().join("ours.pem"), folder.path().join("foreign.pem"));
+    let authority = Authority::new();
+    authority.write(&ours);
+    Authority::new().write(&foreign);
+
+    let good = authority.origin("localhost").await;
+    let response = over_tls(&good.url("localhost"), Some(&ours)).await;
+    assert_eq!((response.status, response.body_text()), (200, r#"{"tls":true}"#.to_owned()));
+    assert_eq!(good.requests(), 1);
+
+    let wrong_name = authority.origin("other.example.com").await;
+    let itself = TlsOrigin::self_signed("localhost").await;
+    let cases = [
+        ("unknown to the system", &good, "localhost", None),
+        ("another authority", &good, "localhost", Some(&foreign)),
+        ("another host name", &wrong_name, "localhost", Some(&ours)),
+        ("self-signed", &itself, "localhost", Some(&ours)),
+        ("self-signed, unknown to the system", &itself, "localhost", None),
+    ];
+    for (name, origin, host, ca) in cases {
+        let before = origin.requests();
+        let response = over_tls(&origin.url(host), ca.map(std::path::PathBuf::as_path)).await;
+        assert_eq!(response.status, 502, "{name}: {response:#?}");
+        assert_refused(&response, 502, "upstream_failed");
+        assert_eq!(origin.requests(), before, "{name}: the token went to a stranger");
+    }
+}
+
+#[tokio::test]
+async fn upstreams_do_not_share_connections_that_one_may_not_trust() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, foreign) = (folder.path().join("ours.pem"), folder.path().join("foreign.pem"));
+    let authority = Authority::new();
+    authority.write(&ours);
+    Authority::new().write(&foreign);
+    let origin = authority.origin("localhost").await;
+    let upstream = |ca: &std::path::Path| {
+        format!("{{ url: '{}', token: '{TOKEN}', tls: {{ ca: '{}' }} }}", origin.url("localhost"), ca.display())
+    };
+    let gw = TestGateway::with(&format!(
+        "upstreams: {{ t: {}, u: {} }}\nroutes: {{ /t: {{ pipe: a, upstream: t }}, /u: {{ pipe: a, upstream: u }} }}",
+        upstream(&ours),
+        upstream(&foreign)
+    ));
+    for _ in 0..3 {
+        assert_eq!(gw.get("/t").await.status, 200);
+        assert_refused(&gw.get("/u").await, 502, "upstream_failed");
+    }
+}
+
+#[tokio::test]
+async fn tls_and_no_tls_do_not_meet() {
+    // TLS to a port without, which waits for a request that it can read.
+    let plain = crate::support::origin::MockOrigin::start();
+    let url = format!("https://localhost:{}", plain.addr().port());
+    let gw = TestGateway::with(&at(&url, "timeouts: { connect: 300ms }, retry: { attempts: 1 }"));
+    assert_refused(&gw.get("/a").await, 504, "upstream_timeout");
+    // No TLS to a port with.
+    let tls = Authority::new().origin("localhost").await;
+    let url = tls.url("localhost").replace("https://", "http://");
+    assert_refused(&over_tls(&url, None).await, 502, "upstream_failed");
 }

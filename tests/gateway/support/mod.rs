@@ -18,6 +18,7 @@ pub mod h2_client;
 pub mod origin;
 pub mod pattern;
 pub mod process;
+pub mod tls_origin;
 pub mod unreachable;
 pub mod watched;
 pub mod wire;
