@@ -20,7 +20,7 @@ use crate::admin::{Admin, Readiness};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::section::server::Threads;
-use crate::proxy::server::{Signals, Stop, StopWatch, claim, service, settings};
+use crate::proxy::server::{Claim, Signals, Stop, StopWatch, service, settings};
 use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
@@ -51,7 +51,7 @@ pub struct App {
     readiness: Arc<Readiness>,
     metrics: Metrics,
     live: Arc<Live<Running>>,
-    access_log: Option<Arc<AccessLog>>,
+    access_log: Arc<AccessLog>,
     drain: Duration,
     clock: Clock,
 }
@@ -62,12 +62,16 @@ impl App {
     /// # Errors
     /// A port that is taken, a log file that cannot be opened, and the like.
     pub fn start(config: &Config, clock: Clock, signals: Signals) -> anyhow::Result<App> {
-        let addresses = config
+        // Held until Pingora listens, so that nobody comes between.
+        let claims = config
             .listeners
             .iter()
-            .map(|listener| claim(listener.address).with_context(|| busy(listener.address, "listeners")))
+            .map(|listener| Claim::stake(listener.address).with_context(|| busy(listener.address, "listeners")))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let admin_address = claim(config.admin.address).with_context(|| busy(config.admin.address, "admin.address"))?;
+        let admin_claim =
+            Claim::stake(config.admin.address).with_context(|| busy(config.admin.address, "admin.address"))?;
+        let addresses: Vec<SocketAddr> = claims.iter().map(Claim::address).collect();
+        let admin_address = admin_claim.address();
         let metrics = Metrics::new().context("metrics")?;
         let access_log = AccessLog::start(&config.log, &metrics).context("the access log cannot be opened")?;
         let access_log = Arc::new(access_log);
@@ -100,11 +104,12 @@ impl App {
             readiness,
             metrics,
             live,
-            access_log: Some(access_log),
+            access_log,
             drain: config.server.drain.duration(),
             clock,
         };
         app.wait_until_open()?;
+        drop((claims, admin_claim));
         app.readiness.set(true);
         Ok(app)
     }
@@ -136,7 +141,7 @@ impl App {
 
     /// Waits until someone asks the gateway to end, then until nothing is
     /// under way, at most for `server.drain`.
-    pub fn wait(mut self) -> Stop {
+    pub fn wait(self) -> Stop {
         let mut asked = self.stop.subscribe();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let how = match runtime {
@@ -149,8 +154,8 @@ impl App {
         if how == Stop::Drain {
             self.drain_requests();
         }
-        // What is queued for the access log is written before the process ends.
-        self.access_log = None;
+        // What is queued is written before the process ends; the server, which may sleep on, holds the log open.
+        self.access_log.flush();
         how
     }
 

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::load_text;
 use crate::demo::{Demo, DemoOptions};
-use crate::proxy::server::{Signals, claim};
+use crate::proxy::server::{Claim, Signals};
 use crate::telemetry::program_log;
 
 use super::{Ending, print, say, show};
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     // Said here, because the remedy is not in a file: `App` would name `listeners`.
     for (address, option) in [(arguments.listen, "--listen (with make: LISTEN=ADDRESS)"), (arguments.admin, "--admin")]
     {
-        claim(address).with_context(|| {
+        Claim::stake(address).with_context(|| {
             format!("cannot listen on {address}; stop the program that uses it, or choose another by {option}")
         })?;
     }

@@ -26,11 +26,19 @@ const OF_THE_BODY: [HeaderName; 8] = [
 
 impl Proxy {
     /// Leaves of the head what may leave, and adds what every answer has.
-    pub(super) fn clean_head(&self, session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    pub(super) fn clean_head(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
         if response.status.is_informational() {
             // Early hints name the upstream's resources; only the status means something here.
             return drop_all(response);
         }
+        if !has_clear_framing(response) {
+            ctx.fault = Some("the upstream did not say clearly where its body ends".to_owned());
+            ctx.refusal = Some(Refusal::UpstreamFailed);
+            return Err(Error::new_up(DECIDED));
+        }
+        // The version is that of a connection, and this one is ours; the reason is the upstream's own words.
+        response.set_version(Version::HTTP_11);
+        response.set_reason_phrase(None)?;
         let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
         for (name, fate) in fates(response, |name, value| route.scrub.header(name, value)) {
             match fate {
@@ -46,6 +54,12 @@ impl Proxy {
         let head_only = session.req_header().method == Method::HEAD;
         if response.status.is_client_error() || response.status.is_server_error() {
             self.replace_error(response, ctx, head_only)?;
+        }
+        if session.req_header().version < Version::HTTP_11
+            && response.remove_header(&header::TRANSFER_ENCODING).is_some()
+        {
+            // HTTP/1.0 knows no chunks: the end of the connection ends the body.
+            session.set_keepalive(None);
         }
         respond::decorate(session, ctx, response)
     }
@@ -67,7 +81,6 @@ impl Proxy {
             ctx.replaced = Some(Box::new(response.clone()));
             return Err(Error::new_up(DECIDED));
         }
-        response.set_version(Version::HTTP_11);
         response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         ctx.error_body = Some(body);
         Ok(())
@@ -109,6 +122,22 @@ impl Proxy {
         ctx.fault = Some(format!("{place} contained a configured credential"));
         ctx.refusal = Some(Refusal::UpstreamFailed);
     }
+}
+
+/// Pingora believes the first length or coding and passes all on; whoever reads another one loses track.
+fn has_clear_framing(response: &ResponseHeader) -> bool {
+    let is_length = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if response.version < Version::HTTP_11 && response.headers.contains_key(header::TRANSFER_ENCODING) {
+        // RFC 9112 section 6.1.
+        return false;
+    }
+    let mut lengths = response.headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
+    lengths.next().is_none_or(is_length)
+        && codings.next().is_none_or(is_chunked)
+        && lengths.next().is_none()
+        && codings.next().is_none()
 }
 
 fn fates(

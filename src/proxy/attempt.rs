@@ -3,10 +3,12 @@
 //! Here is the bookkeeping that Pingora's retry loop needs; whether and when to
 //! try again is `pipeline::retry`'s to say.
 
+use http::StatusCode;
+use pingora::ErrorType::WriteError;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 use rand::Rng;
 
@@ -78,6 +80,12 @@ impl Proxy {
 
     /// Decides whether the upstream's answer is the answer.
     pub(super) fn judge_answer(&self, session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody was let ask for it, and what follows would be no HTTP.
+            ctx.fault = Some("the upstream switched protocols unasked".to_owned());
+            ctx.refusal = Some(Refusal::UpstreamFailed);
+            return Err(Error::new_up(DECIDED));
+        }
         if response.status.is_informational() {
             return Ok(());
         }
@@ -144,7 +152,11 @@ impl Proxy {
         }
         // Pingora marks what died before an answer began; undecided marks panic later.
         e.retry.decide_reuse(reused);
-        let again = e.retry() && is_repeatable(session, ctx) && self.tries_again(ctx, Failure::Reused);
+        // It leaves out the request body that met a reset, though the connection died of the same.
+        let cut_while_sending =
+            reused && !answered && *e.esource() == ErrorSource::Upstream && *e.etype() == WriteError;
+        let died = e.retry() || cut_while_sending;
+        let again = died && is_repeatable(session, ctx) && self.tries_again(ctx, Failure::Reused);
         e.set_retry(again);
         e
     }

@@ -5,7 +5,7 @@
 //! unknown keys and prints the whole file when it fails.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
 use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
+use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -80,15 +81,38 @@ pub fn service(
     service
 }
 
-/// Makes sure that `address` can be listened on, and gives port 0 a number.
-///
-/// Pingora would go on without a listener that it cannot open.
-///
-/// # Errors
-/// What the system says.
-pub fn claim(address: SocketAddr) -> io::Result<SocketAddr> {
-    // Closed at once; Pingora opens it again a moment later.
-    TcpListener::bind(address)?.local_addr()
+/// An address that is ours until this is dropped, though nobody listens there yet.
+#[derive(Debug)]
+pub struct Claim {
+    address: SocketAddr,
+    _socket: TcpSocket,
+}
+
+impl Claim {
+    /// Makes sure that `address` can be listened on, and gives port 0 a number.
+    ///
+    /// Pingora would go on without a listener that it cannot open. It opens the
+    /// address itself, which works beside a socket that only holds it; were the
+    /// socket closed before, the next port 0 could get the same number, and
+    /// Pingora closes a socket twice that two services share.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn stake(address: SocketAddr) -> io::Result<Self> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // As Pingora does: with it two sockets may hold an address on which neither listens.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Claim { address: socket.local_addr()?, _socket: socket })
+    }
+
+    /// The address, with its port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
 }
 
 /// Tells Pingora when to end.

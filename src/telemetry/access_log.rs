@@ -8,6 +8,8 @@
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -24,14 +26,25 @@ use super::metrics::Metrics;
 const QUEUE: usize = 8_192;
 /// Bytes written at once.
 const BATCH: usize = 64 << 10;
+/// Between two looks at whether all is written, and how many of them: two seconds in all.
+const FLUSH_POLL: Duration = Duration::from_millis(5);
+const FLUSH_POLLS: u32 = 400;
 
 /// A handle to the log; clones share one thread.
 #[derive(Debug)]
 pub struct AccessLog {
     queue: Option<SyncSender<Outcome>>,
     writer: Option<JoinHandle<()>>,
+    progress: Arc<Progress>,
     dropped: IntCounter,
     sample: f64,
+}
+
+/// How many lines there were so far.
+#[derive(Debug, Default)]
+struct Progress {
+    queued: AtomicU64,
+    written: AtomicU64,
 }
 
 impl AccessLog {
@@ -47,15 +60,17 @@ impl AccessLog {
             Access::Stdout => Some(Box::new(io::stdout())),
         };
         let sample = section.sample.ratio();
+        let progress = Arc::new(Progress::default());
         let Some(sink) = sink else {
-            return Ok(AccessLog { queue: None, writer: None, dropped, sample });
+            return Ok(AccessLog { queue: None, writer: None, progress, dropped, sample });
         };
         let (queue, lines) = sync_channel(QUEUE);
         let format = section.format;
+        let written = Arc::clone(&progress);
         let writer = std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_lines(&lines, sink, format))?;
-        Ok(AccessLog { queue: Some(queue), writer: Some(writer), dropped, sample })
+            .spawn(move || write_lines(&lines, sink, format, &written.written))?;
+        Ok(AccessLog { queue: Some(queue), writer: Some(writer), progress, dropped, sample })
     }
 
     /// Whether outcomes are wanted at all.
@@ -67,8 +82,24 @@ impl AccessLog {
     pub fn write(&self, outcome: Outcome) {
         let Some(queue) = &self.queue else { return };
         let sampled = self.sample >= 1.0 || outcome.status >= 500 || rand::random::<f64>() < self.sample;
-        if sampled && let Err(TrySendError::Full(_)) = queue.try_send(outcome) {
-            self.dropped.inc();
+        if !sampled {
+            return;
+        }
+        match queue.try_send(outcome) {
+            Ok(()) => drop(self.progress.queued.fetch_add(1, Ordering::Release)),
+            Err(TrySendError::Full(_)) => self.dropped.inc(),
+            Err(TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    /// Waits until what is queued is written, but not for ever: whoever reads the log may have stopped.
+    pub fn flush(&self) {
+        let queued = self.progress.queued.load(Ordering::Acquire);
+        for _ in 0..FLUSH_POLLS {
+            if self.progress.written.load(Ordering::Acquire) >= queued {
+                return;
+            }
+            std::thread::sleep(FLUSH_POLL);
         }
     }
 }
@@ -83,7 +114,7 @@ impl Drop for AccessLog {
     }
 }
 
-fn write_lines(lines: &Receiver<Outcome>, mut sink: Box<dyn Write + Send>, format: Format) {
+fn write_lines(lines: &Receiver<Outcome>, mut sink: Box<dyn Write + Send>, format: Format, written: &AtomicU64) {
     let mut text = String::with_capacity(BATCH + 1024);
     loop {
         // Lines appear at once when there are few, and in batches when there are many.
@@ -93,15 +124,18 @@ fn write_lines(lines: &Receiver<Outcome>, mut sink: Box<dyn Write + Send>, forma
             Err(RecvTimeoutError::Disconnected) => return,
         };
         append(&mut text, &first, format);
+        let mut count = 1;
         while text.len() < BATCH {
             match lines.try_recv() {
                 Ok(outcome) => append(&mut text, &outcome, format),
                 Err(_) => break,
             }
+            count += 1;
         }
         // A full disk or a closed pipe loses lines, never requests.
         let _ = sink.write_all(text.as_bytes()).and_then(|()| sink.flush());
         text.clear();
+        written.fetch_add(count, Ordering::Release);
     }
 }
 
@@ -166,10 +200,13 @@ fn json(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
         "ms": millis(outcome.elapsed),
         "upstream_ms": millis(outcome.upstream_elapsed),
     });
-    // JSON itself lets the controls above ASCII through; some terminals obey them.
+    // JSON itself lets the controls above ASCII through, line ends and changes of direction among them; some terminals
+    // obey them.
     for c in line.to_string().chars() {
         match c {
-            '\u{7f}'..='\u{9f}' => write!(text, "\\u{:04x}", u32::from(c))?,
+            '\u{7f}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                write!(text, "\\u{:04x}", u32::from(c))?
+            }
             _ => text.push(c),
         }
     }

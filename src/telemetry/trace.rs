@@ -67,10 +67,10 @@ pub fn request_id() -> String {
 
 /// Whether a caller's request id may be taken over: what logs and headers carry safely.
 pub fn is_request_id(value: &[u8]) -> bool {
-    (8..=128).contains(&value.len())
-        && value
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'+' | b'/' | b'='))
+    // As padding only: `token=...` is no request id.
+    let padding = value.iter().rev().take_while(|byte| **byte == b'=').count();
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'+' | b'/');
+    (8..=128).contains(&value.len()) && padding <= 2 && value.iter().rev().skip(padding).all(allowed)
 }
 
 fn random_hex<const N: usize>() -> [u8; N] {
@@ -116,7 +116,7 @@ mod tests {
     fn request_ids_are_unlike_each_other() {
         assert_ne!(request_id(), request_id());
         assert!(is_request_id(request_id().as_bytes()));
-        for bad in ["short", "with space in it", "line\nbreak-here", "", "ä-ä-ä-ä-ä"] {
+        for bad in ["short", "with space in it", "line\nbreak-here", "", "ä-ä-ä-ä-ä", "token=abcdef"] {
             assert!(!is_request_id(bad.as_bytes()), "{bad:?}");
         }
     }

@@ -10,4 +10,11 @@
 
 mod support;
 
+mod admin;
+mod log;
+mod metrics;
+mod retry;
 mod routes;
+mod shutdown;
+mod upstreams;
+mod white_label;

@@ -31,8 +31,8 @@ impl Redirect {
     pub(super) fn public(&self, location: &str) -> Option<String> {
         let uri: Uri = location.parse().ok()?;
         if uri.host().is_some_and(|host| !host.eq_ignore_ascii_case(&self.host)) {
-            // Another site's address, such as a signed download: its own affair.
-            return Some(location.to_owned());
+            // Another site's address, such as a signed download: its own affair. A script is no site.
+            return matches!(uri.scheme_str(), Some("http" | "https")).then(|| location.to_owned());
         }
         let (upstream, public) = self.mapping.as_ref()?;
         let path = uri.path();

@@ -3,9 +3,12 @@
 //! In: every configured credential of 16 bytes or more. Out: whether some bytes
 //! contain one, plain, percent-encoded or in base64.
 
+use std::borrow::Cow;
+
 use aho_corasick::AhoCorasick;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::percent_decode;
 
 /// Shorter credentials would trip on chance.
 const MIN_LENGTH: usize = 16;
@@ -29,30 +32,21 @@ impl Tripwire {
 
     /// Whether a credential stands in `bytes`.
     pub fn trips(&self, bytes: &[u8]) -> bool {
-        bytes.len() >= MIN_LENGTH && self.0.as_ref().is_some_and(|needles| needles.is_match(bytes))
+        let Some(needles) = self.0.as_ref().filter(|_| bytes.len() >= MIN_LENGTH) else { return false };
+        // Which characters an encoder escapes is its own choice, so the text is decoded instead.
+        needles.is_match(bytes) || (bytes.contains(&b'%') && needles.is_match(&*Cow::from(percent_decode(bytes))))
     }
 }
 
 /// The ways a credential may be written.
 fn spellings(credential: &str) -> Vec<Vec<u8>> {
-    let upper = percent(credential, |byte| format!("%{byte:02X}"));
-    let lower = percent(credential, |byte| format!("%{byte:02x}"));
-    let mut all = vec![credential.as_bytes().to_vec(), upper.into_bytes(), lower.into_bytes()];
+    let quoted = serde_json::Value::from(credential).to_string();
+    let mut all = vec![credential.as_bytes().to_vec(), quoted.trim_matches('"').into()];
     for shift in 0..3 {
         all.push(base64_inside(&STANDARD_NO_PAD, credential, shift));
         all.push(base64_inside(&URL_SAFE_NO_PAD, credential, shift));
     }
     all
-}
-
-fn percent(credential: &str, escape: impl Fn(u8) -> String) -> String {
-    credential
-        .bytes()
-        .map(|byte| match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => char::from(byte).to_string(),
-            false => escape(byte),
-        })
-        .collect()
 }
 
 /// The characters of base64 that depend on the credential alone, when it

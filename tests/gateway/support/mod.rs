@@ -12,10 +12,13 @@
 #![expect(unreachable_pub, reason = "`pub` says what tests may use")]
 
 pub mod client;
+pub mod eventually;
 pub mod gateway;
 pub mod h2_client;
 pub mod origin;
 pub mod pattern;
+pub mod process;
+pub mod tls_origin;
 pub mod unreachable;
 pub mod watched;
 pub mod wire;

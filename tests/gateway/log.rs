@@ -1,0 +1,296 @@
+//! `log`: one line per request, and what never stands in one.
+
+use serde_json::Value;
+
+use crate::support::client::{self, RawClient, Request};
+use crate::support::gateway::{TOKEN, TestGateway};
+use crate::support::h2_client::H2Client;
+use crate::support::origin::{Answer, At, MockOrigin, Then};
+use crate::support::process::Process;
+
+const ROUTES: &str = "routes:
+  /a: { pipe: a }
+  /p: { proxy: /p, methods: [GET, POST], pass_headers: [X-Trace] }
+";
+
+/// Credentials that callers send, by mistake or by habit.
+const CALLERS: &str = "callers-own-secret-0123456789";
+
+#[tokio::test]
+async fn each_request_has_one_line_of_json() {
+    let gw = TestGateway::with(ROUTES);
+    gw.get("/a?limit=5").await;
+    gw.post("/p?x=1", "text/plain", b"hello").await;
+    gw.get("/nowhere?x=1").await;
+    gw.get("/a?q=select").await;
+    Request::new("DELETE", "/a").send(gw.addr()).await;
+    gw.get("/a%2fb").await;
+    H2Client::connect(gw.addr()).await.get("/a?limit=5").await;
+    let log = gw.log(7).await;
+    assert_eq!(log.len(), 7);
+    let field = |name: &str| log.iter().map(|line| line[name].clone()).collect::<Vec<Value>>();
+    assert_eq!(field("status"), [200, 200, 404, 400, 405, 400, 200].map(Value::from));
+    assert_eq!(field("path"), ["/a", "/p", "/nowhere", "/a", "/a", "/a%2fb", "/a"].map(Value::from));
+    assert_eq!(field("method"), ["GET", "POST", "GET", "GET", "DELETE", "GET", "GET"].map(Value::from));
+    assert_eq!(
+        field("refusal"),
+        [
+            Value::Null,
+            Value::Null,
+            "route_not_found".into(),
+            "control_parameter".into(),
+            "method_not_allowed".into(),
+            "bad_request".into(),
+            Value::Null
+        ]
+    );
+    let first = &log[0];
+    assert_eq!((&first["route"], &first["upstream"], &first["attempts"]), (&"/a".into(), &"t".into(), &1.into()));
+    assert_eq!((&first["client"], &first["host"]), (&"127.0.0.1".into(), &"localhost".into()));
+    assert_eq!((&first["bytes_out"], &log[1]["bytes_in"]), (&20.into(), &5.into()));
+    assert!(first["request_id"].is_string() && first["ms"].is_number() && first["upstream_ms"].is_number(), "{first}");
+    assert_eq!((&log[2]["route"], &log[2]["upstream"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn each_request_has_one_line_of_text() {
+    let gw = TestGateway::with(&format!("log: {{ format: text, access: access.log }}\n{ROUTES}"));
+    let response = gw.get("/a?limit=5").await;
+    gw.get("/nowhere?x=1").await;
+    let lines = gw.log_lines(2).await;
+    assert_eq!(lines.len(), 2);
+    let id = response.header("x-request-id").unwrap();
+    for word in ["GET /a 200 ", "route=/a", "upstream=t", "attempts=1", "host=localhost", id.as_str()] {
+        assert!(lines[0].contains(word), "{word} in {}", lines[0]);
+    }
+    assert!(lines[1].contains("GET /nowhere 404 ") && lines[1].contains("refusal=route_not_found"), "{}", lines[1]);
+}
+
+#[tokio::test]
+async fn faults_have_their_line_too() {
+    let gw = TestGateway::with(&format!(
+        "upstreams: {{ t: {{ url: '{{origin}}', token: '{TOKEN}', retry: {{ attempts: 1 }} }} }}\n{ROUTES}"
+    ));
+    gw.origin.script([Answer::close(), Answer::ok().cut(At::HalfBody, Then::Close), Answer::status(404)]);
+    for _ in 0..3 {
+        gw.get("/a").await;
+    }
+    let log = gw.log(3).await;
+    assert_eq!((&log[0]["status"], &log[0]["refusal"]), (&502.into(), &"upstream_failed".into()));
+    assert!(log[0]["fault"].is_string() && log[1]["fault"].is_string(), "{log:?}");
+    assert_eq!((&log[2]["status"], &log[2]["refusal"], &log[2]["fault"]), (&404.into(), &Value::Null, &Value::Null));
+}
+
+/// Calls that carry credentials in every place a caller might put one.
+async fn careless_calls(addr: std::net::SocketAddr) -> usize {
+    let query = format!("token={CALLERS}&x=1");
+    let calls = [
+        Request::get(format!("/a?{query}")),
+        Request::get(format!("/a?TOKEN={CALLERS}")),
+        Request::get(format!("/a?%74oken={CALLERS}")),
+        Request::get(format!("/p?{query}")),
+        Request::get(format!("/nowhere?{query}")),
+        Request::get(format!("/a/../b?{query}")),
+        Request::get(format!("/a%00?{query}")),
+        Request::get(format!("/a?q=1&{query}")),
+        Request::new("DELETE", format!("/a?{query}")),
+        Request::get("/a").bearer(CALLERS).header("X-API-Key", CALLERS).header("Cookie", format!("token={CALLERS}")),
+        Request::get("/p")
+            .header("Referer", format!("https://x/?{query}"))
+            .header("X-Trace", format!("token={CALLERS}")),
+        Request::post("/a").form(&query),
+        Request::post("/a").json(format!(r#"{{"token":"{CALLERS}"}}"#)),
+        Request::post("/a").json(format!(r#"{{"token":"{CALLERS}""#)),
+        Request::post("/a").typed_body("text/plain", &query),
+        Request::post("/p").typed_body("text/plain", &query),
+        Request::get(format!("/a?{query}")).header("X-Request-Id", format!("token={CALLERS}")),
+        Request::get(format!("/a?{query}")).header("traceparent", CALLERS),
+    ];
+    let refused_by_the_parser = [
+        Request::get(format!("http://u:{CALLERS}@localhost/a?{query}")),
+        Request::get(format!("/a?{query}")).header("Host", "second"),
+        Request::get(format!("/a?{query}")).header("X", "a\0b"),
+        Request::new("CONNECT", format!("/a?{query}")),
+        Request::get(format!("/a?{query}")).raw_header_line(format!("nonsense {CALLERS}")),
+        Request::post(format!("/a?{query}")).header("Content-Length", "5").header("Content-Length", "6"),
+        Request::post(format!("/a?{query}")).header("Transfer-Encoding", "nonsense"),
+    ];
+    for call in calls.iter().chain(&refused_by_the_parser) {
+        let mut client = RawClient::connect(addr).await;
+        client.send(call.clone().close().bytes()).await;
+        client.read_some().await;
+    }
+    calls.len()
+}
+
+#[tokio::test]
+async fn l3_no_credential_in_any_log() {
+    let origin = MockOrigin::start();
+    let port = crate::support::unreachable::RefusedPort::reserve();
+    for format in ["text", "json"] {
+        let mut process = Process::start(&format!(
+            "listeners: [{{ address: 127.0.0.1:0 }}]
+admin: {{ address: 127.0.0.1:0, token: an-admin-token-nobody-sees }}
+log: {{ level: debug, format: {format}, access: access.log }}
+upstreams:
+  t: {{ url: '{}', token: '{TOKEN}', headers: {{ X-Key: a-header-credential-0123 }}, retry: {{ attempts: 1 }} }}
+  down: {{ url: '{}', token: '{TOKEN}', retry: {{ attempts: 1 }} }}
+routes:
+  /a: {{ pipe: a, upstream: t }}
+  /down: {{ pipe: a, upstream: down }}
+  /p: {{ proxy: /p, methods: [GET, POST], pass_headers: [X-Trace], upstream: t }}
+",
+            origin.url(),
+            port.url(),
+        ))
+        .await;
+        let addr = process.addr();
+        let mut count = careless_calls(addr).await;
+        let leaky = format!("{TOKEN} token={CALLERS}");
+        let faults = [
+            Answer::close(),
+            Answer::reset(),
+            Answer::ok().header("ETag", TOKEN),
+            Answer::json(500, format!(r#"{{"error":"{leaky}"}}"#)),
+            Answer::json(400, format!(r#"{{"error":"{leaky}"}}"#)),
+            Answer::ok().status_line(format!("HTTP/1.1 {leaky}")),
+            Answer::ok().raw_header_line(format!("{leaky}\0")),
+            Answer::raw(format!("{leaky}\r\n\r\n")).then(Then::Close),
+            Answer::redirect(&format!("http://evil/?token={CALLERS}&t={TOKEN}")),
+        ];
+        count += faults.len() + 1;
+        for fault in faults {
+            origin.script([fault]);
+            client::get(addr, &format!("/a?token={CALLERS}")).await;
+        }
+        client::get(addr, &format!("/down?token={CALLERS}")).await;
+        client::request(
+            process.admin(),
+            "GET",
+            &format!("/metrics?token={CALLERS}"),
+            &[("Authorization", CALLERS)],
+            b"",
+        )
+        .await;
+        let metrics = client::get(process.admin(), "/metrics").await.body_text();
+        assert!(metrics.contains("\ntollgate_in_flight 0\n"), "{metrics}");
+        process.signal("TERM");
+        assert!(process.ended().await.success());
+        let log = std::fs::read_to_string(process.folder().join("access.log")).unwrap();
+        assert!(log.lines().count() >= count, "{} lines for {count} calls", log.lines().count());
+        for (name, text) in [("stderr", process.stderr()), ("stdout", process.stdout()), ("access log", log)] {
+            let secrets = [TOKEN, CALLERS, "a-header-credential", "an-admin-token", "token=", "TOKEN=", "%74oken"];
+            for secret in secrets {
+                let line = text.lines().find(|line| line.contains(secret));
+                assert!(line.is_none(), "{secret} in {name}: {line:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn g1_nothing_that_callers_write_breaks_a_line() {
+    for format in ["text", "json"] {
+        let gw = TestGateway::with(&format!("log: {{ format: {format}, access: access.log }}\n{ROUTES}"));
+        let esc = "\x1b[2J\x1b]0;owned\x07";
+        let calls = [
+            Request::get("/a%0a{\"status\":200}"),
+            Request::get("/a%0d%0aGET /b 200"),
+            Request::get("/a%1b%5b2J"),
+            Request::get("/a\u{9b}2J"),
+            Request::get("/a\u{2028}{}"),
+            Request::get("/a\u{202e}gpj"),
+            Request::get(b"/a\xff\xfe"),
+            Request::get("/a\"} {\"status\":200"),
+            Request::get("/a\\\" host=evil id=1"),
+            Request::get("/a").header("User-Agent", esc).header("Referer", esc).header("X-Request-Id", "a\" id=b"),
+            Request::get("/a").host("evil%0ahost"),
+            Request::get("/a").host("evil\" id=x"),
+            Request::get("/a").host("ev\u{9b}il"),
+            Request::new("G\"ET", "/a"),
+            Request::get(format!("/{}", "x".repeat(12_000))),
+        ];
+        for call in calls {
+            // Some are refused by the parser, before there is a line.
+            let mut client = RawClient::connect(gw.addr()).await;
+            client.send(call.clone().close().bytes()).await;
+            client.read_some().await;
+            gw.get("/a").await;
+        }
+        gw.get("/end").await;
+        let file = gw.folder().join("access.log");
+        crate::support::eventually::eventually("the last line", || {
+            std::fs::read_to_string(&file).unwrap_or_default().contains("/end")
+        })
+        .await;
+        let text = std::fs::read_to_string(&file).unwrap();
+        let suspicious =
+            |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}'));
+        assert!(!text.contains(suspicious), "{format}: {}", text.escape_debug());
+        let lines: Vec<&str> = text.lines().collect();
+        assert!((17..=31).contains(&lines.len()), "{} lines", lines.len());
+        for line in lines {
+            assert!(line.len() < 8_192, "a long line");
+            match format {
+                "json" => {
+                    let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                    assert!(value["request_id"].is_string(), "{line}");
+                }
+                _ => assert!(line.starts_with("20") && line.matches(" id=").count() == 1, "{line}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn off_writes_nothing() {
+    let gw = TestGateway::with(&format!("log: {{ access: off }}\n{ROUTES}"));
+    assert_eq!(gw.get("/a").await.status, 200);
+    let mut gw = gw;
+    drop(gw.take_app());
+    let left: Vec<_> = std::fs::read_dir(gw.folder()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_sample_leaves_out_what_went_well_and_no_failure() {
+    let gw = TestGateway::with(&format!("log: {{ format: json, access: access.log, sample: 0% }}\n{ROUTES}"));
+    for _ in 0..20 {
+        assert_eq!(gw.get("/a").await.status, 200);
+    }
+    gw.origin.script([Answer::status(503)]);
+    assert_eq!(gw.get("/a").await.status, 503);
+    let log = gw.log(1).await;
+    assert_eq!(log.len(), 1);
+    assert_eq!(log[0]["status"], 503);
+}
+
+#[tokio::test]
+async fn stdout_takes_the_access_log_and_stderr_the_rest() {
+    let origin = MockOrigin::start();
+    let mut process = Process::start(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]
+admin: {{ address: 127.0.0.1:0 }}
+log: {{ format: json }}
+upstreams: {{ t: {{ url: '{}', token: '{TOKEN}' }} }}
+{ROUTES}",
+        origin.url()
+    ))
+    .await;
+    client::get(process.addr(), "/a").await;
+    client::get(process.addr(), "/nowhere").await;
+    process.signal("TERM");
+    assert!(process.ended().await.success());
+    let stdout = process.stdout();
+    let statuses: Vec<Value> =
+        stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["status"].clone()).collect();
+    assert_eq!(statuses, [200, 404].map(Value::from));
+    // Before them stands what `check` says about the file.
+    let stderr = process.stderr();
+    let lines = stderr.lines().skip_while(|line| !line.starts_with('{'));
+    assert!(lines.clone().count() > 3, "{stderr}");
+    for line in lines {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(value["message"].is_string() && value["status"].is_null(), "{line}");
+    }
+}
