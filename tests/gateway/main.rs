@@ -11,10 +11,15 @@
 mod support;
 
 mod admin;
+mod cors;
+mod head;
 mod log;
 mod metrics;
+mod params;
 mod retry;
 mod routes;
+mod server;
 mod shutdown;
+mod tinybird_api;
 mod upstreams;
 mod white_label;
