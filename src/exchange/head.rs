@@ -4,7 +4,7 @@
 //! [`RequestHead`] that routing and steps can trust, or a 400 [`Refusal`].
 //! Not here: parameters (`pipeline::params`), header hygiene (`pipeline::guard`).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use http::Method;
 use percent_encoding::percent_decode_str;
@@ -93,8 +93,13 @@ pub fn normalise_host(authority: &str) -> Result<String, Refusal> {
         // An IPv6 literal keeps its brackets, so that its colons stay apart from a port's.
         Some(rest) => {
             let (inside, port) = rest.split_once(']').ok_or_else(wrong)?;
-            check_port(port.strip_prefix(':').unwrap_or(port))?;
-            return Ok(format!("[{}]", inside.to_ascii_lowercase()));
+            match port.strip_prefix(':') {
+                Some(port) => check_port(port)?,
+                None if port.is_empty() => (),
+                None => return Err(wrong()),
+            }
+            let address: Ipv6Addr = inside.parse().map_err(|_| wrong())?;
+            return Ok(format!("[{address}]"));
         }
         None => match authority.split_once(':') {
             Some((host, port)) => {
