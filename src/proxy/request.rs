@@ -41,7 +41,7 @@ pub(super) enum Next {
 
 /// Pingora's defaults are endless once a connection is kept alive.
 pub(super) fn set_timeouts(session: &mut Session, ctx: &Ctx) {
-    // HTTP/1.0, or a caller that asked to close, is not kept.
+    // None is Pingora's word that this connection ends: the caller asked for it, speaks HTTP/1.0, or framed its body twice.
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(ctx.running.snapshot.keepalive));
     }
