@@ -32,7 +32,9 @@ impl HeadGuard {
     ///
     /// # Errors
     /// 400, 414 or 431.
-    pub fn inspect(&self, target: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
+    ///
+    /// `raw` are the bytes of an HTTP/1 head, empty for HTTP/2.
+    pub fn inspect(&self, target: &[u8], headers: &HeaderMap, raw: &[u8]) -> Result<(), Refusal> {
         if target.len() as u64 > self.max_uri.bytes() {
             return Err(Refusal::UriTooLong { limit: self.max_uri.bytes() });
         }
@@ -40,14 +42,14 @@ impl HeadGuard {
         if size as u64 > self.max_headers.bytes() || headers.len() > MAX_FIELDS {
             return Err(Refusal::HeadersTooLarge { limit: self.max_headers.bytes() });
         }
-        framing(headers)
+        framing(headers, raw)
     }
 }
 
-/// Pingora forwards `Content-Length: 5, 5` as it came and prefers
-/// `Transfer-Encoding` over a length beside it; both are how requests are
-/// smuggled past a gateway (RFC 9112 section 6.3).
-fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Pingora forwards `Content-Length: 5, 5` as it came and drops a length
+/// beside `Transfer-Encoding`; both are how requests are smuggled past a
+/// gateway (RFC 9112 section 6.3).
+fn framing(headers: &HeaderMap, raw: &[u8]) -> Result<(), Refusal> {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let length = lengths.next();
     if lengths.next().is_some() {
@@ -64,10 +66,18 @@ fn framing(headers: &HeaderMap) -> Result<(), Refusal> {
     if encodings.next().is_some() || encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"chunked")) {
         return Err(Refusal::BadRequest("Transfer-Encoding must be chunked, once."));
     }
-    if encoding.is_some() && length.is_some() {
+    // The dropped length is left in the bytes alone.
+    if encoding.is_some() && (length.is_some() || has_line(raw, header::CONTENT_LENGTH.as_str())) {
         return Err(Refusal::BadRequest("Content-Length and Transfer-Encoding exclude each other."));
     }
     Ok(())
+}
+
+/// Whether a field of this name is in a raw head.
+fn has_line(raw: &[u8], name: &str) -> bool {
+    raw.split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b':').next())
+        .any(|given| given.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 /// Limits of one route.
@@ -138,20 +148,23 @@ mod tests {
             headers(&[("transfer-encoding", "xchunked")]),
             headers(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]),
         ] {
-            assert!(guard.inspect(b"/", &bad).is_err(), "{bad:?}");
+            assert!(guard.inspect(b"/", &bad, b"").is_err(), "{bad:?}");
         }
-        assert!(guard.inspect(b"/", &headers(&[("content-length", "5")])).is_ok());
-        assert!(guard.inspect(b"/", &headers(&[("transfer-encoding", "Chunked")])).is_ok());
+        assert!(guard.inspect(b"/", &headers(&[("content-length", "5")]), b"").is_ok());
+        let chunked = headers(&[("transfer-encoding", "Chunked")]);
+        assert!(guard.inspect(b"/", &chunked, b"POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n").is_ok());
+        let both = b"POST / HTTP/1.1\r\ncontent-LENGTH: 5\r\nTransfer-Encoding: Chunked\r\n\r\n";
+        assert!(guard.inspect(b"/", &chunked, both).is_err());
     }
 
     #[test]
     fn sizes_have_limits() {
         let guard = HeadGuard::compile(&Server::default());
         let long = vec![b'a'; 17 << 10];
-        assert_eq!(guard.inspect(&long, &HeaderMap::new()), Err(Refusal::UriTooLong { limit: 16 << 10 }));
+        assert_eq!(guard.inspect(&long, &HeaderMap::new(), b""), Err(Refusal::UriTooLong { limit: 16 << 10 }));
         let wide = headers(&[("x", &"a".repeat(40 << 10))]);
-        assert_eq!(guard.inspect(b"/", &wide), Err(Refusal::HeadersTooLarge { limit: 32 << 10 }));
+        assert_eq!(guard.inspect(b"/", &wide, b""), Err(Refusal::HeadersTooLarge { limit: 32 << 10 }));
         let many = headers(&[("x", "1"); 101]);
-        assert!(guard.inspect(b"/", &many).is_err());
+        assert!(guard.inspect(b"/", &many, b"").is_err());
     }
 }

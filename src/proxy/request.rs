@@ -62,7 +62,8 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
         false => peer,
     };
     let request = session.req_header();
-    if let Err(refusal) = snapshot.guard.inspect(request.raw_path(), &request.headers) {
+    let raw = session.as_ref().as_http1().map(|session| session.get_headers_raw_bytes()).unwrap_or_default();
+    if let Err(refusal) = snapshot.guard.inspect(request.raw_path(), &request.headers, &raw) {
         // What follows such a head on the connection cannot be told from its body.
         return Ok(Next::Refuse(refusal, Connection::Close));
     }
