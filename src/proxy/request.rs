@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderName, Method, Version, header};
+use http::{HeaderMap, HeaderName, Method, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
@@ -141,13 +141,15 @@ fn identify(request: &RequestHeader, ctx: &mut Ctx) {
 
 fn read_head(request: &RequestHeader, client: IpAddr, trusted: bool) -> Result<RequestHead, Refusal> {
     let not_utf8 = |_| Refusal::BadRequest("The request target is not UTF-8.");
-    let authority = request.uri.authority().map(|authority| authority.as_str());
+    let host = one_host(&request.headers)?;
     let (target, authority) = match request.version {
-        Version::HTTP_2 => (request.uri.path_and_query().map_or("/", |target| target.as_str()), authority),
-        _ => {
-            let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            (std::str::from_utf8(request.raw_path()).map_err(not_utf8)?, host)
+        Version::HTTP_2 => {
+            // A request that was HTTP/1.1 before may have `host` alone (RFC 9113 section 8.3.1); Pingora has seen to it that
+            // both say the same.
+            let authority = request.uri.authority().map(|authority| authority.as_str());
+            (request.uri.path_and_query().map_or("/", |target| target.as_str()), authority.or(host))
         }
+        _ => (std::str::from_utf8(request.raw_path()).map_err(not_utf8)?, host),
     };
     let (path, query) = split_target(target)?;
     Ok(RequestHead {
@@ -161,6 +163,16 @@ fn read_head(request: &RequestHeader, client: IpAddr, trusted: bool) -> Result<R
             false => CallerScheme::Http,
         },
     })
+}
+
+/// The `Host` header, unless there are several: then nobody knows which site is meant.
+fn one_host(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    match hosts.next() {
+        None => Ok(host.and_then(|host| host.to_str().ok())),
+        Some(_) => Err(Refusal::BadRequest("The Host header is given twice.")),
+    }
 }
 
 /// Where the connection comes from, and whether that is a trusted proxy.
