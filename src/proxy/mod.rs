@@ -10,6 +10,7 @@ mod answer;
 mod attempt;
 mod body;
 mod ctx;
+mod door;
 mod failure;
 mod request;
 mod respond;

@@ -14,12 +14,13 @@ use pingora::apps::HttpServerOptions;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
-use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
+use pingora_proxy::http_proxy;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Proxy;
+use super::door::Door;
 
 /// Connections to upstreams that are kept, per worker thread and upstream in all.
 const POOL: usize = 512;
@@ -66,15 +67,14 @@ pub fn service(
     settings: &Arc<ServerConf>,
     keepalive: Duration,
     addresses: &[SocketAddr],
-) -> Service<HttpProxy<Proxy>> {
-    let mut service = http_proxy_service_with_name(settings, proxy, "gateway");
-    if let Some(app) = service.app_logic_mut() {
-        let mut options = HttpServerOptions::default();
-        options.h2c = true;
-        options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-        options.h2_idle_timeout = Some(keepalive);
-        app.server_options = Some(options);
-    }
+) -> Service<Door> {
+    let mut options = HttpServerOptions::default();
+    options.h2c = true;
+    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+    options.h2_idle_timeout = Some(keepalive);
+    let mut proxy = http_proxy(settings, proxy);
+    proxy.server_options = Some(options);
+    let mut service = Service::new("gateway".to_owned(), Door::new(proxy, keepalive));
     for address in addresses {
         service.add_tcp(&address.to_string());
     }

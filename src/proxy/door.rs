@@ -1,0 +1,89 @@
+//! Tells HTTP/1 from HTTP/2 on a new connection, within a time.
+//!
+//! In: a connection. Out: its requests, handed to Pingora's proxy. Not here:
+//! TLS, where ALPN has told already.
+//!
+//! Pingora's own look waits without an end for all 24 bytes of HTTP/2's
+//! preface. A shorter request (`GET / HTTP/1.0`, as load balancers send it, or
+//! one without Host) would never be answered, and a silent connection would
+//! stay for ever.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use pingora_proxy::HttpProxy;
+
+use super::Proxy;
+
+/// How HTTP/2 begins. No method of HTTP/1 is called `PRI`, and no request of it is shorter.
+const START: &[u8; 4] = b"PRI ";
+/// The length of HTTP/2's whole preface.
+const PREFACE: usize = 24;
+
+/// The proxy behind the look at a connection's first bytes.
+pub struct Door {
+    proxy: Arc<HttpProxy<Proxy>>,
+    patience: Duration,
+}
+
+impl Door {
+    /// A door to `proxy` that shuts on connections which say nothing for `patience`.
+    pub fn new(proxy: HttpProxy<Proxy>, patience: Duration) -> Self {
+        Door { proxy: Arc::new(proxy), patience }
+    }
+
+    /// Whether HTTP/2 begins here; none if the connection is over before that is known.
+    async fn is_http2(&self, stream: &mut Stream) -> Option<bool> {
+        let look = async {
+            let mut start = [0; START.len()];
+            stream.try_peek(&mut start).await.ok()?;
+            if start != *START {
+                return Some(false);
+            }
+            // Pingora looks again, and finds all of it here.
+            stream.try_peek(&mut [0; PREFACE]).await.ok()?;
+            Some(true)
+        };
+        tokio::time::timeout(self.patience, look).await.ok().flatten()
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("patience", &self.patience).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl ServerApp for Door {
+    async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        if stream.get_ssl_digest().is_some() || self.is_http2(&mut stream).await? {
+            return self.proxy.process_new(stream, shutdown).await;
+        }
+        // As Pingora does it for connections that are not HTTP/2.
+        let mut session = ServerSession::new_http1(stream);
+        // Pingora reads zero as "for ever".
+        session.set_keepalive(if *shutdown.borrow() { None } else { Some(self.patience.as_secs().max(1)) });
+        let options = self.proxy.server_options();
+        session.set_keepalive_reuses_remaining(options.and_then(|options| options.keepalive_request_limit));
+        let mut served = self.proxy.process_new_http(session, shutdown).await;
+        while let Some((stream, settings)) = served.map(|served| served.consume()) {
+            let mut session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+            served = self.proxy.process_new_http(session, shutdown).await;
+        }
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.cleanup().await;
+    }
+}
