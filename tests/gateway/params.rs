@@ -170,7 +170,7 @@ async fn p4_duplicate_json_keys_leave_one_fixed_value() {
     gw.origin.forget_requests();
     let response = gw.post("/free", JSON, br#"{"a":1,"a":2}"#).await;
     if response.status == 200 {
-        let named = |wanted: &str| (("a".to_owned(), wanted.to_owned()));
+        let named = |wanted: &str| ("a".to_owned(), wanted.to_owned());
         assert_eq!(everything(&gw.origin.only_request()), [named("1"), named("2")]);
     } else {
         assert_bad_request(&response);

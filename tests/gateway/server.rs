@@ -220,3 +220,23 @@ async fn http2_without_tls_is_served_beside_http1() {
     assert_eq!(client.get("/top").await.status, 200);
     assert_eq!(client.request(H2Client::build("HEAD", "/top"), None).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_silent_connection_is_closed_once_its_time_is_over() {
+    let gw = TestGateway::with("server: { keepalive: 1s }\nroutes: { /top: { pipe: top } }");
+    // Nothing, less than HTTP/2's preface, and its beginning; the kit waits ten seconds at most.
+    let mut silent = Vec::new();
+    for start in ["", "GE", "PRI * HTTP/2.0"] {
+        let mut client = RawClient::connect(gw.addr()).await;
+        client.send(start).await;
+        silent.push(client);
+    }
+    // After a request as well.
+    let mut client = RawClient::connect(gw.addr()).await;
+    assert_eq!(Request::get("/top").send_on(&mut client).await.status, 200);
+    silent.push(client);
+    for mut client in silent {
+        client.wait_closed().await;
+    }
+    gw.assert_alive().await;
+}
