@@ -364,63 +364,61 @@ async fn h3_no_host_and_two_hosts_are_refused() {
     gw.assert_alive().await;
 }
 
+/// Lines that two programs may read as two lengths, or as none; the body they go with has 57 bytes.
+const AMBIGUOUS: &[&[&str]] = &[
+    &["Content-Length: 5", "Content-Length: 5"],
+    &["Content-Length: 5", "Content-Length: 6"],
+    &["Content-Length: 0", "Content-Length: 44"],
+    &["Content-Length: 5,5"],
+    &["Content-Length: 5, 5"],
+    &["Content-Length: +5"],
+    &["Content-Length: -5"],
+    &["Content-Length: 0x5"],
+    &["Content-Length: 5 5"],
+    &["Content-Length: 5a"],
+    &["Content-Length:"],
+    &["Content-Length: ''"],
+    &["Content-Length: 5.0"],
+    &["Content-Length: 1e1"],
+    &["Content-Length: 18446744073709551621"],
+    &["Content-Length: 99999999999999999999999999"],
+    &["Content-Length : 5"],
+    &["Transfer-Encoding: chunked", "Content-Length: 57"],
+    &["Content-Length: 57", "Transfer-Encoding: chunked"],
+    &["Content-Length: 4", "Transfer-Encoding: chunked"],
+    &["Transfer-Encoding: xchunked"],
+    &["Transfer-Encoding: chunked, identity"],
+    &["Transfer-Encoding: identity"],
+    &["Transfer-Encoding: identity, chunked"],
+    &["Transfer-Encoding: gzip, chunked"],
+    &["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+    &["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
+    &["Transfer-Encoding: chunked;q=1"],
+    &["Transfer-Encoding: \"chunked\""],
+    &["Transfer-Encoding: \x0bchunked"],
+    &["Transfer-Encoding: chunked\x0b"],
+    &["Transfer-Encoding : chunked"],
+    &["Transfer-Encoding:"],
+    &["Transfer-Encoding: ,chunked"],
+    &["Transfer-Encoding:\r\n chunked"],
+    &[" Transfer-Encoding: chunked"],
+    &["X-Fold: a\r\n Transfer-Encoding: chunked"],
+    &["X-Fold: a\r\n\tb"],
+    &["X-Bare: a\rTransfer-Encoding: chunked"],
+    &["X-Nul: a\0b"],
+    &["Bad Name: x"],
+    &["Bad(Name): x"],
+    &["NoColon"],
+    &[": empty"],
+];
+
 #[tokio::test]
 async fn h3_framing_that_can_be_read_twice_is_refused() {
     let gw = TestGateway::with(ROUTES);
     let inner = "GET /secret?smuggled=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let chunked = format!("0\r\n\r\n{inner}");
-    let length = chunked.len().to_string();
-    let framings: Vec<Vec<String>> = [
-        vec!["Content-Length: 5", "Content-Length: 5"],
-        vec!["Content-Length: 5", "Content-Length: 6"],
-        vec!["Content-Length: 0", "Content-Length: 44"],
-        vec!["Content-Length: 5,5"],
-        vec!["Content-Length: 5, 5"],
-        vec!["Content-Length: +5"],
-        vec!["Content-Length: -5"],
-        vec!["Content-Length: 0x5"],
-        vec!["Content-Length: 5 5"],
-        vec!["Content-Length: 5a"],
-        vec!["Content-Length:"],
-        vec!["Content-Length: ''"],
-        vec!["Content-Length: 5.0"],
-        vec!["Content-Length: 1e1"],
-        vec!["Content-Length: 18446744073709551621"],
-        vec!["Content-Length: 99999999999999999999999999"],
-        vec!["Content-Length : 5"],
-        vec!["Transfer-Encoding: chunked", &format!("Content-Length: {length}")],
-        vec![&format!("Content-Length: {length}"), "Transfer-Encoding: chunked"],
-        vec!["Content-Length: 4", "Transfer-Encoding: chunked"],
-        vec!["Transfer-Encoding: xchunked"],
-        vec!["Transfer-Encoding: chunked, identity"],
-        vec!["Transfer-Encoding: identity"],
-        vec!["Transfer-Encoding: identity, chunked"],
-        vec!["Transfer-Encoding: gzip, chunked"],
-        vec!["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
-        vec!["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
-        vec!["Transfer-Encoding: chunked;q=1"],
-        vec!["Transfer-Encoding: \"chunked\""],
-        vec!["Transfer-Encoding: \x0bchunked"],
-        vec!["Transfer-Encoding: chunked\x0b"],
-        vec!["Transfer-Encoding : chunked"],
-        vec!["Transfer-Encoding:"],
-        vec!["Transfer-Encoding: ,chunked"],
-        vec!["Transfer-Encoding:\r\n chunked"],
-        vec![" Transfer-Encoding: chunked"],
-        vec!["X-Fold: a\r\n Transfer-Encoding: chunked"],
-        vec!["X-Fold: a\r\n\tb"],
-        vec!["X-Bare: a\rTransfer-Encoding: chunked"],
-        vec!["X-Nul: a\0b"],
-        vec!["Bad Name: x"],
-        vec!["Bad(Name): x"],
-        vec!["NoColon"],
-        vec![": empty"],
-    ]
-    .into_iter()
-    .map(|lines| lines.into_iter().map(str::to_owned).collect())
-    .collect();
     for path in ["/top", "/raw/x"] {
-        for lines in &framings {
+        for lines in AMBIGUOUS {
             let request = lines.iter().fold(Request::post(path).header("Content-Type", FORM), Request::raw_header_line);
             let what = format!("{path} {lines:?}");
             let exchange = exchange(
@@ -445,16 +443,14 @@ async fn h3_framing_that_can_be_read_twice_is_refused() {
     gw.assert_alive().await;
 }
 
-#[tokio::test]
-async fn h3_odd_framing_goes_on_clean_or_not_at_all() {
-    let gw = TestGateway::with(ROUTES);
+/// Requests whose body is framed oddly; a whole request follows where a sloppy reader may think it ends.
+fn odd_bodies() -> Vec<(&'static str, Vec<u8>)> {
     let inner = "GET /secret?smuggled=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let post = |lines: &[&str], body: &str| {
         let request = Request::post("/raw/x").header("Content-Type", "application/octet-stream");
         lines.iter().fold(request, |request, line| request.raw_header_line(line)).raw_body(body).bytes()
     };
-    let plain = |head: &str| head.replace('\n', "\r\n").into_bytes();
-    let cases: Vec<(&str, Vec<u8>)> = vec![
+    vec![
         ("Content_Length", post(&["Content_Length: 44"], inner)),
         ("Transfer_Encoding", post(&["Transfer_Encoding: chunked", "Content-Length: 5"], &format!("0\r\n\r\n{inner}"))),
         ("CHUNKED", post(&["Transfer-Encoding: CHUNKED"], &format!("0\r\n\r\n{inner}"))),
@@ -481,6 +477,14 @@ async fn h3_odd_framing_goes_on_clean_or_not_at_all() {
                 &format!("5\r\nhello\r\n0\r\nX-Evil: 1\r\nContent-Length: 5\r\n\r\n{inner}"),
             ),
         ),
+    ]
+}
+
+/// Requests whose head is odd.
+fn odd_heads() -> Vec<(&'static str, Vec<u8>)> {
+    let inner = "GET /secret?smuggled=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let plain = |head: &str| head.replace('\n', "\r\n").into_bytes();
+    vec![
         ("chunked in 1.0", plain("POST /raw/x HTTP/1.0\nHost: localhost\nTransfer-Encoding: chunked\n\n0\n\n")),
         ("bare LF", b"GET /raw/x HTTP/1.1\nHost: localhost\n\n".to_vec()),
         (
@@ -499,9 +503,14 @@ async fn h3_odd_framing_goes_on_clean_or_not_at_all() {
         ("a method that is none", plain("G(T /raw/x HTTP/1.1\nHost: localhost\n\n")),
         ("a byte order mark", "\u{feff}GET /raw/x HTTP/1.1\r\nHost: localhost\r\n\r\n".as_bytes().to_vec()),
         ("TLS", vec![0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0x03, b'\r', b'\n', b'\r', b'\n']),
-        ("GET with a body", plain(&format!("GET /raw/x HTTP/1.1\nHost: localhost\nContent-Length: 54\n\n{inner}"))),
-    ];
-    for (what, bytes) in cases {
+        ("GET with a body", plain(&format!("GET /raw/x HTTP/1.1\nHost: localhost\nContent-Length: 52\n\n{inner}"))),
+    ]
+}
+
+#[tokio::test]
+async fn h3_odd_framing_goes_on_clean_or_not_at_all() {
+    let gw = TestGateway::with(ROUTES);
+    for (what, bytes) in odd_bodies().into_iter().chain(odd_heads()) {
         gw.origin.forget_requests();
         // The canary goes with the request, so that a wrong end of the body would eat it or be served before it.
         let mut client = RawClient::connect(gw.addr()).await;
@@ -527,6 +536,7 @@ async fn h3_odd_framing_goes_on_clean_or_not_at_all() {
             );
             // The request inside the body is a request of its own only where the body has ended before it,
             // as it then is for every reader.
+            assert!(what != "GET with a body" || seen.path != "/v0/pipes/secret.json", "{seen:?}");
             assert_eq!((seen.header("x-evil"), seen.trailers.len()), (None, 0), "{what}: {seen:?}");
         }
         gw.assert_alive().await;

@@ -326,12 +326,12 @@ async fn a_json_body_is_one_flat_object() {
         &deep,
         &nested,
     ] {
-        let shown = &body[..body.len().min(40)];
+        let shown: String = body.chars().take(40).collect();
         let response = gw.post("/free", JSON, body.as_bytes()).await;
         if body.trim().is_empty() && response.status == 200 {
             continue;
         }
-        assert_body_refused(shown, &response);
+        assert_body_refused(&shown, &response);
     }
     assert_body_refused("no UTF-8", &gw.post("/free", JSON, b"{\"a\":\"\xff\"}").await);
     assert_body_refused("overlong", &gw.post("/free", JSON, b"{\"a\":\"\xc0\x80\"}").await);

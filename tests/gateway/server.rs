@@ -240,3 +240,22 @@ async fn a_silent_connection_is_closed_once_its_time_is_over() {
     }
     gw.assert_alive().await;
 }
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_at_once_and_free_again_afterwards() {
+    let sections =
+        |gw: &TestGateway| format!("listeners: [{{ address: '{}' }}]\nroutes: {{ /top: {{ pipe: top }} }}", gw.addr());
+    let gw = TestGateway::with("routes: { /top: { pipe: top } }");
+    let text = sections(&gw);
+    let refused = std::panic::catch_unwind(|| drop(TestGateway::with(&text))).expect_err("the port is taken");
+    let message = refused.downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+    assert!(message.contains("cannot listen on"), "{message}");
+    assert_eq!(gw.get("/top").await.status, 200);
+    assert_eq!(gw.origin.received_count(), 1);
+    // Connections that the gateway itself has closed linger in the kernel, and are no hindrance.
+    assert_eq!(Request::get("/top").close().send(gw.addr()).await.status, 200);
+    drop(gw);
+    let gw = TestGateway::with(&text);
+    assert_eq!(gw.get("/top").await.status, 200);
+    assert_eq!(gw.origin.received_count(), 1);
+}
