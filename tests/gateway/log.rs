@@ -19,12 +19,19 @@ const CALLERS: &str = "callers-own-secret-0123456789";
 #[tokio::test]
 async fn each_request_has_one_line_of_json() {
     let gw = TestGateway::with(ROUTES);
-    gw.get("/a?limit=5").await;
-    gw.post("/p?x=1", "text/plain", b"hello").await;
-    gw.get("/nowhere?x=1").await;
-    gw.get("/a?q=select").await;
-    Request::new("DELETE", "/a").send(gw.addr()).await;
-    gw.get("/a%2fb").await;
+    let calls = [
+        Request::get("/a?limit=5"),
+        Request::post("/p?x=1").typed_body("text/plain", "hello"),
+        Request::get("/nowhere?x=1"),
+        Request::get("/a?q=select"),
+        Request::new("DELETE", "/a"),
+        Request::get("/a%2fb"),
+    ];
+    for (before, call) in calls.iter().enumerate() {
+        call.send(gw.addr()).await;
+        // Two connections keep no order.
+        gw.log(before + 1).await;
+    }
     H2Client::connect(gw.addr()).await.get("/a?limit=5").await;
     let log = gw.log(7).await;
     assert_eq!(log.len(), 7);
@@ -56,6 +63,7 @@ async fn each_request_has_one_line_of_json() {
 async fn each_request_has_one_line_of_text() {
     let gw = TestGateway::with(&format!("log: {{ format: text, access: access.log }}\n{ROUTES}"));
     let response = gw.get("/a?limit=5").await;
+    gw.log_lines(1).await;
     gw.get("/nowhere?x=1").await;
     let lines = gw.log_lines(2).await;
     assert_eq!(lines.len(), 2);
@@ -72,8 +80,9 @@ async fn faults_have_their_line_too() {
         "upstreams: {{ t: {{ url: '{{origin}}', token: '{TOKEN}', retry: {{ attempts: 1 }} }} }}\n{ROUTES}"
     ));
     gw.origin.script([Answer::close(), Answer::ok().cut(At::HalfBody, Then::Close), Answer::status(404)]);
-    for _ in 0..3 {
+    for before in 0..3 {
         gw.get("/a").await;
+        gw.log(before + 1).await;
     }
     let log = gw.log(3).await;
     assert_eq!((&log[0]["status"], &log[0]["refusal"]), (&502.into(), &"upstream_failed".into()));
@@ -123,27 +132,29 @@ async fn careless_calls(addr: std::net::SocketAddr) -> usize {
     calls.len()
 }
 
+/// A configuration with a credential wherever there can be one.
+fn secrets_everywhere(origin: &str, down: &str, format: &str) -> String {
+    format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]
+admin: {{ address: 127.0.0.1:0, token: an-admin-token-nobody-sees }}
+log: {{ level: debug, format: {format}, access: access.log }}
+upstreams:
+  t: {{ url: '{origin}', token: '{TOKEN}', headers: {{ X-Key: a-header-credential-0123 }}, retry: {{ attempts: 1 }} }}
+  down: {{ url: '{down}', token: '{TOKEN}', retry: {{ attempts: 1 }} }}
+routes:
+  /a: {{ pipe: a, upstream: t }}
+  /down: {{ pipe: a, upstream: down }}
+  /p: {{ proxy: /p, methods: [GET, POST], pass_headers: [X-Trace], upstream: t }}
+"
+    )
+}
+
 #[tokio::test]
 async fn l3_no_credential_in_any_log() {
     let origin = MockOrigin::start();
     let port = crate::support::unreachable::RefusedPort::reserve();
     for format in ["text", "json"] {
-        let mut process = Process::start(&format!(
-            "listeners: [{{ address: 127.0.0.1:0 }}]
-admin: {{ address: 127.0.0.1:0, token: an-admin-token-nobody-sees }}
-log: {{ level: debug, format: {format}, access: access.log }}
-upstreams:
-  t: {{ url: '{}', token: '{TOKEN}', headers: {{ X-Key: a-header-credential-0123 }}, retry: {{ attempts: 1 }} }}
-  down: {{ url: '{}', token: '{TOKEN}', retry: {{ attempts: 1 }} }}
-routes:
-  /a: {{ pipe: a, upstream: t }}
-  /down: {{ pipe: a, upstream: down }}
-  /p: {{ proxy: /p, methods: [GET, POST], pass_headers: [X-Trace], upstream: t }}
-",
-            origin.url(),
-            port.url(),
-        ))
-        .await;
+        let mut process = Process::start(&secrets_everywhere(&origin.url(), &port.url(), format)).await;
         let addr = process.addr();
         let mut count = careless_calls(addr).await;
         let leaky = format!("{TOKEN} token={CALLERS}");
@@ -277,8 +288,10 @@ upstreams: {{ t: {{ url: '{}', token: '{TOKEN}' }} }}
         origin.url()
     ))
     .await;
-    client::get(process.addr(), "/a").await;
-    client::get(process.addr(), "/nowhere").await;
+    let mut client = RawClient::connect(process.addr()).await;
+    for path in ["/a", "/nowhere"] {
+        Request::get(path).send_on(&mut client).await;
+    }
     process.signal("TERM");
     assert!(process.ended().await.success());
     let stdout = process.stdout();
