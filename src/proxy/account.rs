@@ -14,13 +14,14 @@ impl Proxy {
         let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
         let path = std::mem::take(&mut ctx.raw_path);
         let fault = ctx.fault.take();
+        let host = ctx.head.take().map(|head| head.host).unwrap_or_default();
         let route = ctx.route();
         let outcome = Outcome {
             at: ctx.started_wall,
             request_id: std::sync::Arc::clone(&ctx.request_id),
             client: ctx.client,
             method: session.req_header().method.clone(),
-            host: ctx.head.as_ref().map(|head| head.host.clone()).unwrap_or_default(),
+            host,
             path,
             route: route.map(|route| std::sync::Arc::clone(&route.label)),
             upstream: route
@@ -35,7 +36,7 @@ impl Proxy {
             response_bytes: session.body_bytes_sent() as u64,
             elapsed,
             upstream_elapsed: ctx.attempt.spent,
-            trace_id: Some(ctx.trace.id().to_owned()),
+            trace_id: ctx.trace.as_ref().map(|trace| trace.id().to_owned()),
         };
         ctx.running.meters.count(ctx.route, &outcome);
         if self.access_log.is_on() {

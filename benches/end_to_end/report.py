@@ -1,0 +1,158 @@
+"""Turns what run.sh noted into the measured section of docs/benchmarks.md.
+
+Usage: report.py FOLDER FILE. FOLDER has samples.jsonl and machine.json; of FILE only what stands
+between the two marks is replaced. Every figure is the median over the rounds, with the range in
+parentheses; ratios are taken within a round, so that what slows a whole round down cancels out.
+"""
+
+import json
+import statistics
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+BEGIN = "<!-- measured: begin (written by benches/end_to_end/report.py) -->"
+END = "<!-- measured: end -->"
+TITLES = {"direct": "no proxy", "tollgate": "**Tollgate**", "pingora": "bare Pingora", "nginx": "NGINX"}
+PROXIES = ["tollgate", "pingora", "nginx"]
+GOAL = 1.10
+
+
+def main(folder, target):
+    machine = json.loads((folder / "machine.json").read_text())
+    samples = defaultdict(list)
+    for line in (folder / "samples.jsonl").read_text().splitlines():
+        sample = json.loads(line)
+        samples[sample["kind"], sample["name"]].append(sample)
+    section = "\n".join([BEGIN, "", *render(machine, samples), END])
+    text = target.read_text() if target.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
+    before, _, rest = text.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        sys.exit(f"{target} has no line '{BEGIN}' with '{END}' after it: nothing was written")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(before + section + after)
+    print("\n".join(render(machine, samples)))
+
+
+def render(machine, samples):
+    cpu = {name: cpu_micros(samples["saturated", name], machine) for name in PROXIES}
+    yield from conditions(machine)
+    yield "### Cost and throughput, the proxy on one core and busy"
+    yield ""
+    yield from table(
+        ["", "CPU µs per request", "requests/s", "p50 ms", "p99 ms"],
+        [
+            [
+                TITLES[name],
+                spread(cpu[name]) if name in cpu else "–",
+                spread([rate(sample) for sample in samples["saturated", name]], "{:,.0f}"),
+                spread([sample["p50"] / 1e3 for sample in samples["saturated", name]], "{:.2f}"),
+                spread([sample["p99"] / 1e3 for sample in samples["saturated", name]], "{:.2f}"),
+            ]
+            for name in ["direct", *PROXIES]
+        ],
+    )
+    to_bare = ratios(cpu["tollgate"], cpu["pingora"])
+    to_nginx = ratios(cpu["tollgate"], cpu["nginx"])
+    met = "met" if statistics.median(to_bare) <= GOAL else "**missed**"
+    yield f"CPU per request, Tollgate to bare Pingora: **{spread(to_bare, '{:.2f}')}** (goal: at most {GOAL:.2f}, {met}); "
+    yield f"Tollgate to NGINX: **{spread(to_nginx, '{:.2f}')}**; "
+    yield f"bare Pingora to NGINX: {spread(ratios(cpu['pingora'], cpu['nginx']), '{:.2f}')}."
+    yield ""
+    yield "### Latency with one request at a time"
+    yield ""
+    yield from table(
+        ["", "p50 µs", "p99 µs", "p50 added to no proxy, µs"],
+        [
+            [
+                TITLES[name],
+                spread([sample["p50"] for sample in samples["single", name]], "{:.0f}"),
+                spread([sample["p99"] for sample in samples["single", name]], "{:.0f}"),
+                "–" if name == "direct" else spread(added(samples, name), "{:.0f}"),
+            ]
+            for name in ["direct", *PROXIES]
+        ],
+    )
+    yield "### Memory, start, size"
+    yield ""
+    yield from table(
+        ["", "resident idle, MiB", "resident after the load, MiB", "start to first answer, ms", "program, MiB"],
+        [
+            [
+                TITLES[name],
+                spread([sample["kib"] / 1024 for sample in when(samples, name, "idle")]),
+                spread([sample["kib"] / 1024 for sample in when(samples, name, "loaded")]),
+                spread([sample["micros"] / 1e3 for sample in samples["start", name]], "{:.0f}"),
+                f"{int(machine['size_' + name]) / 2**20:.1f}",
+            ]
+            for name in PROXIES
+        ],
+    )
+    yield from verdict(cpu, samples)
+
+
+def conditions(machine):
+    pinned = "the proxies had one core to themselves, wrk and the upstream the rest" if machine["pinned"] else "not pinned"
+    yield f"Measured on {machine['date']}: {machine['model']}, {machine['cores']} cores, {machine['memory']} GiB, "
+    yield f"{machine['kernel']}; load average before the run {machine['load']}; {pinned}."
+    yield f"{machine['tollgate']} at commit {machine['commit']} (`rustc` {machine['rustc'].split()[1]}, fat LTO, one "
+    yield f"codegen unit, mimalloc), Pingora {machine['pingora']}, NGINX {machine['nginx']}, wrk {machine['wrk']}."
+    yield ""
+    yield f"Command: `ROUNDS={machine['rounds']} DURATION={machine['duration']} CONNECTIONS={machine['connections']} "
+    yield "benches/end_to_end/run.sh`. Each figure: median (lowest–highest) over the rounds."
+    yield ""
+
+
+def verdict(cpu, samples):
+    """Who is ahead of Tollgate, said plainly."""
+    medians = {name: statistics.median(values) for name, values in cpu.items()}
+    ahead = [TITLES[name] for name in PROXIES[1:] if medians[name] < medians["tollgate"]]
+    if ahead:
+        yield f"Cheaper per request than Tollgate: {' and '.join(ahead)}."
+    resident = {name: when(samples, name, "loaded")[-1]["kib"] for name in PROXIES}
+    smaller = [TITLES[name] for name in PROXIES[1:] if resident[name] < resident["tollgate"]]
+    if smaller:
+        yield f"Smaller in memory after the load: {' and '.join(smaller)}."
+    errors = sum(sample["errors"] for (kind, _), group in samples.items() if kind in ("saturated", "single") for sample in group)
+    yield f"Wrong answers: none (one would have ended the run). Connection errors that wrk counted: {errors}."
+    yield ""
+
+
+def cpu_micros(group, machine):
+    tick = 1e6 / int(machine["ticks_per_second"])
+    return [sample["ticks"] * tick / sample["requests"] for sample in group]
+
+
+def rate(sample):
+    return sample["requests"] / (sample["micros"] / 1e6)
+
+
+def ratios(above, below):
+    return [one / other for one, other in zip(above, below, strict=True)]
+
+
+def added(samples, name):
+    pairs = zip(samples["single", name], samples["single", "direct"], strict=True)
+    return [one["p50"] - direct["p50"] for one, direct in pairs]
+
+
+def when(samples, name, moment):
+    return [sample for sample in samples["memory", name] if sample["when"] == moment]
+
+
+def spread(values, form="{:.1f}"):
+    median, low, high = (form.format(value) for value in (statistics.median(values), min(values), max(values)))
+    return median if low == high else f"{median} ({low}–{high})"
+
+
+def table(head, rows):
+    yield "| " + " | ".join(head) + " |"
+    yield "|---|" + "---:|" * (len(head) - 1)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+    yield ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,299 @@
+#!/usr/bin/env bash
+# Measures Tollgate, a bare Pingora proxy and NGINX at the same job, in turn and in one run:
+# GET /top-10-products?limit=5 becomes /v0/pipes/top-10-products.json?limit=5 with a hidden
+# Authorization header, towards a fixed upstream that answers nothing else.
+#
+# Usage: benches/end_to_end/run.sh        the table goes into docs/benchmarks.md
+#   ROUNDS=5       rounds; in each, everyone is measured once
+#   DURATION=5     seconds of load per measurement
+#   CONNECTIONS=32 kept-alive connections that make the load
+#   PORT=18710     first of four ports on 127.0.0.1
+#   OUTPUT=FILE    another file than docs/benchmarks.md
+set -euo pipefail
+export LC_ALL=C # EPOCHREALTIME with a point.
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+PATH="$PATH:/usr/sbin:/sbin" # Debian's nginx.
+
+readonly ROUNDS=${ROUNDS:-5} DURATION=${DURATION:-5} CONNECTIONS=${CONNECTIONS:-32} PORT=${PORT:-18710}
+readonly OUTPUT=${OUTPUT:-docs/benchmarks.md}
+readonly HERE=benches/end_to_end
+readonly TARGET=${CARGO_TARGET_DIR:-target}/release
+readonly TOKEN=p.benchmark-token-that-callers-never-see
+readonly PUBLIC='/top-10-products?limit=5'
+readonly HIDDEN='/v0/pipes/top-10-products.json?limit=5'
+readonly STARTS=5
+readonly PROXIES=(tollgate pingora nginx)
+declare -A PORTS=([upstream]=$PORT [tollgate]=$((PORT + 1)) [pingora]=$((PORT + 2)) [nginx]=$((PORT + 3)))
+declare -A PIDS=()
+work=
+load_cpus=()
+proxy_cpus=()
+
+main() {
+    local tool
+    for tool in cargo nginx wrk python3 awk pgrep; do
+        command -v "$tool" >/dev/null || die "$tool is missing: .ci/setup bench installs what is not there"
+    done
+    trap 'exit 130' INT TERM
+    trap clean_up EXIT
+    work=$(mktemp -d)
+    pin
+    build
+    write_configs
+    uptime | sed 's/.*load average: //' >"$work/load_before"
+
+    start upstream nginx -p "$work/upstream" -c nginx.conf -e stderr
+    wait_until_ready upstream "$HIDDEN" "Authorization: Bearer $TOKEN"
+    measure_starts
+    for name in "${PROXIES[@]}"; do
+        start_proxy "$name"
+        wait_until_ready "$name" "$PUBLIC"
+        note memory "$name" '"when": "idle", "kib": '"$(resident "$name")"
+    done
+    local round
+    for ((round = 1; round <= ROUNDS; round++)); do
+        say "round $round of $ROUNDS"
+        for name in direct "${PROXIES[@]}"; do
+            measure "$name" saturated "$CONNECTIONS"
+        done
+        for name in direct "${PROXIES[@]}"; do
+            measure "$name" single 1
+        done
+    done
+    for name in "${PROXIES[@]}"; do
+        note memory "$name" '"when": "loaded", "kib": '"$(resident "$name")"
+    done
+    describe >"$work/machine.json"
+    python3 $HERE/report.py "$work" "$OUTPUT"
+    say "the table stands in $OUTPUT"
+}
+
+# --- What is compared ---
+
+# Both Rust programs in one build: the same versions, profile and allocator.
+build() {
+    say "building the gateway and the bare proxy (link-time optimisation takes minutes the first time)"
+    cargo build --release --locked --features bench-peers --bin tollgate --bin bare_pingora >&2
+}
+
+start_proxy() {
+    case $1 in
+        tollgate) start tollgate "$TARGET/tollgate" run -c "$work/tollgate.yaml" ;;
+        pingora) start pingora "$TARGET/bare_pingora" "127.0.0.1:${PORTS[pingora]}" "127.0.0.1:$PORT" "$TOKEN" ;;
+        nginx) start nginx nginx -p "$work/nginx" -c nginx.conf -e stderr ;;
+    esac
+}
+
+write_configs() {
+    mkdir -p "$work/upstream" "$work/nginx"
+    cat >"$work/tollgate.yaml" <<YAML
+listeners: [{ address: "127.0.0.1:${PORTS[tollgate]}" }]
+upstreams:
+  tinybird: { url: "http://127.0.0.1:$PORT", token: $TOKEN }
+routes:
+  /top-10-products: { pipe: top-10-products }
+log: { access: off, level: warn }
+server: { threads: 1 }
+YAML
+    nginx_config "$PORT" >"$work/upstream/nginx.conf" <<NGINX
+        # Whoever does not do the whole job is not answered: a wrong answer ends the run.
+        location = /v0/pipes/top-10-products.json {
+            if (\$args != "limit=5") { return 400; }
+            if (\$http_authorization != "Bearer $TOKEN") { return 403; }
+            default_type "application/json; charset=utf-8";
+            return 200 '$(tr -d '\n' <$HERE/answer.json)';
+        }
+NGINX
+    nginx_config "${PORTS[nginx]}" >"$work/nginx/nginx.conf" <<NGINX
+        location = /top-10-products {
+            proxy_pass http://tinybird/v0/pipes/top-10-products.json;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_set_header Host 127.0.0.1:$PORT;
+            proxy_set_header Authorization "Bearer $TOKEN";
+        }
+NGINX
+}
+
+# nginx_config PORT: the frame around the locations on standard input.
+nginx_config() {
+    cat <<NGINX
+daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr warn;
+events { worker_connections 1024; }
+http {
+    access_log off;
+    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    # A new connection now and then is not what is measured.
+    keepalive_requests 1000000000;
+    upstream tinybird {
+        server 127.0.0.1:$PORT;
+        keepalive 64;
+        keepalive_requests 1000000000;
+    }
+    server {
+        listen 127.0.0.1:$1;
+$(cat)
+    }
+}
+NGINX
+}
+
+# --- Measuring ---
+
+# measure NAME KIND CONNECTIONS
+measure() {
+    local name=$1 kind=$2 connections=$3 port path before after output header=()
+    if [ "$name" = direct ]; then
+        port=$PORT path=$HIDDEN
+        header=(-H "Authorization: Bearer $TOKEN")
+    else
+        port=${PORTS[$name]} path=$PUBLIC
+    fi
+    before=$(cpu_ticks "$name")
+    output=$("${load_cpus[@]}" wrk -t1 "-c$connections" "-d${DURATION}s" --latency -s $HERE/wrk.lua "${header[@]}" \
+        "http://127.0.0.1:$port$path")
+    after=$(cpu_ticks "$name")
+    output=$(sed -n 's/^SAMPLE //p' <<<"$output")
+    [[ $output == *'"wrong": 0'* ]] || die "$name gave wrong answers: $output"
+    note "$kind" "$name" "$output, \"ticks\": $((after - before))"
+}
+
+# From the start of the program to the first right answer.
+measure_starts() {
+    local name begin turn
+    for name in "${PROXIES[@]}"; do
+        for ((turn = 0; turn < STARTS; turn++)); do
+            begin=${EPOCHREALTIME/./}
+            start_proxy "$name"
+            wait_until_ready "$name" "$PUBLIC"
+            note start "$name" "\"micros\": $((${EPOCHREALTIME/./} - begin))"
+            stop "$name"
+        done
+    done
+}
+
+# The process and its children: NGINX works in a child.
+processes() {
+    local pid=${PIDS[$1]}
+    printf '%s\n' "$pid"
+    pgrep -P "$pid" || true
+}
+
+# User and system time of all threads.
+cpu_ticks() {
+    if [ "$1" = direct ]; then
+        echo 0
+        return
+    fi
+    local pid sum=0 fields
+    for pid in $(processes "$1"); do
+        # The name, in parentheses, may have spaces.
+        read -ra fields <<<"$(sed 's/.*) //' "/proc/$pid/stat")"
+        sum=$((sum + fields[11] + fields[12]))
+    done
+    echo "$sum"
+}
+
+resident() {
+    local pid sum=0
+    for pid in $(processes "$1"); do
+        sum=$((sum + $(awk '/^VmRSS:/ { print $2 }' "/proc/$pid/status")))
+    done
+    echo "$sum"
+}
+
+# note KIND NAME FIELDS
+note() { printf '{"kind": "%s", "name": "%s", %s}\n' "$@" >>"$work/samples.jsonl"; }
+
+describe() {
+    python3 - "$(date -u +%F)" "$(nproc)" "$(awk -F ': ' '/^model name/ { print $2; exit }' /proc/cpuinfo)" \
+        "$(awk '/^MemTotal:/ { printf "%.0f", $2 / 1048576 }' /proc/meminfo)" "$(uname -sr)" \
+        "$(cat "$work/load_before")" "$("$TARGET/tollgate" version | head -n 1)" \
+        "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" \
+        "$(awk '/^name = "pingora-core"$/ { getline; gsub(/"/, "", $3); print $3 }' Cargo.lock)" \
+        "$(nginx -v 2>&1 | sed 's,.*/,,')" "$(wrk -v 2>&1 | awk '{ print $2; exit }')" "$(rustc --version)" \
+        "$(stat -c %s "$TARGET/tollgate")" "$(stat -c %s "$TARGET/bare_pingora")" "$(stat -c %s "$(command -v nginx)")" \
+        "${proxy_cpus[*]-}" "$ROUNDS" "$DURATION" "$CONNECTIONS" "$(getconf CLK_TCK)" <<'PYTHON'
+import json, sys
+keys = """date cores model memory kernel load tollgate commit pingora nginx wrk rustc size_tollgate size_pingora
+size_nginx pinned rounds duration connections ticks_per_second""".split()
+print(json.dumps(dict(zip(keys, sys.argv[1:], strict=True))))
+PYTHON
+}
+
+# --- Processes ---
+
+# With two cores or more the proxies have the last one to themselves.
+pin() {
+    local cores
+    cores=$(nproc)
+    if [ "$cores" -ge 2 ] && command -v taskset >/dev/null; then
+        load_cpus=(taskset -c "0-$((cores - 2))")
+        proxy_cpus=(taskset -c "$((cores - 1))")
+    fi
+}
+
+# start NAME COMMAND..
+start() {
+    local name=$1 cpus=("${proxy_cpus[@]}")
+    shift
+    [ "$name" != upstream ] || cpus=("${load_cpus[@]}")
+    "${cpus[@]}" "$@" >"$work/$name.log" 2>&1 </dev/null &
+    PIDS[$name]=$!
+}
+
+stop() {
+    local pid=${PIDS[$1]-}
+    [ -n "$pid" ] || return 0
+    unset "PIDS[$1]"
+    # At once: Pingora waits five seconds on SIGTERM.
+    kill -INT "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+}
+
+# wait_until_ready NAME TARGET [HEADER]
+wait_until_ready() {
+    local name=$1 turn
+    for ((turn = 0; turn < 2000; turn++)); do
+        if answers "$@"; then return; fi
+        kill -0 "${PIDS[$name]}" 2>/dev/null || die "$name has ended: $(tail -n 5 "$work/$name.log")"
+        sleep 0.002
+    done
+    die "$name does not answer: $(tail -n 5 "$work/$name.log")"
+}
+
+answers() {
+    local name=$1 target=$2 field=${3-X-Nothing: 1} line
+    {
+        exec 3<>"/dev/tcp/127.0.0.1/${PORTS[$name]}" || return 1
+        printf 'GET %s HTTP/1.1\r\nHost: bench\r\n%s\r\nConnection: close\r\n\r\n' "$target" "$field" >&3
+        read -r line <&3 || line=
+        exec 3>&-
+    } 2>/dev/null
+    [[ $line == 'HTTP/1.1 200 '* ]]
+}
+
+clean_up() {
+    local status=$? name
+    for name in "${!PIDS[@]}"; do stop "$name"; done
+    if [ -n "$work" ]; then
+        # What was measured is kept, for who wants to look closer.
+        mkdir -p .build
+        cp "$work/samples.jsonl" .build/end_to_end.jsonl 2>/dev/null || true
+        rm -rf "$work"
+    fi
+    exit "$status"
+}
+
+say() { printf 'bench: %s\n' "$*" >&2; }
+
+die() {
+    say "$*"
+    exit 1
+}
+
+main "$@"

@@ -1,0 +1,67 @@
+//! Finding the route for a path, among 10 to 10 000 routes.
+//!
+//! Each figure is one `Snapshot::find` on a configuration that was read,
+//! checked and compiled as the program does it; half of the routes are exact,
+//! a quarter has captures and a quarter a tail.
+#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+
+use std::fmt::Write;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use tollgate::clock::Clock;
+use tollgate::config::interpolate::Environment;
+use tollgate::config::load_text;
+use tollgate::snapshot::Snapshot;
+use tollgate::state::State;
+
+fn matching(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("matching");
+    for routes in [10, 1_000, 10_000] {
+        let snapshot = snapshot(routes);
+        // From the middle, so that no order of search is favoured.
+        let number = routes / 2 / 4 * 4;
+        let capture = number + 2;
+        let tail = number + 3;
+        for (kind, path, expected) in [
+            ("exact", format!("/team-{}/report-{number}", number % 10), true),
+            ("capture", format!("/team-{}/{capture}/acme-corp/trend-2026.csv", capture % 10), true),
+            ("tail", format!("/files-{tail}/a/b/c.csv"), true),
+            ("miss", format!("/team-{}/report-{number}X", number % 10), false),
+        ] {
+            assert_eq!(snapshot.find(&path).is_some(), expected, "{path} among {routes}");
+            group.bench_function(BenchmarkId::new(kind, routes), |bencher| {
+                bencher.iter(|| black_box(snapshot.find(black_box(&path))).is_some());
+            });
+        }
+    }
+    group.finish();
+}
+
+fn snapshot(routes: usize) -> Snapshot {
+    let mut text = String::from("upstreams: { one: { url: \"http://127.0.0.1:9\" } }\nroutes:\n");
+    for number in 0..routes {
+        let team = number % 10;
+        let route = match number % 4 {
+            0 | 1 => format!("/team-{team}/report-{number}: {{ pipe: report_{number} }}"),
+            2 => format!("/team-{team}/{number}/{{tenant}}/trend-{{day}}.csv: {{ pipe: trend, formats: [csv] }}"),
+            _ => format!("/files-{number}/*: {{ proxy: \"/files/{{path.rest}}\" }}"),
+        };
+        writeln!(text, "  {route}").expect("a string takes all");
+    }
+    let loaded = load_text("bench.yaml", &text, PathBuf::new(), &Environment::of([])).expect("the file is right");
+    Snapshot::compile(&loaded.config, &State::new(Clock::system()))
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(800));
+    targets = matching
+}
+criterion_main!(benches);
