@@ -4,6 +4,7 @@
 //! up in code. Not here: Pingora's own configuration file, whose parser ignores
 //! unknown keys and prints the whole file when it fails.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -116,16 +117,23 @@ impl Claim {
 }
 
 /// Tells Pingora when to end.
-#[derive(Debug)]
 pub struct StopWatch {
     stop: watch::Sender<Option<Stop>>,
     signals: Signals,
+    before: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for StopWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StopWatch").field("signals", &self.signals).finish_non_exhaustive()
+    }
 }
 
 impl StopWatch {
     /// Ends when `stop` says so, or when a heeded signal comes; a signal is passed on through `stop`.
-    pub fn new(stop: watch::Sender<Option<Stop>>, signals: Signals) -> Self {
-        StopWatch { stop, signals }
+    /// `before` is called while the listeners are still open.
+    pub fn new(stop: watch::Sender<Option<Stop>>, signals: Signals, before: Box<dyn Fn() + Send + Sync>) -> Self {
+        StopWatch { stop, signals, before }
     }
 
     async fn asked(&self) -> Stop {
@@ -157,6 +165,7 @@ impl ShutdownSignalWatch for StopWatch {
             stop = self.asked() => stop,
             stop = self.signalled() => stop,
         };
+        (self.before)();
         self.stop.send_replace(Some(stop));
         match stop {
             Stop::Drain => ShutdownSignal::GracefulTerminate,

@@ -3,7 +3,8 @@
 //! In: a checked configuration. Out: a running gateway. Not here: reading the
 //! file and telling the operator (`cli`).
 
-use std::collections::BTreeSet;
+mod upkeep;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZero;
 use std::sync::Arc;
@@ -11,9 +12,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use async_trait::async_trait;
-use pingora::server::{RunArgs, Server, ShutdownWatch};
-use pingora::services::background::{BackgroundService, background_service};
+use pingora::server::{RunArgs, Server};
+use pingora::services::background::background_service;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, Readiness};
@@ -27,16 +27,9 @@ use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::Upstream;
 
-/// For the first look-up of upstreams; after it the gateway starts without them.
-const FIRST_LOOK_UP: Duration = Duration::from_secs(3);
-/// Between look-ups of a host name that has addresses.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(15);
-/// Between look-ups of one that has none.
-const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
-/// How often deadlines are looked at: what a time-out may be late by.
-const SWEEP_EVERY: Duration = Duration::from_millis(25);
+use upkeep::Upkeep;
+
 /// How long listeners may take to open.
 const START: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
@@ -48,6 +41,7 @@ pub struct App {
     admin_address: SocketAddr,
     stop: watch::Sender<Option<Stop>>,
     server: Option<JoinHandle<()>>,
+    _operators: Operators,
     readiness: Arc<Readiness>,
     metrics: Metrics,
     live: Arc<Live<Running>>,
@@ -81,17 +75,14 @@ impl App {
         let live = Arc::new(Live::new(Running { snapshot, meters }));
         let readiness = Arc::new(Readiness::default());
         let (stop, _) = watch::channel(None);
+        let upstreams = live.load().snapshot.upstreams.to_vec();
+        let admin = Admin::new(&config.admin, Arc::clone(&readiness), metrics.clone(), upstreams);
+        let operators = Operators::start(admin, admin_address)?;
+        let unready = Arc::clone(&readiness);
         let parts = Parts {
             proxy: Proxy::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&access_log)),
-            admin: Admin::new(
-                &config.admin,
-                Arc::clone(&readiness),
-                metrics.clone(),
-                live.load().snapshot.upstreams.to_vec(),
-            ),
-            admin_address,
-            upkeep: Upkeep { live: Arc::clone(&live), state, metrics: metrics.clone(), failing: BTreeSet::new() },
-            watch: StopWatch::new(stop.clone(), signals),
+            upkeep: Upkeep::new(Arc::clone(&live), state, metrics.clone()),
+            watch: StopWatch::new(stop.clone(), signals, Box::new(move || unready.set(false))),
             config: config.clone(),
             addresses: addresses.clone(),
         };
@@ -101,6 +92,7 @@ impl App {
             admin_address,
             stop,
             server: Some(server),
+            _operators: operators,
             readiness,
             metrics,
             live,
@@ -150,7 +142,6 @@ impl App {
             }),
             Err(_) => Stop::Now,
         };
-        self.readiness.set(false);
         if how == Stop::Drain {
             self.drain_requests();
         }
@@ -201,11 +192,41 @@ impl Drop for App {
     }
 }
 
+/// The admin address, on a server of its own: it answers, with readiness off,
+/// while the listeners of callers are closed and requests drain.
+#[derive(Debug)]
+struct Operators {
+    stop: watch::Sender<Option<Stop>>,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Operators {
+    fn start(admin: Admin, address: SocketAddr) -> anyhow::Result<Self> {
+        let (stop, _) = watch::channel(None);
+        let asked = StopWatch::new(stop.clone(), Signals::Ignore, Box::new(|| {}));
+        let run = move || {
+            let mut server = Server::new_with_opt_and_conf(None, settings(1, Duration::ZERO));
+            server.bootstrap();
+            server.add_service(admin.service(address));
+            server.run(RunArgs { shutdown_signal: Box::new(asked) });
+        };
+        let server = std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
+        Ok(Operators { stop, server: Some(server) })
+    }
+}
+
+impl Drop for Operators {
+    fn drop(&mut self) {
+        self.stop.send_replace(Some(Stop::Now));
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
+        }
+    }
+}
+
 /// What the server's thread owns.
 struct Parts {
     proxy: Proxy,
-    admin: Admin,
-    admin_address: SocketAddr,
     upkeep: Upkeep,
     watch: StopWatch,
     config: Config,
@@ -221,98 +242,10 @@ impl Parts {
         server.bootstrap();
         let keepalive = section.keepalive.duration();
         server.add_service(service(self.proxy, &server.configuration, keepalive, &self.addresses));
-        server.add_service(self.admin.service(self.admin_address));
         let mut upkeep = background_service("upkeep", self.upkeep);
         upkeep.threads = Some(1);
         server.add_service(upkeep);
         server.run(RunArgs { shutdown_signal: Box::new(self.watch) });
-    }
-}
-
-/// What goes on beside requests: looking up names, ending what is late.
-struct Upkeep {
-    live: Arc<Live<Running>>,
-    state: Arc<State>,
-    metrics: Metrics,
-    /// The upstreams whose first look-up failed and was reported.
-    failing: BTreeSet<Arc<str>>,
-}
-
-impl Upkeep {
-    fn look_up_first(&mut self) {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
-        let mut failing = BTreeSet::new();
-        let looked_up =
-            runtime.block_on(async { tokio::time::timeout(FIRST_LOOK_UP, self.look_up(&mut failing)).await });
-        self.failing = failing;
-        if looked_up.is_err() {
-            log::warn!("looking up the upstreams takes long; starting without");
-        }
-        // A look-up that hangs must not hold the start.
-        runtime.shutdown_background();
-    }
-
-    /// Looks every name up; true if all have addresses. `failing` remembers
-    /// what was reported, so that an outage is one line and not one a second.
-    async fn look_up(&self, failing: &mut BTreeSet<Arc<str>>) -> bool {
-        let running = self.live.load();
-        let mut all = true;
-        for upstream in running.snapshot.upstreams.iter().filter(|upstream| upstream.needs_resolving()) {
-            all &= self.look_up_one(upstream, failing).await;
-        }
-        all
-    }
-
-    async fn look_up_one(&self, upstream: &Upstream, failing: &mut BTreeSet<Arc<str>>) -> bool {
-        match upstream.resolve().await {
-            Ok(()) => {
-                self.metrics.set_resolved(upstream.name(), 1);
-                if failing.remove(upstream.name()) {
-                    log::info!("the host of upstream {} can be looked up again", upstream.name());
-                }
-                true
-            }
-            Err(error) => {
-                self.metrics.set_resolved(upstream.name(), 0);
-                if failing.insert(Arc::clone(upstream.name())) {
-                    let kept = if upstream.is_resolved() {
-                        "its last addresses are kept"
-                    } else {
-                        "requests to it answer 503"
-                    };
-                    log::warn!("the host of upstream {} cannot be looked up, {kept}: {error}", upstream.name());
-                }
-                upstream.is_resolved()
-            }
-        }
-    }
-}
-
-#[async_trait]
-impl BackgroundService for Upkeep {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut failing = self.failing.clone();
-        let names = async {
-            loop {
-                let pause = if self.look_up(&mut failing).await { LOOK_UP_EVERY } else { LOOK_UP_AGAIN };
-                tokio::time::sleep(pause).await;
-            }
-        };
-        let deadlines = async {
-            let mut tick = tokio::time::interval(SWEEP_EVERY);
-            loop {
-                tick.tick().await;
-                self.state.deadlines().sweep(self.state.clock().now());
-            }
-        };
-        // Requests that drain have deadlines too, so only the end of the process ends the sweep.
-        tokio::select! {
-            () = async { tokio::join!(names, deadlines); } => {}
-            () = async {
-                let _ = shutdown.changed().await;
-                std::future::pending::<()>().await;
-            } => {}
-        }
     }
 }
 

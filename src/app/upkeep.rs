@@ -1,0 +1,115 @@
+//! What goes on beside requests: looking up names, ending what is late.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+
+use crate::proxy::Running;
+use crate::snapshot::live::Live;
+use crate::state::State;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::Upstream;
+
+/// For the first look-up of upstreams; after it the gateway starts without them.
+const FIRST_LOOK_UP: Duration = Duration::from_secs(3);
+/// Between look-ups of a host name that has addresses.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(15);
+/// Between look-ups of one that has none.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
+/// How often deadlines are looked at: what a time-out may be late by.
+const SWEEP_EVERY: Duration = Duration::from_millis(25);
+
+/// The background service.
+pub(super) struct Upkeep {
+    live: Arc<Live<Running>>,
+    state: Arc<State>,
+    metrics: Metrics,
+    /// The upstreams whose first look-up failed and was reported.
+    failing: BTreeSet<Arc<str>>,
+}
+
+impl Upkeep {
+    pub(super) fn new(live: Arc<Live<Running>>, state: Arc<State>, metrics: Metrics) -> Self {
+        Upkeep { live, state, metrics, failing: BTreeSet::new() }
+    }
+
+    pub(super) fn look_up_first(&mut self) {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        let mut failing = BTreeSet::new();
+        let looked_up =
+            runtime.block_on(async { tokio::time::timeout(FIRST_LOOK_UP, self.look_up(&mut failing)).await });
+        self.failing = failing;
+        if looked_up.is_err() {
+            log::warn!("looking up the upstreams takes long; starting without");
+        }
+        // A look-up that hangs must not hold the start.
+        runtime.shutdown_background();
+    }
+
+    /// Looks every name up; true if all have addresses. `failing` remembers
+    /// what was reported, so that an outage is one line and not one a second.
+    async fn look_up(&self, failing: &mut BTreeSet<Arc<str>>) -> bool {
+        let running = self.live.load();
+        let mut all = true;
+        for upstream in running.snapshot.upstreams.iter().filter(|upstream| upstream.needs_resolving()) {
+            all &= self.look_up_one(upstream, failing).await;
+        }
+        all
+    }
+
+    async fn look_up_one(&self, upstream: &Upstream, failing: &mut BTreeSet<Arc<str>>) -> bool {
+        match upstream.resolve().await {
+            Ok(()) => {
+                self.metrics.set_resolved(upstream.name(), 1);
+                if failing.remove(upstream.name()) {
+                    log::info!("the host of upstream {} can be looked up again", upstream.name());
+                }
+                true
+            }
+            Err(error) => {
+                self.metrics.set_resolved(upstream.name(), 0);
+                if failing.insert(Arc::clone(upstream.name())) {
+                    let kept = if upstream.is_resolved() {
+                        "its last addresses are kept"
+                    } else {
+                        "requests to it answer 503"
+                    };
+                    log::warn!("the host of upstream {} cannot be looked up, {kept}: {error}", upstream.name());
+                }
+                upstream.is_resolved()
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Upkeep {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let mut failing = self.failing.clone();
+        let names = async {
+            loop {
+                let pause = if self.look_up(&mut failing).await { LOOK_UP_EVERY } else { LOOK_UP_AGAIN };
+                tokio::time::sleep(pause).await;
+            }
+        };
+        let deadlines = async {
+            let mut tick = tokio::time::interval(SWEEP_EVERY);
+            loop {
+                tick.tick().await;
+                self.state.deadlines().sweep(self.state.clock().now());
+            }
+        };
+        // Requests that drain have deadlines too, so only the end of the process ends the sweep.
+        tokio::select! {
+            () = async { tokio::join!(names, deadlines); } => {}
+            () = async {
+                let _ = shutdown.changed().await;
+                std::future::pending::<()>().await;
+            } => {}
+        }
+    }
+}
