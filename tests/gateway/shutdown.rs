@@ -234,6 +234,24 @@ async fn a_slow_reader_of_the_access_log_misses_nothing_at_the_end() {
 }
 
 #[tokio::test]
+async fn an_access_log_that_nobody_reads_does_not_hold_the_end() {
+    let origin = MockOrigin::start();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let text = config(&origin, "").replace("access.log", &pipe.display().to_string());
+    let opening = tokio::task::spawn_blocking(move || File::open(pipe).unwrap());
+    let mut process = Process::start(&text).await;
+    let _never_read = opening.await.unwrap();
+    let mut client = RawClient::connect(process.addr()).await;
+    for _ in 0..1_000 {
+        assert_eq!(Request::get("/nowhere").send_on(&mut client).await.status, 404);
+    }
+    process.signal("TERM");
+    assert_eq!(process.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_an_error_at_once() {
     let origin = MockOrigin::start();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
