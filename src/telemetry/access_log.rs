@@ -11,7 +11,6 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -34,7 +33,6 @@ const FLUSH_POLLS: u32 = 400;
 #[derive(Debug)]
 pub struct AccessLog {
     queue: Option<SyncSender<Outcome>>,
-    writer: Option<JoinHandle<()>>,
     progress: Arc<Progress>,
     dropped: IntCounter,
     sample: f64,
@@ -62,15 +60,16 @@ impl AccessLog {
         let sample = section.sample.ratio();
         let progress = Arc::new(Progress::default());
         let Some(sink) = sink else {
-            return Ok(AccessLog { queue: None, writer: None, progress, dropped, sample });
+            return Ok(AccessLog { queue: None, progress, dropped, sample });
         };
         let (queue, lines) = sync_channel(QUEUE);
         let format = section.format;
         let written = Arc::clone(&progress);
-        let writer = std::thread::Builder::new()
+        // It ends with the queue. Nobody joins it: a log that nobody reads must not hold the end of the process.
+        std::thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || write_lines(&lines, sink, format, &written.written))?;
-        Ok(AccessLog { queue: Some(queue), writer: Some(writer), progress, dropped, sample })
+        Ok(AccessLog { queue: Some(queue), progress, dropped, sample })
     }
 
     /// Whether outcomes are wanted at all.
@@ -100,16 +99,6 @@ impl AccessLog {
                 return;
             }
             std::thread::sleep(FLUSH_POLL);
-        }
-    }
-}
-
-impl Drop for AccessLog {
-    fn drop(&mut self) {
-        // Closing the queue ends the thread, once it has written what waits.
-        self.queue = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
         }
     }
 }

@@ -72,7 +72,7 @@ fn what_was_queued_is_written_before_the_end() {
     for _ in 0..1000 {
         log.write(outcome());
     }
-    drop(log);
+    log.flush();
     assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1000);
     assert_eq!(metrics.log_dropped().get(), 0);
 }

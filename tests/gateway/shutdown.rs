@@ -223,11 +223,32 @@ async fn a_slow_reader_of_the_access_log_misses_nothing_at_the_end() {
     process.signal("TERM");
     eventually_async("the listener to close", || refuses(addr)).await;
     let read = tokio::task::spawn_blocking(move || {
-        let mut log = String::new();
-        reader.read_to_string(&mut log).unwrap();
-        log
+        let mut log = Vec::new();
+        // Slowness is the point here: an idle gateway would be gone before all is read.
+        while (&mut reader).take(8 * 1024).read_to_end(&mut log).unwrap() > 0 {
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        String::from_utf8(log).unwrap()
     });
     assert_eq!(read.await.unwrap().lines().count(), calls);
+    assert_eq!(process.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_access_log_that_nobody_reads_does_not_hold_the_end() {
+    let origin = MockOrigin::start();
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let text = config(&origin, "").replace("access.log", &pipe.display().to_string());
+    let opening = tokio::task::spawn_blocking(move || File::open(pipe).unwrap());
+    let mut process = Process::start(&text).await;
+    let _never_read = opening.await.unwrap();
+    let mut client = RawClient::connect(process.addr()).await;
+    for _ in 0..1_000 {
+        assert_eq!(Request::get("/nowhere").send_on(&mut client).await.status, 404);
+    }
+    process.signal("TERM");
     assert_eq!(process.ended().await.code(), Some(0));
 }
 
