@@ -277,7 +277,7 @@ const FENCES: [Fence; 9] = [
     Fence {
         what: "Pingora",
         is: |path| path[0].starts_with("pingora"),
-        only_in: &["proxy/", "upstream/dial.rs", "upstream/mod.rs", "upstream/peer.rs", "admin/", "app.rs"],
+        only_in: &["proxy/", "upstream/dial.rs", "upstream/mod.rs", "upstream/peer.rs", "admin/", "app/"],
         advice: "speak `http::` types here and let `proxy` translate",
     },
     Fence {
@@ -319,7 +319,7 @@ const FENCES: [Fence; 9] = [
     Fence {
         what: "a task of its own",
         is: |path| path[0] == "tokio" && has(path, &["spawn", "spawn_local"]),
-        only_in: &["app.rs", "state/", "telemetry/", "demo/", "proxy/server.rs"],
+        only_in: &["app/", "state/", "telemetry/", "demo/", "proxy/server.rs"],
         advice: "await it, or let `app` start it: a task that nobody owns outlives its request",
     },
     // The demo upstream is a server of its own behind the gateway and may not import `state`.
