@@ -63,23 +63,24 @@ impl Proxy {
 
 #[async_trait]
 impl ProxyHttp for Proxy {
-    type CTX = Ctx;
+    // Boxed: Pingora's future of a whole exchange holds it, and that future is moved twice per request.
+    type CTX = Box<Ctx>;
 
-    fn new_ctx(&self) -> Ctx {
+    fn new_ctx(&self) -> Box<Ctx> {
         let clock = self.state.clock();
-        Ctx::new(self.live.load(), (clock.now(), clock.wall()), self.metrics.begin_exchange())
+        Box::new(Ctx::new(self.live.load(), (clock.now(), clock.wall()), self.metrics.begin_exchange()))
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {
         // Pingora's default adds a compression module that is switched off.
     }
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<()> {
         request::set_timeouts(session, ctx);
         Ok(())
     }
 
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
         match request::open(session, ctx).await? {
             Next::Answered => Ok(true),
             Next::Refuse(refusal, connection) => {
@@ -90,7 +91,7 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<Box<HttpPeer>> {
         self.begin_attempt(session, ctx).await
     }
 
@@ -101,7 +102,7 @@ impl ProxyHttp for Proxy {
         _peer: &HttpPeer,
         _fd: std::os::fd::RawFd,
         digest: Option<&Digest>,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         self.arm(digest, ctx);
         Ok(())
@@ -111,7 +112,7 @@ impl ProxyHttp for Proxy {
         &self,
         _session: &mut Session,
         request: &mut RequestHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         request::rewrite(request, ctx)
     }
@@ -121,7 +122,7 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         piece: &mut Option<Bytes>,
         _end: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         body::pass_on(piece, ctx)
     }
@@ -130,12 +131,17 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         response: &mut ResponseHeader,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<()> {
         self.judge_answer(session, response, ctx)
     }
 
-    async fn response_filter(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Box<Ctx>,
+    ) -> Result<()> {
         self.clean_head(session, response, ctx)
     }
 
@@ -144,13 +150,19 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         piece: &mut Option<Bytes>,
         end: bool,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
     ) -> Result<Option<Duration>> {
         self.clean_body(piece, end, ctx);
         Ok(None)
     }
 
-    fn fail_to_connect(&self, _session: &mut Session, _peer: &HttpPeer, ctx: &mut Ctx, e: Box<Error>) -> Box<Error> {
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Box<Ctx>,
+        e: Box<Error>,
+    ) -> Box<Error> {
         self.judge_connect(ctx, e)
     }
 
@@ -159,36 +171,36 @@ impl ProxyHttp for Proxy {
         _peer: &HttpPeer,
         session: &mut Session,
         e: Box<Error>,
-        ctx: &mut Ctx,
+        ctx: &mut Box<Ctx>,
         reused: bool,
     ) -> Box<Error> {
         self.judge_failure(session, ctx, e, reused)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Box<Ctx>) -> FailToProxy {
         self.answer_failure(session, e, ctx).await
     }
 
-    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Ctx) {
+    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Box<Ctx>) {
         self.account(session, ctx);
     }
 
     // Pingora's own messages quote the request line, and with it a caller's `token=`.
-    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Box<Ctx>, _error: &Error) -> bool {
         true
     }
 
     fn suppress_proxy_warn_log(
         &self,
         _session: &Session,
-        _ctx: &Ctx,
+        _ctx: &Box<Ctx>,
         _error: &Error,
         _context: ProxyWarnLogContext,
     ) -> bool {
         true
     }
 
-    fn request_summary(&self, _session: &Session, ctx: &Ctx) -> String {
+    fn request_summary(&self, _session: &Session, ctx: &Box<Ctx>) -> String {
         format!("request {}", ctx.request_id)
     }
 }
