@@ -35,7 +35,7 @@ impl Proxy {
             response_bytes: session.body_bytes_sent() as u64,
             elapsed,
             upstream_elapsed: ctx.attempt.spent,
-            trace_id: Some(ctx.trace.id().to_owned()),
+            trace_id: ctx.trace.as_ref().map(|trace| trace.id().to_owned()),
         };
         ctx.running.meters.count(ctx.route, &outcome);
         if self.access_log.is_on() {

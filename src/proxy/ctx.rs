@@ -26,7 +26,8 @@ pub struct Ctx {
     pub(super) started: Instant,
     pub(super) started_wall: SystemTime,
     pub(super) request_id: Arc<str>,
-    pub(super) trace: Trace,
+    /// None until the head has been looked at.
+    pub(super) trace: Option<Trace>,
     pub(super) client: IpAddr,
     pub(super) head: Option<RequestHead>,
     /// The raw path, for the log of requests that have no head.
@@ -85,7 +86,7 @@ impl Ctx {
             started: now.0,
             started_wall: now.1,
             request_id: "".into(),
-            trace: Trace::continue_or_begin(None),
+            trace: None,
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             head: None,
             raw_path: String::new(),

@@ -18,6 +18,8 @@ use super::ctx::Ctx;
 use super::respond::{self, Connection};
 use super::{DECIDED, body};
 
+/// [`respond::REQUEST_ID`], parsed: looking a text up parses it each time.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -28,6 +30,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// For the rest of a body that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Characters of a path that a log line holds.
+const MAX_LOGGED_PATH: usize = 1024;
 
 /// How an exchange goes on.
 pub(super) enum Next {
@@ -106,10 +111,10 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
 
 /// Replaces the copy of the caller's head by one built from scratch.
 pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
-    let (Some(route), Some(head), Some(permit)) = (ctx.route(), &ctx.head, &ctx.permit) else {
+    let (Some(route), Some(head), Some(permit), Some(trace)) = (ctx.route(), &ctx.head, &ctx.permit, &ctx.trace) else {
         return Err(Error::new_in(DECIDED));
     };
-    match route.rewrite.apply(head, permit, &request.headers, ctx.trace.header()) {
+    match route.rewrite.apply(head, permit, &request.headers, trace.header()) {
         Ok(parts) => {
             *request = RequestHeader::from(parts);
             Ok(())
@@ -123,16 +128,19 @@ pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> 
 
 /// Request id, trace and raw path: known before anything can be refused.
 fn identify(request: &RequestHeader, ctx: &mut Ctx) {
-    let given = request.headers.get(respond::REQUEST_ID).map(|value| value.as_bytes());
+    let given = request.headers.get(REQUEST_ID).map(|value| value.as_bytes());
     ctx.request_id = match given.filter(|value| is_request_id(value)).and_then(|value| std::str::from_utf8(value).ok())
     {
         Some(given) => given.into(),
-        None => request_id().into(),
+        None => request_id(),
     };
-    ctx.trace = Trace::continue_or_begin(request.headers.get(TRACEPARENT));
+    ctx.trace = Some(Trace::continue_or_begin(request.headers.get(TRACEPARENT)));
     let raw = request.raw_path();
     let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
-    ctx.raw_path = String::from_utf8_lossy(path).chars().take(1024).collect();
+    ctx.raw_path = match std::str::from_utf8(path) {
+        Ok(path) if path.len() <= MAX_LOGGED_PATH => path.to_owned(),
+        _ => String::from_utf8_lossy(path).chars().take(MAX_LOGGED_PATH).collect(),
+    };
 }
 
 fn read_head(request: &RequestHeader, client: IpAddr, trusted: bool) -> Result<RequestHead, Refusal> {

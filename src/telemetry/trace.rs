@@ -3,6 +3,8 @@
 //! In: a caller's `traceparent`, if any. Out: the one for the upstream, and a
 //! request id. Not here: exporting spans.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 use rand::Rng;
 
@@ -60,9 +62,9 @@ impl Trace {
 }
 
 /// A new request id: 32 hex digits.
-pub fn request_id() -> String {
+pub fn request_id() -> Arc<str> {
     let digits: [u8; 32] = random_hex();
-    String::from_utf8_lossy(&digits).into_owned()
+    std::str::from_utf8(&digits).unwrap_or_default().into()
 }
 
 /// Whether a caller's request id may be taken over: what logs and headers carry safely.
