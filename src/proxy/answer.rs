@@ -115,13 +115,20 @@ fn fates(
     response: &ResponseHeader,
     decide: impl Fn(&HeaderName, &[u8]) -> HeaderFate,
 ) -> Vec<(HeaderName, HeaderFate)> {
-    let keys = response.headers.keys();
-    let decided = keys.map(|name| {
-        let mut values = response.headers.get_all(name).iter();
-        let first = values.next().map(|value| decide(name, value.as_bytes())).unwrap_or(HeaderFate::Drop);
-        (name.clone(), first)
-    });
-    decided.filter(|(_, fate)| *fate != HeaderFate::Keep).collect()
+    let mut fates = Vec::new();
+    let mut previous = None;
+    for (name, value) in &response.headers {
+        // The values of one name come one after the other; the first decides for all.
+        if previous == Some(name) {
+            continue;
+        }
+        previous = Some(name);
+        match decide(name, value.as_bytes()) {
+            HeaderFate::Keep => {}
+            fate @ (HeaderFate::Drop | HeaderFate::Replace(_)) => fates.push((name.clone(), fate)),
+        }
+    }
+    fates
 }
 
 fn drop_all(response: &mut ResponseHeader) -> Result<()> {
