@@ -63,7 +63,7 @@ fn append_bytes(out: &mut String, name: &str, value: &[u8]) {
 }
 
 fn decode(raw: &str) -> Cow<'_, [u8]> {
-    if !raw.contains(['%', '+']) {
+    if !raw.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(raw.as_bytes());
     }
     let spaced = raw.replace('+', " ");

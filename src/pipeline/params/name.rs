@@ -3,6 +3,7 @@
 //! In: a decoded name. Out: its [`Fate`], or a refusal. Names are compared
 //! without case and without an array suffix, because upstreams differ in both.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use crate::exchange::refusal::Refusal;
@@ -27,15 +28,12 @@ pub(super) struct Names {
 }
 
 /// Parameters of Tinybird's and ClickHouse's engines rather than of a pipe
-/// (config.md rule 9). Compared folded; a `*` ends a prefix.
-const CONTROL: [&str; 15] = [
-    "__tb__*",
-    "debug*",
+/// (config.md rule 9). Compared folded.
+const CONTROL: [&str; 12] = [
     "explain",
     "finalize_aggregations",
     "format",
     "job_timestamp",
-    "output_format_*",
     "pipeline",
     "playground",
     "q",
@@ -45,6 +43,9 @@ const CONTROL: [&str; 15] = [
     "template_parameters",
     "token",
 ];
+
+/// As [`CONTROL`], for every name that begins so.
+const CONTROL_PREFIXES: [&str; 3] = ["__tb__", "debug", "output_format_"];
 
 impl Names {
     pub(super) fn compile<'a>(allow: Option<&[String]>, fixed: impl Iterator<Item = &'a String>) -> Self {
@@ -75,15 +76,16 @@ impl Names {
 }
 
 /// Lower case, without an array suffix: `Tenant_Id[]` is `tenant_id`.
-fn fold(name: &str) -> String {
-    name.split_once(['[', ']']).map_or(name, |(name, _)| name).to_ascii_lowercase()
+fn fold(name: &str) -> Cow<'_, str> {
+    let bare = name.split_once(['[', ']']).map_or(name, |(name, _)| name);
+    match bare.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(bare.to_ascii_lowercase()),
+        false => Cow::Borrowed(bare),
+    }
 }
 
 fn is_control(folded: &str) -> bool {
-    CONTROL.iter().any(|control| match control.strip_suffix('*') {
-        Some(prefix) => folded.starts_with(prefix),
-        None => folded == *control,
-    })
+    CONTROL.contains(&folded) || CONTROL_PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
 }
 
 /// What no separator, quote or decoder gives a second meaning to.
