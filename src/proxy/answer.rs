@@ -115,7 +115,7 @@ fn fates(
     response: &ResponseHeader,
     decide: impl Fn(&HeaderName, &[u8]) -> HeaderFate,
 ) -> Vec<(HeaderName, HeaderFate)> {
-    let mut fates = Vec::new();
+    let mut fates = Vec::with_capacity(response.headers.keys_len());
     let mut previous = None;
     for (name, value) in &response.headers {
         // The values of one name come one after the other; the first decides for all.
