@@ -14,13 +14,14 @@ impl Proxy {
         let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
         let path = std::mem::take(&mut ctx.raw_path);
         let fault = ctx.fault.take();
+        let host = ctx.head.take().map(|head| head.host).unwrap_or_default();
         let route = ctx.route();
         let outcome = Outcome {
             at: ctx.started_wall,
             request_id: std::sync::Arc::clone(&ctx.request_id),
             client: ctx.client,
             method: session.req_header().method.clone(),
-            host: ctx.head.as_ref().map(|head| head.host.clone()).unwrap_or_default(),
+            host,
             path,
             route: route.map(|route| std::sync::Arc::clone(&route.label)),
             upstream: route

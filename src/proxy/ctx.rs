@@ -85,7 +85,7 @@ impl Ctx {
             running,
             started: now.0,
             started_wall: now.1,
-            request_id: "".into(),
+            request_id: Arc::default(),
             trace: None,
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             head: None,
