@@ -1,6 +1,5 @@
 //! From a matched route to the head that goes upstream: `pipeline::admit` and
 //! the rewrite, with the parameters that callers typically send.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 
 use std::hint::black_box;

@@ -3,7 +3,6 @@
 //! Each figure is one `Snapshot::find` on a configuration that was read,
 //! checked and compiled as the program does it; half of the routes are exact,
 //! a quarter has captures and a quarter a tail.
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 
 use std::fmt::Write;
