@@ -140,17 +140,21 @@ impl Wording {
     /// The patterns, with the upstreams' own host names among them.
     pub fn compile<'a>(hosts: impl Iterator<Item = &'a str>) -> Self {
         let hosts: Vec<String> = hosts.map(regex::escape).collect();
-        let hosts = (!hosts.is_empty()).then(|| format!(r"(?i)\b({})(:[0-9]+)?\b", hosts.join("|")));
+        let hosts = (!hosts.is_empty()).then(|| format!(r"(?i)(?-u:\b)({})(:[0-9]+)?(?-u:\b)", hosts.join("|")));
+        // ASCII word boundaries and classes: Unicode's tables would take megabytes.
         let patterns = [
             // URLs with any scheme.
-            (r#"(?i)\b[a-z][a-z0-9+.-]*://[^\s"'<>()\[\]{}]+"#, "[link]"),
-            (r#"(?i)\b(token|api_key|apikey|password|secret)=[^\s&"'<>]+"#, "$1=***"),
+            (r#"(?i)(?-u:\b)[a-z][a-z0-9+.-]*://[^\s"'<>()\[\]{}]+"#, "[link]"),
+            (r#"(?i)(?-u:\b)(token|api_key|apikey|password|secret)=[^\s&"'<>]+"#, "$1=***"),
             // Tinybird's static tokens, then anything shaped like a JWT.
-            (r"\bp\.ey[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]+)*", "***"),
-            (r"\bey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*", "***"),
-            (r"(?i)\bBearer\s+[A-Za-z0-9._~+/=-]{8,}", "***"),
+            (r"(?-u:\b)p\.ey[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]+)*", "***"),
+            (r"(?-u:\b)ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*", "***"),
+            (r"(?i)(?-u:\b)Bearer\s+[A-Za-z0-9._~+/=-]{8,}", "***"),
             (hosts.as_deref().unwrap_or_default(), "the service"),
-            (r"(?i)[\w-]*(\.[\w-]+)*(tinybird|click\s?house)[\w-]*(\.[\w-]+)*", "the service"),
+            (
+                r"(?i)[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*(tinybird|click\s?house)[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*",
+                "the service",
+            ),
         ];
         let replacements = patterns
             .into_iter()
