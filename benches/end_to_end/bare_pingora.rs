@@ -4,10 +4,13 @@
 //! with one route that is not looked up, a target that is not built, and none
 //! of what makes a gateway. Same package, profile and allocator as `tollgate`,
 //! so that the difference between the two is Tollgate's own work.
-//! `PINGORA_WORK_STEALING=0` gives each thread a scheduler of its own.
+//! `PINGORA_WORK_STEALING=0` gives each thread a scheduler of its own;
+//! `PINGORA_TIMEOUTS=1` sets the time-outs that any proxy in production has and
+//! that Pingora leaves out.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderValue, Uri, header};
@@ -26,6 +29,7 @@ struct Bare {
     upstream: SocketAddr,
     host: HeaderValue,
     authorization: HeaderValue,
+    timeouts: bool,
 }
 
 #[async_trait]
@@ -35,7 +39,24 @@ impl ProxyHttp for Bare {
     fn new_ctx(&self) {}
 
     async fn upstream_peer(&self, _session: &mut Session, (): &mut ()) -> Result<Box<HttpPeer>> {
-        Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
+        let mut peer = Box::new(HttpPeer::new(self.upstream, false, String::new()));
+        if self.timeouts {
+            peer.options.connection_timeout = Some(Duration::from_secs(2));
+            peer.options.total_connection_timeout = Some(Duration::from_secs(2));
+            peer.options.read_timeout = Some(Duration::from_secs(60));
+            peer.options.write_timeout = Some(Duration::from_secs(60));
+            peer.options.idle_timeout = Some(Duration::from_secs(30));
+        }
+        Ok(peer)
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, (): &mut ()) -> Result<()> {
+        if self.timeouts {
+            session.set_keepalive(Some(60));
+            session.set_read_timeout(Some(Duration::from_secs(30)));
+            session.set_write_timeout(Some(Duration::from_secs(60)));
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -71,9 +92,10 @@ fn main() -> ExitCode {
         graceful_shutdown_timeout_seconds: Some(0),
         ..ServerConf::default()
     };
+    let timeouts = std::env::var_os("PINGORA_TIMEOUTS").is_some();
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
-    let mut service = http_proxy_service(&server.configuration, Bare { upstream, host, authorization });
+    let mut service = http_proxy_service(&server.configuration, Bare { upstream, host, authorization, timeouts });
     service.add_tcp(&listen);
     server.add_service(service);
     server.run(RunArgs::default());

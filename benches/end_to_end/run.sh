@@ -7,7 +7,7 @@
 #   ROUNDS=5       rounds; in each, everyone is measured once
 #   DURATION=5     seconds of load per measurement
 #   CONNECTIONS=32 kept-alive connections that make the load
-#   PORT=18710     first of four ports on 127.0.0.1
+#   PORT=18710     first of six ports on 127.0.0.1
 #   OUTPUT=FILE    another file than docs/benchmarks.md
 set -euo pipefail
 export LC_ALL=C # EPOCHREALTIME with a point.
@@ -22,8 +22,9 @@ readonly TOKEN=p.benchmark-token-that-callers-never-see
 readonly PUBLIC='/top-10-products?limit=5'
 readonly HIDDEN='/v0/pipes/top-10-products.json?limit=5'
 readonly STARTS=5
-readonly PROXIES=(tollgate pingora nginx)
-declare -A PORTS=([upstream]=$PORT [tollgate]=$((PORT + 1)) [pingora]=$((PORT + 2)) [nginx]=$((PORT + 3)))
+readonly PROXIES=(tollgate pingora timed nginx)
+declare -A PORTS=([upstream]=$PORT [tollgate]=$((PORT + 1)) [pingora]=$((PORT + 2)) [nginx]=$((PORT + 3)) [timed]=$((PORT + 4)))
+readonly ADMIN=$((PORT + 5))
 declare -A PIDS=()
 work=
 load_cpus=()
@@ -80,6 +81,7 @@ start_proxy() {
     case $1 in
         tollgate) start tollgate "$TARGET/tollgate" run -c "$work/tollgate.yaml" ;;
         pingora) start pingora "$TARGET/bare_pingora" "127.0.0.1:${PORTS[pingora]}" "127.0.0.1:$PORT" "$TOKEN" ;;
+        timed) start timed env PINGORA_TIMEOUTS=1 "$TARGET/bare_pingora" "127.0.0.1:${PORTS[timed]}" "127.0.0.1:$PORT" "$TOKEN" ;;
         nginx) start nginx nginx -p "$work/nginx" -c nginx.conf -e stderr ;;
     esac
 }
@@ -88,6 +90,7 @@ write_configs() {
     mkdir -p "$work/upstream" "$work/nginx"
     cat >"$work/tollgate.yaml" <<YAML
 listeners: [{ address: "127.0.0.1:${PORTS[tollgate]}" }]
+admin: { address: "127.0.0.1:$ADMIN" }
 upstreams:
   tinybird: { url: "http://127.0.0.1:$PORT", token: $TOKEN }
 routes:
@@ -216,10 +219,10 @@ describe() {
         "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" \
         "$(awk '/^name = "pingora-core"$/ { getline; gsub(/"/, "", $3); print $3 }' Cargo.lock)" \
         "$(nginx -v 2>&1 | sed 's,.*/,,')" "$(wrk -v 2>&1 | awk '{ print $2; exit }')" "$(rustc --version)" \
-        "$(stat -c %s "$TARGET/tollgate")" "$(stat -c %s "$TARGET/bare_pingora")" "$(stat -c %s "$(command -v nginx)")" \
+        "$(stat -c %s "$TARGET/tollgate")" "$(stat -c %s "$TARGET/bare_pingora")" "$(stat -c %s "$TARGET/bare_pingora")" "$(stat -c %s "$(command -v nginx)")" \
         "${proxy_cpus[*]-}" "$ROUNDS" "$DURATION" "$CONNECTIONS" "$(getconf CLK_TCK)" <<'PYTHON'
 import json, sys
-keys = """date cores model memory kernel load tollgate commit pingora nginx wrk rustc size_tollgate size_pingora
+keys = """date cores model memory kernel load tollgate commit pingora nginx wrk rustc size_tollgate size_pingora size_timed
 size_nginx pinned rounds duration connections ticks_per_second""".split()
 print(json.dumps(dict(zip(keys, sys.argv[1:], strict=True))))
 PYTHON
