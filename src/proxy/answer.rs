@@ -87,18 +87,19 @@ impl Proxy {
     }
 
     /// A piece of the body: as it is, or collected where it is replaced.
-    pub(super) fn clean_body(&self, piece: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) {
-        self.extend_deadline(ctx);
-        let Some(body) = &mut ctx.error_body else { return };
+    pub(super) fn clean_body(&self, piece: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) -> Result<()> {
+        self.piece_has_come(end, ctx)?;
+        let Some(body) = &mut ctx.error_body else { return Ok(()) };
         if let Some(piece) = piece.take() {
             body.push(&piece);
         }
         if !end {
             // Nothing yet; an absent piece would end the answer.
             *piece = Some(Bytes::new());
-            return;
+            return Ok(());
         }
         *piece = Some(self.error_body(ctx));
+        Ok(())
     }
 
     fn error_body(&self, ctx: &mut Ctx) -> Bytes {

@@ -3,7 +3,7 @@
 //! Here is the bookkeeping that Pingora's retry loop needs; whether and when to
 //! try again is `pipeline::retry`'s to say.
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use pingora::ErrorType::WriteError;
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
@@ -14,7 +14,7 @@ use rand::Rng;
 
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::retry::{Failure, Verdict, retry_after};
-use crate::state::deadlines::Passed;
+use crate::state::deadlines::{Armed, Passed};
 use crate::upstream::socket_of;
 
 use super::ctx::Ctx;
@@ -94,7 +94,7 @@ impl Proxy {
         let timeouts = route.upstream.timeouts();
         let status = response.status.as_u16();
         if route.retry.is_failure(status) && is_repeatable(session, ctx) {
-            let after = response.headers.get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let after = response.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = after.and_then(|value| retry_after(value, self.state.clock().wall()));
             if self.tries_again(ctx, Failure::Status { status, retry_after }) {
                 // Its handle would keep the connection open through the wait.
@@ -104,20 +104,34 @@ impl Proxy {
                 return Err(e);
             }
         }
-        ctx.attempt.answered = true;
         // From here the time between two reads counts. Pingora's own time-out keeps it, unless it is the shorter one.
-        match timeouts.idle < timeouts.attempt {
+        let passed = match timeouts.idle < timeouts.attempt {
             true => self.extend_deadline(ctx),
-            false => ctx.attempt.deadline = None,
+            false => ctx.attempt.deadline.take().map_or(Passed::No, Armed::disarm),
+        };
+        if passed == Passed::Yes {
+            // The head just made it, and the connection behind it is shut down.
+            return Err(late(ctx));
         }
+        ctx.attempt.answered = true;
+        ctx.attempt.until_close = !response.headers.contains_key(header::CONTENT_LENGTH)
+            && !response.headers.contains_key(header::TRANSFER_ENCODING);
         Ok(())
     }
 
-    /// Another piece of the body has come.
-    pub(super) fn extend_deadline(&self, ctx: &mut Ctx) {
-        let idle = ctx.route().map(|route| route.upstream.timeouts().idle);
-        if let (Some(idle), Some(deadline)) = (idle, &ctx.attempt.deadline) {
-            deadline.extend(self.state.clock().now() + idle);
+    /// Another piece of the body has come, or its end.
+    pub(super) fn piece_has_come(&self, end: bool, ctx: &Ctx) -> Result<()> {
+        // Where the end of the connection is the end of the body, ours looks like the upstream's.
+        match self.extend_deadline(ctx) {
+            Passed::Yes if end && ctx.attempt.until_close => Err(late(ctx)),
+            Passed::No | Passed::Yes => Ok(()),
+        }
+    }
+
+    fn extend_deadline(&self, ctx: &Ctx) -> Passed {
+        match (ctx.route(), &ctx.attempt.deadline) {
+            (Some(route), Some(deadline)) => deadline.extend(self.state.clock().now() + route.upstream.timeouts().idle),
+            (None, _) | (_, None) => Passed::No,
         }
     }
 
@@ -144,11 +158,9 @@ impl Proxy {
         if !answered {
             self.end_wait(ctx);
         }
-        let late = ctx.attempt.deadline.take().is_some_and(|deadline| deadline.passed() == Passed::Yes);
-        if late {
+        if ctx.attempt.deadline.take().is_some_and(|deadline| deadline.disarm() == Passed::Yes) {
             // The shut-down connection looks closed by the upstream; it was out of time.
-            let what = if answered { "a pause in the response body" } else { "waiting for response headers" };
-            return Error::explain(ErrorType::ReadTimedout, what).into_up();
+            return late(ctx);
         }
         // Pingora marks what died before an answer began; undecided marks panic later.
         e.retry.decide_reuse(reused);
@@ -180,4 +192,10 @@ impl Proxy {
             ctx.attempt.spent += self.state.clock().now().saturating_duration_since(began);
         }
     }
+}
+
+/// The upstream was out of time.
+fn late(ctx: &Ctx) -> Box<Error> {
+    let what = if ctx.attempt.answered { "a pause in the response body" } else { "waiting for response headers" };
+    Error::explain(ErrorType::ReadTimedout, what).into_up()
 }

@@ -68,6 +68,8 @@ pub(super) struct Attempt {
     pub(super) deadline: Option<Armed>,
     /// Response headers of the current try have come.
     pub(super) answered: bool,
+    /// The end of the connection is the end of the current answer.
+    pub(super) until_close: bool,
 }
 
 /// How far a request body has come in the current try.

@@ -153,7 +153,7 @@ impl ProxyHttp for Proxy {
         end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<Option<Duration>> {
-        self.clean_body(piece, end, ctx);
+        self.clean_body(piece, end, ctx)?;
         Ok(None)
     }
 

@@ -5,6 +5,7 @@
 //! Shutting a socket down wakes its reader with an end of stream, which no
 //! timer inside Pingora can do for an upstream that drips its headers.
 
+use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,8 +26,18 @@ pub struct Deadlines {
 #[derive(Debug)]
 struct Entry {
     at: Instant,
+    on: Awaited,
     socket: Arc<TcpStream>,
     passed: Passed,
+}
+
+/// What the upstream is to send in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// The whole head of an answer, however busily it drips.
+    Head,
+    /// Another piece of the body.
+    Piece,
 }
 
 /// Whether a deadline passed before it was disarmed.
@@ -50,7 +61,9 @@ impl Deadlines {
     /// Sets a deadline for a connection.
     pub fn arm(self: &Arc<Self>, socket: Arc<TcpStream>, at: Instant) -> Armed {
         let shard = self.turn.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        let key = self.shard(shard).map_or(0, |mut slab| slab.insert(Entry { at, socket, passed: Passed::No }));
+        let key = self
+            .shard(shard)
+            .map_or(0, |mut slab| slab.insert(Entry { at, on: Awaited::Head, socket, passed: Passed::No }));
         Armed { deadlines: Arc::clone(self), shard, key }
     }
 
@@ -58,7 +71,7 @@ impl Deadlines {
     pub fn sweep(&self, now: Instant) {
         for index in 0..SHARDS {
             let Some(mut slab) = self.shard(index) else { continue };
-            for (_, entry) in slab.iter_mut().filter(|(_, entry)| entry.at <= now && entry.passed == Passed::No) {
+            for (_, entry) in slab.iter_mut().filter(|(_, entry)| entry.at <= now && entry.is_late()) {
                 entry.passed = Passed::Yes;
                 // An error means that the connection has already ended.
                 let _ = entry.socket.shutdown(Shutdown::Both);
@@ -71,18 +84,31 @@ impl Deadlines {
     }
 }
 
+impl Entry {
+    /// Whether the connection is to end, its time being over.
+    fn is_late(&self) -> bool {
+        // What lies unread, an end among it, is no silence of the upstream: it waits for a slow caller.
+        let is_silent = || self.socket.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+        self.passed == Passed::No && (self.on == Awaited::Head || is_silent())
+    }
+}
+
 impl Armed {
-    /// Moves the deadline; a deadline that has passed stays passed.
-    pub fn extend(&self, at: Instant) {
-        if let Some(entry) = self.deadlines.shard(self.shard).as_mut().and_then(|slab| slab.get_mut(self.key)) {
-            entry.at = at;
-        }
+    /// Moves the deadline and lets it wait for a piece of the body; one that has passed stays passed.
+    pub fn extend(&self, at: Instant) -> Passed {
+        let mut slab = self.deadlines.shard(self.shard);
+        slab.as_mut().and_then(|slab| slab.get_mut(self.key)).map_or(Passed::No, |entry| {
+            (entry.at, entry.on) = (at, Awaited::Piece);
+            entry.passed
+        })
     }
 
-    /// Whether the time has passed.
-    pub fn passed(&self) -> Passed {
-        let slab = self.deadlines.shard(self.shard);
-        slab.and_then(|slab| slab.get(self.key).map(|entry| entry.passed)).unwrap_or(Passed::No)
+    /// Ends the wait, and tells in the same breath whether it was too late.
+    pub fn disarm(self) -> Passed {
+        let mut slab = self.deadlines.shard(self.shard);
+        let entry = slab.as_mut().and_then(|slab| slab.get_mut(self.key));
+        // What has passed is not looked at again; the drop removes it.
+        entry.map_or(Passed::No, |entry| std::mem::replace(&mut entry.passed, Passed::Yes))
     }
 }
 
@@ -116,11 +142,31 @@ mod tests {
         let (mut client, _server) = pair();
         let armed = deadlines.arm(Arc::new(client.try_clone().unwrap()), time.clock().now() + Duration::from_secs(1));
         deadlines.sweep(time.clock().now());
-        assert_eq!(armed.passed(), Passed::No);
+        client.set_nonblocking(true).unwrap();
+        assert!(client.read(&mut [0; 8]).is_err());
         time.advance(Duration::from_secs(1));
         deadlines.sweep(time.clock().now());
-        assert_eq!(armed.passed(), Passed::Yes);
+        assert_eq!(armed.disarm(), Passed::Yes);
         assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_body_that_waits_to_be_read_is_not_late() {
+        let time = TestClock::new();
+        let deadlines = Arc::new(Deadlines::default());
+        let (mut client, mut server) = pair();
+        client.set_nonblocking(true).unwrap();
+        let armed = deadlines.arm(Arc::new(client.try_clone().unwrap()), time.clock().now());
+        assert_eq!(armed.extend(time.clock().now()), Passed::No);
+        std::io::Write::write_all(&mut server, b"x").unwrap();
+        while client.peek(&mut [0]).is_err() {
+            std::thread::yield_now();
+        }
+        deadlines.sweep(time.clock().now());
+        assert_eq!(client.read(&mut [0; 8]).unwrap(), 1);
+        deadlines.sweep(time.clock().now());
+        assert_eq!(armed.disarm(), Passed::Yes);
+        assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
     }
 
     #[test]

@@ -148,6 +148,51 @@ async fn a_pause_in_the_body_may_last_as_long_as_idle() {
 }
 
 #[tokio::test]
+async fn a_body_until_the_end_of_the_connection_that_is_given_up_does_not_look_whole() {
+    for timeouts in ["attempt: 150ms, total: 200ms, idle: 500ms", "attempt: 20s, total: 20s, idle: 500ms"] {
+        for http10 in [false, true] {
+            let gw = TestGateway::with(&sections(&format!("timeouts: {{ {timeouts} }}")));
+            let answer = paused(Piece::wait(&Gate::new())).unframed();
+            gw.origin.script([if http10 { answer.http10() } else { answer }]);
+            let response = gw.get("/a").await;
+            assert_eq!((response.status, response.body_text()), (200, "first,".to_owned()), "{timeouts}");
+            assert_cut(&response);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_just_too_late_brings_no_half_body() {
+    let gw = TestGateway::with(&sections("timeouts: { attempt: 200ms, total: 200ms }, retry: { attempts: 1 }"));
+    for late in 0..40 {
+        let pause = Piece::Delay(Duration::from_millis(60));
+        let answer = paused(pause).unframed().then(Then::Close).delay(Duration::from_millis(190 + late));
+        gw.origin.script([answer]);
+        let response = gw.get("/a").await;
+        match response.status {
+            200 => assert_eq!(response.body_text(), "first,second"),
+            _ => assert_refused(&response, 504, "upstream_timeout"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pause_of_the_caller_is_none_of_the_upstream() {
+    for timeouts in ["attempt: 500ms, total: 500ms, idle: 600ms", "attempt: 20s, total: 20s, idle: 600ms"] {
+        let gw = TestGateway::with(&sections(&format!("timeouts: {{ {timeouts} }}")));
+        let length = 64 * 1024 * 1024;
+        gw.origin.script([Answer::stream(length)]);
+        let mut client = RawClient::connect(gw.addr()).await;
+        client.send(Request::get("/a").bytes()).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let mut received = 0;
+        let response = client.read_response_into(|piece| received += piece.len() as u64).await;
+        assert!(!response.truncated, "{timeouts}: after {received} bytes");
+        assert_eq!(received, length, "{timeouts}");
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_that_breaks_off_before_an_answer_is_502() {
     let gw = TestGateway::with(&once());
     for place in [At::Start, At::Byte(1), At::HalfHead] {
