@@ -127,3 +127,19 @@ async fn without_the_key_the_addresses_do_not_exist() {
 fn form_values(pairs: &[(String, String)]) -> Vec<String> {
     pairs.iter().filter(|pair| pair.0 == "tenant_id").map(|pair| pair.1.clone()).collect()
 }
+
+#[tokio::test]
+async fn p7_a_fixed_value_that_the_path_cannot_fill_refuses() {
+    let gw = TestGateway::with(
+        "tinybird_api: true
+routes:
+  /of/{tenant}/a: { pipe: a, params: { fixed: { tenant_id: 'org-{path.tenant}' }, allow_public_tenant: true } }
+  /in/*: { proxy: /b, params: { fixed: { folder: 'f-{path.rest}' }, allow_public_tenant: true } }",
+    );
+    for target in ["/v0/pipes/a.json", "/v0/pipes/a.json?tenant_id=org-acme", "/in/"] {
+        assert_refused(&gw.get(target).await, 403, "tenant_missing");
+    }
+    gw.origin.assert_untouched();
+    assert_eq!(gw.get("/of/acme/a").await.status, 200);
+    assert_eq!(gw.origin.only_request().query_values("tenant_id"), ["org-acme"]);
+}

@@ -101,7 +101,8 @@ impl Params {
         self.fixed
             .iter()
             .map(|(name, template)| match captures.fill(template) {
-                value if value.is_empty() => Err(Refusal::TenantMissing),
+                // A hole that nothing fills counts, whatever stands around it: `org-` is nobody's name.
+                value if value.is_empty() || captures.misses_any(template) => Err(Refusal::TenantMissing),
                 value => Ok((name.as_ref(), value.into_owned())),
             })
             .collect()
@@ -120,6 +121,10 @@ impl Captures {
     /// What stood for `/*`.
     pub fn tail(&self) -> &str {
         self.value("rest")
+    }
+
+    fn misses_any(&self, template: &Template) -> bool {
+        template.captures().any(|name| self.value(name).is_empty())
     }
 
     fn part<'a>(&'a self, part: &'a Part) -> &'a str {
