@@ -1,5 +1,6 @@
 //! From the socket to the right to go upstream.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -140,11 +141,25 @@ fn identify(request: &RequestHeader, ctx: &mut Ctx) {
     };
     ctx.trace = Some(Trace::continue_or_begin(request.headers.get(TRACEPARENT)));
     let raw = request.raw_path();
-    let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
-    ctx.raw_path = match std::str::from_utf8(path) {
-        Ok(path) if path.len() <= MAX_LOGGED_PATH => path.to_owned(),
-        _ => String::from_utf8_lossy(path).chars().take(MAX_LOGGED_PATH).collect(),
+    ctx.raw_path = logged(raw.split(|byte| *byte == b'?').next().unwrap_or_default());
+}
+
+/// A path as the log shows it. Callers append `&token=...` where there is no query, too: from there on it is hidden.
+fn logged(path: &[u8]) -> String {
+    const MARK: &[u8] = b"token=";
+    let plain = match path.iter().any(|byte| matches!(byte, b'=' | b'%')) {
+        true => Cow::from(percent_encoding::percent_decode(path)),
+        false => Cow::Borrowed(path),
     };
+    let marked = plain.windows(MARK.len()).position(|window| window.eq_ignore_ascii_case(MARK));
+    let (shown, rest) = match marked.and_then(|at| plain.get(..at)) {
+        Some(before) => (before, "***"),
+        None => (path, ""),
+    };
+    match std::str::from_utf8(shown) {
+        Ok(text) if text.len() <= MAX_LOGGED_PATH => format!("{text}{rest}"),
+        _ => String::from_utf8_lossy(shown).chars().take(MAX_LOGGED_PATH).chain(rest.chars()).collect(),
+    }
 }
 
 fn read_head(request: &RequestHeader, client: IpAddr, trusted: bool) -> Result<RequestHead, Refusal> {

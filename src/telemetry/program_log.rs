@@ -24,6 +24,8 @@ pub fn start(section: &Log) {
         .target(Target::Stderr)
         .filter_level(level.min(LevelFilter::Warn))
         .filter_module("tollgate", level)
+        // It quotes the heads that it cannot read, and with them the admin token.
+        .filter_module("pingora_core::apps::http_app", LevelFilter::Off)
         .format(move |out, record| match format {
             Format::Json => writeln!(out, "{}", json(record)),
             Format::Text => {

@@ -99,6 +99,10 @@ async fn careless_calls(addr: std::net::SocketAddr) -> usize {
         Request::get(format!("/a?%74oken={CALLERS}")),
         Request::get(format!("/p?{query}")),
         Request::get(format!("/nowhere?{query}")),
+        Request::get(format!("/a.json&{query}")),
+        Request::get(format!("/a%3F{query}")),
+        Request::get(format!("/a;%74Oken={CALLERS}")),
+        Request::get(format!("/a/token%3D{CALLERS}/x")),
         Request::get(format!("/a/../b?{query}")),
         Request::get(format!("/a%00?{query}")),
         Request::get(format!("/a?q=1&{query}")),
@@ -183,6 +187,10 @@ async fn l3_no_credential_in_any_log() {
             b"",
         )
         .await;
+        let mut scraper = client::RawClient::connect(process.admin()).await;
+        let malformed = Request::get("/metrics").bearer("an-admin-token-nobody-sees").raw_header_line("nonsense");
+        scraper.send(malformed.bytes()).await;
+        scraper.wait_closed().await;
         let metrics = client::get(process.admin(), "/metrics").await.body_text();
         assert!(metrics.contains("\ntollgate_in_flight 0\n"), "{metrics}");
         process.signal("TERM");
