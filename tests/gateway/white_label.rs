@@ -144,6 +144,9 @@ async fn l1_redirects_lead_nowhere_inside() {
         "?token=abc".to_owned(),
         format!("http:\\\\{authority}\\x"),
         "http://127.0.0.1:1/internal".to_owned(),
+        format!("http://127.0.0.1.:{}/x?token=abc", gw.origin.addr().port()),
+        "https://api.eu.tinybird.co/v0/x?token=abc".to_owned(),
+        "https://xyz.eu-west-1.aws.clickhouse.cloud/?x=1".to_owned(),
         "javascript:alert(1)".to_owned(),
         String::new(),
     ];
@@ -161,6 +164,24 @@ async fn l1_redirects_lead_nowhere_inside() {
     assert!(!response.contains(&authority) && !response.contains("token="), "{response:#?}");
     let response = through(&gw, Answer::ok().header("Link", format!("<{origin}/next>; rel=next"))).await;
     assert!(!response.contains(&authority), "{response:#?}");
+}
+
+#[tokio::test]
+async fn l1_redirects_name_no_other_upstream() {
+    let gw = TestGateway::with(
+        "upstreams:
+  t: { url: '{origin}' }
+  events: { url: 'http://events.acme.internal:8123' }
+  six: { url: 'http://[::1]:8123' }
+routes: { /a: { pipe: a, upstream: t } }",
+    );
+    for host in ["events.acme.internal:8123", "EVENTS.acme.internal.", "[::1]:8123"] {
+        let response = through(&gw, Answer::redirect(&format!("http://{host}/x?token=abc"))).await;
+        assert_eq!((response.status, response.header("location")), (302, None), "{host}");
+    }
+    // A neighbour of theirs is another site.
+    let other = "https://files.events.acme.internal/x?sig=1";
+    assert_eq!(through(&gw, Answer::redirect(other)).await.header("location").as_deref(), Some(other));
 }
 
 #[tokio::test]

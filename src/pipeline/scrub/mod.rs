@@ -11,6 +11,7 @@ mod tripwire;
 pub use error_body::{Encoding, ErrorBody, MAX_ERROR_BODY};
 pub use tripwire::Tripwire;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, StatusCode, header};
@@ -60,7 +61,10 @@ impl Scrub {
     /// What becomes of a header.
     pub fn header(&self, name: &HeaderName, value: &[u8]) -> HeaderFate {
         if *name == header::LOCATION || *name == header::CONTENT_LOCATION {
-            return match std::str::from_utf8(value).ok().and_then(|location| self.redirect.public(location)) {
+            return match std::str::from_utf8(value)
+                .ok()
+                .and_then(|location| self.redirect.public(location, &self.wording))
+            {
                 Some(location) => HeaderFate::Replace(location),
                 None => HeaderFate::Drop,
             };
@@ -133,14 +137,16 @@ fn is_framing(name: &HeaderName) -> bool {
 /// What must not stand in a text that callers read.
 #[derive(Debug)]
 pub struct Wording {
+    hosts: HashSet<String>,
     replacements: Vec<(Regex, &'static str)>,
 }
 
 impl Wording {
     /// The patterns, with the upstreams' own host names among them.
     pub fn compile<'a>(hosts: impl Iterator<Item = &'a str>) -> Self {
-        let hosts: Vec<String> = hosts.map(regex::escape).collect();
-        let hosts = (!hosts.is_empty()).then(|| format!(r"(?i)(?-u:\b)({})(:[0-9]+)?(?-u:\b)", hosts.join("|")));
+        let hosts: HashSet<String> = hosts.map(str::to_owned).collect();
+        let escaped: Vec<String> = hosts.iter().map(|host| regex::escape(host)).collect();
+        let escaped = (!hosts.is_empty()).then(|| format!(r"(?i)(?-u:\b)({})(:[0-9]+)?(?-u:\b)", escaped.join("|")));
         // ASCII word boundaries and classes: Unicode's tables would take megabytes.
         let patterns = [
             // URLs with any scheme.
@@ -150,7 +156,7 @@ impl Wording {
             (r"(?-u:\b)p\.ey[A-Za-z0-9_-]{8,}(\.[A-Za-z0-9_-]+)*", "***"),
             (r"(?-u:\b)ey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*", "***"),
             (r"(?i)(?-u:\b)Bearer\s+[A-Za-z0-9._~+/=-]{8,}", "***"),
-            (hosts.as_deref().unwrap_or_default(), "the service"),
+            (escaped.as_deref().unwrap_or_default(), "the service"),
             (
                 r"(?i)[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*(tinybird|click\s?house)[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*",
                 "the service",
@@ -162,7 +168,12 @@ impl Wording {
             // The patterns are constants and escaped names: they compile.
             .filter_map(|(pattern, replacement)| Some((Regex::new(pattern).ok()?, replacement)))
             .collect();
-        Wording { replacements }
+        Wording { hosts, replacements }
+    }
+
+    /// Whether a host, in lower case, is an upstream's or bears a vendor's name.
+    fn is_inside(&self, host: &str) -> bool {
+        self.hosts.contains(host) || ["tinybird", "clickhouse"].iter().any(|vendor| host.contains(vendor))
     }
 
     /// The text without URLs, tokens and vendor names.

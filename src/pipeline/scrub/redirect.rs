@@ -7,6 +7,8 @@ use http::Uri;
 
 use crate::config::scalar::{Endpoint, Part, PathPattern, Template};
 
+use super::Wording;
+
 /// How paths of the upstream map back to the route.
 #[derive(Clone, Debug)]
 pub(super) struct Redirect {
@@ -28,11 +30,13 @@ impl Redirect {
     }
 
     /// The location as callers may see it.
-    pub(super) fn public(&self, location: &str) -> Option<String> {
+    pub(super) fn public(&self, location: &str, wording: &Wording) -> Option<String> {
         let uri: Uri = location.parse().ok()?;
-        if uri.host().is_some_and(|host| !host.eq_ignore_ascii_case(&self.host)) {
-            // Another site's address, such as a signed download: its own affair. A script is no site.
-            return matches!(uri.scheme_str(), Some("http" | "https")).then(|| location.to_owned());
+        if let Some(host) = uri.host().map(plain).filter(|host| *host != self.host) {
+            // Another site's address, such as a signed download: its own affair. A script is no site, and what
+            // another door of the upstream is called concerns nobody.
+            let leads_out = matches!(uri.scheme_str(), Some("http" | "https")) && !wording.is_inside(&host);
+            return leads_out.then(|| location.to_owned());
         }
         let (upstream, public) = self.mapping.as_ref()?;
         let path = uri.path();
@@ -44,6 +48,11 @@ impl Redirect {
             None => format!("{public}{rest}"),
         })
     }
+}
+
+/// A host as the configuration has it: lower case, no brackets, no dot at its end.
+fn plain(host: &str) -> String {
+    host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn without_token(query: &str) -> String {
