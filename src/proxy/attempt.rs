@@ -32,6 +32,10 @@ impl Proxy {
         ctx.attempt.answered = false;
         ctx.attempt.deadline = None;
         ctx.body.handed_over = false;
+        if ctx.permit.as_ref().is_some_and(|permit| permit.body().is_none()) {
+            // A body that passes as bytes is counted as it passes, in each try from its beginning.
+            ctx.body.received = 0;
+        }
         ctx.error_body = None;
         let now = self.state.clock().now();
         ctx.attempt.began = Some(now);

@@ -144,6 +144,17 @@ async fn one_attempt_means_no_retry() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_sent_again_counts_once() {
+    let gw = TestGateway::with(&format!("{}server: {{ max_body: 20KiB }}\n", sections("retry: { base: 1ms }")));
+    gw.origin.script([status(500), status(500), Answer::ok()]);
+    let body = vec![b'x'; 12 << 10];
+    let response = Request::get("/p").typed_body("text/plain", &body).send(gw.addr()).await;
+    assert_eq!(response.status, 200, "{}", response.body_text());
+    assert!(gw.origin.received().iter().all(|seen| seen.body == body));
+    assert_eq!(gw.log(1).await[0]["bytes_in"], body.len());
+}
+
+#[tokio::test]
 async fn a_write_through_a_proxy_route_is_not_repeated_after_an_answer() {
     let gw = TestGateway::with(&sections(QUICK));
     for failure in [429, 500] {
