@@ -11,6 +11,9 @@ use percent_encoding::percent_decode_str;
 
 use super::refusal::Refusal;
 
+/// Bytes of a host name (RFC 1035 section 2.3.4); log lines that wait hold it.
+const MAX_HOST: usize = 253;
+
 /// Who asks for what, in one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
@@ -113,7 +116,7 @@ pub fn normalise_host(authority: &str) -> Result<String, Refusal> {
     };
     let host = host.strip_suffix('.').unwrap_or(host);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    if host.is_empty() || host.starts_with('.') || !host.bytes().all(allowed) {
+    if host.is_empty() || host.len() > MAX_HOST || host.starts_with('.') || !host.bytes().all(allowed) {
         return Err(wrong());
     }
     Ok(host.to_ascii_lowercase())

@@ -58,6 +58,8 @@ fn hosts_are_compared_in_one_spelling() {
     for host in ["", ":80", ".", "a b", "a/b", "a@b", "a:b", "[::1", "a:123456", ".example.com", "a\u{e9}"] {
         assert!(normalise_host(host).is_err(), "{host}");
     }
+    assert!(normalise_host(&format!("{}:80", "a".repeat(253))).is_ok());
+    assert!(normalise_host(&"a".repeat(254)).is_err());
 }
 
 proptest! {
