@@ -1,12 +1,14 @@
 //! What goes on beside requests: looking up names, ending what is late.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::task::JoinSet;
 
 use crate::proxy::Running;
 use crate::snapshot::live::Live;
@@ -53,16 +55,23 @@ impl Upkeep {
     /// Looks every name up; true if all have addresses. `failing` remembers
     /// what was reported, so that an outage is one line and not one a second.
     async fn look_up(&self, failing: &mut BTreeSet<Arc<str>>) -> bool {
-        let running = self.live.load();
+        let mut look_ups = JoinSet::new();
+        // At the same time: a name server that does not answer holds up nobody else's name.
+        for upstream in self.live.load().snapshot.upstreams.iter().filter(|upstream| upstream.needs_resolving()) {
+            let upstream = Arc::clone(upstream);
+            look_ups.spawn(async move { (upstream.resolve().await, upstream) });
+        }
         let mut all = true;
-        for upstream in running.snapshot.upstreams.iter().filter(|upstream| upstream.needs_resolving()) {
-            all &= self.look_up_one(upstream, failing).await;
+        while let Some(looked_up) = look_ups.join_next().await {
+            let Ok((result, upstream)) = looked_up else { continue };
+            all &= self.report(&upstream, result, failing);
         }
         all
     }
 
-    async fn look_up_one(&self, upstream: &Upstream, failing: &mut BTreeSet<Arc<str>>) -> bool {
-        match upstream.resolve().await {
+    /// Tells how a look-up went; true if the upstream has addresses.
+    fn report(&self, upstream: &Upstream, result: io::Result<()>, failing: &mut BTreeSet<Arc<str>>) -> bool {
+        match result {
             Ok(()) => {
                 self.metrics.set_resolved(upstream.name(), 1);
                 if failing.remove(upstream.name()) {
