@@ -98,6 +98,9 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
             Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Close)),
         },
         BodyRule::PassThrough => {
+            if let Err(refusal) = body::check_passed(session, &route.params) {
+                return Ok(Next::Refuse(refusal, Connection::Close));
+            }
             body::welcome(session).await?;
             None
         }

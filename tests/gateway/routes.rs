@@ -305,6 +305,29 @@ async fn p5_l5_a_proxy_route_keeps_the_hygiene_of_parameters() {
 }
 
 #[tokio::test]
+async fn p4_a_body_of_a_get_says_nothing_that_the_query_may_not() {
+    let gw = TestGateway::with(
+        "routes:
+  /open: { proxy: /open }
+  /fixed: { proxy: /fixed, params: { fixed: { query: SELECT 1 } } }
+  /closed: { proxy: /closed, params: { allow: [query_id] }, methods: [GET, POST] }",
+    );
+    for target in ["/fixed", "/closed", "/closed?query_id=1"] {
+        for method in ["GET", "HEAD"] {
+            let request = Request::new(method, target);
+            let sql = b" UNION ALL SELECT * FROM secrets".as_slice();
+            for request in [request.clone().typed_body("text/plain", sql), request.clone().chunked([sql])] {
+                assert_eq!(request.send(gw.addr()).await.status, 415, "{request:?}");
+            }
+            gw.origin.assert_untouched();
+        }
+    }
+    assert_eq!(gw.get("/fixed").await.status, 200);
+    assert_eq!(gw.post("/closed", "text/plain", b"x").await.status, 200);
+    assert_eq!(Request::get("/open").typed_body("text/plain", "x").send(gw.addr()).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_proxy_body_travels_as_bytes() {
     let gw = TestGateway::with("routes: { '/in/*': { proxy: '/{path.rest}', methods: [POST, PUT] } }");
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

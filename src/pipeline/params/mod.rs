@@ -71,6 +71,11 @@ impl Params {
         }
     }
 
+    /// Whether the route decides what callers may say, so that a body nobody looks at must not say more.
+    pub fn confines(&self) -> bool {
+        !self.fixed.is_empty() || self.names.is_closed()
+    }
+
     /// Builds what the upstream gets.
     ///
     /// # Errors

@@ -55,6 +55,11 @@ impl Names {
         }
     }
 
+    /// Whether only listed names go on.
+    pub(super) fn is_closed(&self) -> bool {
+        self.allow.is_some()
+    }
+
     pub(super) fn fate(&self, name: &str) -> Result<Fate, Refusal> {
         if !name.bytes().all(is_name_byte) || name.is_empty() {
             return Err(Refusal::bad_parameter(name, "has a character in its name that parameters cannot have"));
