@@ -10,7 +10,9 @@ use super::ctx::Ctx;
 impl Proxy {
     /// Counts and logs what happened.
     pub(super) fn account(&self, session: &Session, ctx: &mut Ctx) {
-        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        // An answer has begun with its final head, not with a `100 Continue`.
+        let answer = session.response_written().filter(|response| !response.status.is_informational());
+        let status = answer.map_or(0, |response| response.status.as_u16());
         let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
         let path = std::mem::take(&mut ctx.raw_path);
         let fault = ctx.fault.take();

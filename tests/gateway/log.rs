@@ -90,6 +90,17 @@ async fn faults_have_their_line_too() {
     assert_eq!((&log[2]["status"], &log[2]["refusal"], &log[2]["fault"]), (&404.into(), &Value::Null, &Value::Null));
 }
 
+#[tokio::test]
+async fn a_caller_who_leaves_after_100_continue_is_499() {
+    let gw = TestGateway::with("routes: { /a: { pipe: a } }");
+    let mut caller = client::RawClient::connect(gw.addr()).await;
+    let request = Request::post("/a").header("Expect", "100-continue").json("{}");
+    caller.send(request.head_bytes()).await;
+    caller.read_some().await;
+    drop(caller);
+    assert_eq!(gw.log(1).await[0]["status"], 499);
+}
+
 /// Calls that carry credentials in every place a caller might put one.
 async fn careless_calls(addr: std::net::SocketAddr) -> usize {
     let query = format!("token={CALLERS}&x=1");
