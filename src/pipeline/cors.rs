@@ -70,7 +70,7 @@ impl Cors {
     pub fn decorate(&self, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
         let Some(rules) = &self.0 else { return Vec::new() };
         let mut answer = Vec::new();
-        if !rules.any || rules.credentials {
+        if !rules.any {
             // Caches must keep the answers for different origins apart.
             answer.push((header::VARY, HeaderValue::from_static("Origin")));
         }

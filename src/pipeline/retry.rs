@@ -75,11 +75,6 @@ impl Retry {
         }
     }
 
-    /// Tries per request, the first included.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
     /// Counts a request that goes upstream for the first time.
     pub fn count_request(&self) {
         self.budget.count_request();

@@ -45,8 +45,6 @@ pub struct Ctx {
     pub(super) replaced: Option<Box<ResponseHeader>>,
     pub(super) refusal: Option<Refusal>,
     pub(super) fault: Option<String>,
-    /// The caller left before the answer was complete.
-    pub(super) caller_left: bool,
     /// Counts the exchange until it ends, even by a panic.
     _in_flight: InFlight,
 }
@@ -101,7 +99,6 @@ impl Ctx {
             replaced: None,
             refusal: None,
             fault: None,
-            caller_left: false,
             _in_flight: in_flight,
         }
     }

@@ -33,7 +33,6 @@ impl Proxy {
             return result;
         }
         let Some(refusal) = ctx.refusal.take().or_else(|| refusal_for(e)) else {
-            ctx.caller_left = true;
             return result;
         };
         if begun {
