@@ -20,7 +20,7 @@ use crate::admin::{Admin, Readiness};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::section::server::Threads;
-use crate::proxy::server::{Claim, Signals, Stop, StopWatch, service, settings};
+use crate::proxy::server::{Claim, Signals, Stop, StopWatch, service, settings, signalled};
 use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
@@ -48,6 +48,7 @@ pub struct App {
     access_log: Arc<AccessLog>,
     drain: Duration,
     clock: Clock,
+    signals: Signals,
 }
 
 impl App {
@@ -99,6 +100,7 @@ impl App {
             access_log,
             drain: config.server.drain.duration(),
             clock,
+            signals,
         };
         app.wait_until_open()?;
         drop((claims, admin_claim));
@@ -134,30 +136,34 @@ impl App {
     /// Waits until someone asks the gateway to end, then until nothing is
     /// under way, at most for `server.drain`.
     pub fn wait(self) -> Stop {
-        let mut asked = self.stop.subscribe();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let how = match runtime {
-            Ok(runtime) => runtime.block_on(async {
-                asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now)
-            }),
-            Err(_) => Stop::Now,
-        };
-        if how == Stop::Drain {
-            self.drain_requests();
-        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(self.end()));
         // What is queued is written before the process ends; the server, which may sleep on, holds the log open.
         self.access_log.flush();
         how
     }
 
+    async fn end(&self) -> Stop {
+        let mut asked = self.stop.subscribe();
+        // The sender is ours, so the wait cannot fail.
+        let how = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now);
+        if how == Stop::Drain {
+            tokio::select! {
+                () = self.drained() => {}
+                _ = signalled(self.signals) => log::warn!("asked to end once more: requests under way are cut"),
+            }
+        }
+        how
+    }
+
     /// Pingora would sleep the whole grace period; this ends with the last request.
-    fn drain_requests(&self) {
+    async fn drained(&self) {
         let end = self.clock.now() + self.drain;
         // Requests whose head has just arrived become visible within a moment.
         let mut quiet = 0;
         while quiet < 4 && self.clock.now() < end {
             quiet = if self.metrics.in_flight() == 0 { quiet + 1 } else { 0 };
-            std::thread::sleep(POLL);
+            tokio::time::sleep(POLL).await;
         }
         let left = self.metrics.in_flight();
         if left > 0 {
@@ -166,10 +172,10 @@ impl App {
     }
 
     fn wait_until_open(&mut self) -> anyhow::Result<()> {
-        let end = self.clock.wall() + START;
+        let end = self.clock.now() + START;
         for address in self.addresses.iter().chain([&self.admin_address]) {
             while TcpStream::connect(reachable(*address)).is_err() {
-                if self.server.as_ref().is_some_and(JoinHandle::is_finished) || self.clock.wall() > end {
+                if self.server.as_ref().is_some_and(JoinHandle::is_finished) || self.clock.now() > end {
                     bail!("the gateway does not listen on {address}: see the messages above");
                 }
                 std::thread::sleep(POLL);

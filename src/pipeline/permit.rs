@@ -3,9 +3,7 @@
 //! Only `pipeline` can make one, and only with one can a request be rewritten
 //! towards an upstream: a step that is forgotten does not compile.
 
-use bytes::Bytes;
-
-use super::params::{Bound, Captures};
+use super::params::{Bound, Captures, ParameterBody};
 
 /// The right to go upstream, with exactly these parameters.
 #[derive(Debug)]
@@ -30,7 +28,7 @@ impl Permit {
     }
 
     /// The parameter body for the upstream; none where the caller's body, if any, is passed as it is.
-    pub fn body(&self) -> Option<&Bytes> {
+    pub fn body(&self) -> Option<&ParameterBody> {
         self.bound.body.as_ref()
     }
 }

@@ -109,7 +109,8 @@ impl Rewrite {
         }
         headers.insert(TRACEPARENT, traceparent);
         if let Some(body) = permit.body() {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.bytes().len()));
+            headers.insert(header::CONTENT_TYPE, body.media_type());
         }
         // Last, so that no `pass_headers` can put a caller's value in their place.
         for (name, value) in &self.set {

@@ -123,6 +123,13 @@ impl Proxy {
         Ok(())
     }
 
+    /// A piece of a passed body is on its way: the try's time begins when the upstream has all of it.
+    pub(super) fn upload_goes_on(&self, ctx: &Ctx) {
+        if let (Some(route), Some(deadline), false) = (ctx.route(), &ctx.attempt.deadline, ctx.attempt.answered) {
+            deadline.postpone(self.state.clock().now() + route.upstream.timeouts().attempt);
+        }
+    }
+
     /// Another piece of the body has come, or its end.
     pub(super) fn piece_has_come(&self, end: bool, ctx: &Ctx) -> Result<()> {
         // Where the end of the connection is the end of the body, ours looks like the upstream's.

@@ -37,10 +37,11 @@ pub(super) async fn read_parameters(
     if session.as_mut().is_body_empty() {
         return Ok(Ok(None));
     }
-    let media_type = match media_type(session) {
-        Ok(media_type) => media_type,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    // A body that is chunked may still turn out to be empty, and then needs no type.
+    let announced = session.req_header().headers.contains_key(header::CONTENT_LENGTH);
+    if let Some(refusal) = media_type(session).err().filter(|_| announced) {
+        return Ok(Err(refusal));
+    }
     // What is read from here on is kept for the upstream, and for retries.
     session.as_mut().enable_retry_buffering();
     welcome(session).await?;
@@ -50,10 +51,15 @@ pub(super) async fn read_parameters(
         Ok(Ok(None)) => return Ok(Err(Refusal::BodyTooLarge { limit: MAX_PARAMETER_BODY })),
         Ok(Ok(Some(bytes))) => bytes,
     };
-    Ok(Ok(Some(match media_type {
-        MediaType::Form => ParameterBody::Form(bytes),
-        MediaType::Json => ParameterBody::Json(bytes),
-    })))
+    if bytes.is_empty() {
+        return Ok(Ok(None));
+    }
+    Ok(media_type(session).map(|media_type| {
+        Some(match media_type {
+            MediaType::Form => ParameterBody::Form(bytes),
+            MediaType::Json => ParameterBody::Json(bytes),
+        })
+    }))
 }
 
 /// Looks at a body that passes as bytes. ClickHouse, for one, takes the body of a GET for the rest of its query.
@@ -86,7 +92,7 @@ pub(super) fn pass_on(piece: &mut Option<Bytes>, ctx: &mut Ctx) -> Result<()> {
     if let Some(bound) = ctx.permit.as_ref().and_then(|permit| permit.body()) {
         // The bound body replaces the caller's in every attempt, whole and once.
         *piece = match ctx.body.handed_over {
-            false => Some(bound.clone()).filter(|bound| !bound.is_empty()),
+            false => Some(bound.bytes().clone()).filter(|bound| !bound.is_empty()),
             true => Some(Bytes::new()),
         };
         ctx.body.handed_over = true;

@@ -125,7 +125,11 @@ impl ProxyHttp for Proxy {
         _end: bool,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        body::pass_on(piece, ctx)
+        body::pass_on(piece, ctx)?;
+        if piece.as_ref().is_some_and(|piece| !piece.is_empty()) {
+            self.upload_goes_on(ctx);
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(

@@ -51,6 +51,9 @@ pub(super) fn set_timeouts(session: &mut Session, ctx: &Ctx) {
     if session.get_keepalive().is_some() {
         session.set_keepalive(Some(ctx.running.snapshot.keepalive));
     }
+    // A caller of HTTP/1.0 does not know interim answers (RFC 9110 section 15.2).
+    let is_old = session.req_header().version < Version::HTTP_11;
+    session.set_ignore_info_resp(is_old);
     session.set_read_timeout(Some(READ_TIMEOUT));
     session.set_write_timeout(Some(WRITE_TIMEOUT));
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));

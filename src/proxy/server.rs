@@ -141,20 +141,21 @@ impl StopWatch {
         // The sender is ours, so the wait cannot fail.
         asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now)
     }
+}
 
-    async fn signalled(&self) -> Stop {
-        if self.signals == Signals::Ignore {
-            return std::future::pending().await;
-        }
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
-                tokio::select! {
-                    _ = terminate.recv() => Stop::Drain,
-                    _ = interrupt.recv() => Stop::Now,
-                }
+/// Waits for a heeded signal: SIGTERM asks to drain, SIGINT to end at once.
+pub async fn signalled(signals: Signals) -> Stop {
+    if signals == Signals::Ignore {
+        return std::future::pending().await;
+    }
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => Stop::Drain,
+                _ = interrupt.recv() => Stop::Now,
             }
-            _ => std::future::pending().await,
         }
+        _ => std::future::pending().await,
     }
 }
 
@@ -163,7 +164,7 @@ impl ShutdownSignalWatch for StopWatch {
     async fn recv(&self) -> ShutdownSignal {
         let stop = tokio::select! {
             stop = self.asked() => stop,
-            stop = self.signalled() => stop,
+            stop = signalled(self.signals) => stop,
         };
         (self.before)();
         self.stop.send_replace(Some(stop));

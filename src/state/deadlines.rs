@@ -103,6 +103,13 @@ impl Armed {
         })
     }
 
+    /// Moves the deadline for the head of the answer; one that has passed stays passed.
+    pub fn postpone(&self, at: Instant) {
+        if let Some(entry) = self.deadlines.shard(self.shard).as_mut().and_then(|slab| slab.get_mut(self.key)) {
+            entry.at = at;
+        }
+    }
+
     /// Ends the wait, and tells in the same breath whether it was too late.
     pub fn disarm(self) -> Passed {
         let mut slab = self.deadlines.shard(self.shard);

@@ -977,3 +977,28 @@ fn assert_refused_for(what: &str, response: &Response, status: u16, code: &str) 
     assert_eq!(response.json()["code"], code, "{what}");
     assert_refused(response, status, code);
 }
+
+#[tokio::test]
+async fn a_chunked_body_that_is_empty_needs_no_type() {
+    let gw = TestGateway::with("routes: { /a: { pipe: a } }");
+    let empty = Request::post("/a?x=1").chunked([]).send(gw.addr()).await;
+    assert_eq!(empty.status, 200, "{}", empty.body_text());
+    assert_eq!(gw.origin.only_request().target, "/v0/pipes/a.json?x=1");
+    let full = Request::post("/a").chunked([b"SELECT 1".as_slice()]).send(gw.addr()).await;
+    assert_refused(&full, 415, "unsupported_body");
+}
+
+#[tokio::test]
+async fn p4_the_upstream_reads_the_body_in_the_type_it_was_built_in() {
+    let gw = TestGateway::with("routes: { /a: { pipe: a } }");
+    for (given, sent) in [
+        ("application/json; charset=UTF-8; charset*=utf-16''", "application/json"),
+        ("Application/JSON", "application/json"),
+        ("application/x-www-form-urlencoded;charset=utf-8", "application/x-www-form-urlencoded"),
+    ] {
+        gw.origin.forget_requests();
+        let body: &[u8] = if sent.ends_with("json") { b"{\"x\":1}" } else { b"x=1" };
+        assert_eq!(gw.post("/a", given, body).await.status, 200, "{given}");
+        assert_eq!(gw.origin.only_request().header("content-type").as_deref(), Some(sent), "{given}");
+    }
+}

@@ -630,3 +630,22 @@ async fn tls_and_no_tls_do_not_meet() {
     let url = tls.url("localhost").replace("https://", "http://");
     assert_refused(&over_tls(&url, None).await, 502, "upstream_failed");
 }
+
+#[tokio::test]
+async fn a_slow_upload_is_not_the_upstreams_fault() {
+    let gw = TestGateway::with(&sections("timeouts: { attempt: 500ms }, retry: { attempts: 1 }"));
+    let mut client = RawClient::connect(gw.addr()).await;
+    client.send(b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 12\r\n\r\n").await;
+    // Longer in all than a try may take, and never a pause as long.
+    assert_eq!(client.send_slowly(b"abcdefghijkl", Duration::from_millis(100)).await, 12);
+    assert_eq!(client.read_response().await.status, 200);
+    assert_eq!(gw.origin.only_request().body, b"abcdefghijkl");
+}
+
+#[tokio::test]
+async fn an_http10_caller_gets_no_interim_answers() {
+    let gw = TestGateway::with(&once());
+    gw.origin.always(Answer::ok().informational(103, 2));
+    let old = Request::get("/a").http10().send(gw.addr()).await;
+    assert_eq!((old.status, old.informational.len()), (200, 0));
+}

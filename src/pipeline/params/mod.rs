@@ -15,6 +15,7 @@ mod name;
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use crate::config::scalar::{Part, Template};
 use crate::config::section::params::{Conflict, Params as Section};
@@ -43,6 +44,23 @@ pub enum ParameterBody {
     Json(Bytes),
 }
 
+impl ParameterBody {
+    /// The body as it travels.
+    pub fn bytes(&self) -> &Bytes {
+        match self {
+            ParameterBody::Form(bytes) | ParameterBody::Json(bytes) => bytes,
+        }
+    }
+
+    /// Its media type, without parameters: a body built afresh is UTF-8, whatever the caller called it.
+    pub fn media_type(&self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            ParameterBody::Form(_) => "application/x-www-form-urlencoded",
+            ParameterBody::Json(_) => "application/json",
+        })
+    }
+}
+
 /// What the path's captures matched, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Captures(pub Vec<(Box<str>, String)>);
@@ -53,7 +71,7 @@ pub struct Bound {
     /// The query without `?`.
     pub query: String,
     /// The body, in the media type that the caller used.
-    pub body: Option<Bytes>,
+    pub body: Option<ParameterBody>,
 }
 
 impl Params {
@@ -89,8 +107,8 @@ impl Params {
         form::rewrite(query, &mut binding, &mut bound.query)?;
         bound.body = match body {
             None => None,
-            Some(ParameterBody::Form(bytes)) => Some(form::rewrite_body(&bytes, &mut binding)?),
-            Some(ParameterBody::Json(bytes)) => Some(json::rewrite_body(&bytes, &mut binding)?),
+            Some(ParameterBody::Form(bytes)) => Some(ParameterBody::Form(form::rewrite_body(&bytes, &mut binding)?)),
+            Some(ParameterBody::Json(bytes)) => Some(ParameterBody::Json(json::rewrite_body(&bytes, &mut binding)?)),
         };
         let supplied = binding.supplied;
         for ((name, template), _) in self.default.iter().zip(supplied).filter(|(_, supplied)| !supplied) {

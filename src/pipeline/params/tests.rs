@@ -22,7 +22,7 @@ fn query(rules: &Params, query: &str) -> Result<String, Refusal> {
 
 fn json(rules: &Params, body: &str) -> Result<String, Refusal> {
     let bound = rules.bind("", &captures(), Some(ParameterBody::Json(Bytes::copy_from_slice(body.as_bytes()))))?;
-    Ok(String::from_utf8(bound.body.unwrap().to_vec()).unwrap())
+    Ok(String::from_utf8(bound.body.unwrap().bytes().to_vec()).unwrap())
 }
 
 fn fixed() -> Params {
@@ -124,7 +124,7 @@ fn p4_fixed_parameters_fall_out_of_bodies() {
     }
     let form = ParameterBody::Form(Bytes::from_static(b"tenant_id=x&a=1&tenant%5fid=y"));
     let bound = fixed().bind("tenant_id=z", &captures(), Some(form)).unwrap();
-    assert_eq!((bound.query.as_str(), bound.body.unwrap().as_ref()), ("tenant_id=t1", b"a=1".as_ref()));
+    assert_eq!((bound.query.as_str(), bound.body.unwrap().bytes().as_ref()), ("tenant_id=t1", b"a=1".as_ref()));
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub enum Encoding {
 impl ErrorBody {
     /// An empty body with the coding that `headers` name.
     pub fn new(headers: &HeaderMap) -> Self {
-        let encoding = match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        let coding = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+        let encoding = match coding.as_deref() {
             None | Some(b"" | b"identity") => Encoding::Identity,
             Some(b"gzip" | b"x-gzip") => Encoding::Gzip,
             Some(b"deflate") => Encoding::Deflate,
