@@ -26,6 +26,9 @@ pub fn start(section: &Log) {
         .filter_module("tollgate", level)
         // It quotes the heads that it cannot read, and with them the admin token.
         .filter_module("pingora_core::apps::http_app", LevelFilter::Off)
+        // It calls every caller that breaks off an error: a port scan would fill the log. What an operator must know is
+        // in the access log, as `fault`, and in the metrics.
+        .filter_module("pingora_proxy", LevelFilter::Off)
         .format(move |out, record| match format {
             Format::Json => writeln!(out, "{}", json(record)),
             Format::Text => {

@@ -326,3 +326,30 @@ upstreams: {{ t: {{ url: '{}', token: '{TOKEN}' }} }}
         assert!(value["message"].is_string() && value["status"].is_null(), "{line}");
     }
 }
+
+#[tokio::test]
+async fn callers_who_break_off_do_not_fill_the_log() {
+    let origin = MockOrigin::start();
+    let mut process = Process::start(&format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]
+admin: {{ address: 127.0.0.1:0 }}
+upstreams: {{ t: {{ url: '{}', token: '{TOKEN}' }} }}
+{ROUTES}",
+        origin.url()
+    ))
+    .await;
+    for head in [b"".as_slice(), b"GET / HT", b"\x16\x03\x01\x02\x00\x01\x00", b"GARBAGE\r\n\r\n"] {
+        let mut client = RawClient::connect(process.addr()).await;
+        client.send(head).await;
+        client.abort();
+        let mut client = RawClient::connect(process.addr()).await;
+        client.send(head).await;
+        client.half_close().await;
+        client.read_to_end_raw().await;
+    }
+    let mut client = RawClient::connect(process.addr()).await;
+    assert_eq!(Request::get("/a").send_on(&mut client).await.status, 200);
+    process.signal("TERM");
+    assert!(process.ended().await.success());
+    assert!(!process.stderr().contains("ERROR"), "{}", process.stderr());
+}
