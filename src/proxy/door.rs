@@ -10,14 +10,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, ServerApp};
+use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
+use tokio::time::{Interval, interval};
 
 use super::Proxy;
 
@@ -54,6 +56,43 @@ impl Door {
     }
 }
 
+impl Door {
+    /// One exchange of HTTP/1; none if its head took twice the patience to come. Pingora's time-out counts each read
+    /// alone, so that a byte now and then would keep a connection for ever.
+    async fn serve(
+        &self,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+        patience: &mut Interval,
+    ) -> Option<ReusedHttpStream> {
+        let arrived = HeadArrived::default();
+        session.set_connection_user_context(Some(Box::new(arrived.clone())));
+        let mut exchange = self.proxy.process_new_http(session, shutdown);
+        let mut lapsed = 0;
+        loop {
+            tokio::select! {
+                biased;
+                served = &mut exchange => return served,
+                _ = patience.tick() => lapsed += 1,
+            }
+            if lapsed >= 2 && !arrived.0.load(Ordering::Relaxed) {
+                return None;
+            }
+        }
+    }
+}
+
+/// Whether the head of a request has come: set by the proxy, read by the door.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HeadArrived(Arc<AtomicBool>);
+
+impl HeadArrived {
+    /// It has.
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl fmt::Debug for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Door").field("patience", &self.patience).finish_non_exhaustive()
@@ -72,13 +111,17 @@ impl ServerApp for Door {
         session.set_keepalive(if *shutdown.borrow() { None } else { Some(self.patience.as_secs().max(1)) });
         let options = self.proxy.server_options();
         session.set_keepalive_reuses_remaining(options.and_then(|options| options.keepalive_request_limit));
-        let mut served = self.proxy.process_new_http(session, shutdown).await;
+        // One timer for the whole connection, so that a request costs none.
+        let mut patience = interval(self.patience);
+        // Else its first tick would come at once.
+        patience.reset();
+        let mut served = self.serve(session, shutdown, &mut patience).await;
         while let Some((stream, settings)) = served.map(|served| served.consume()) {
             let mut session = ServerSession::new_http1(stream);
             if let Some(settings) = settings {
                 settings.apply_to_session(&mut session);
             }
-            served = self.proxy.process_new_http(session, shutdown).await;
+            served = self.serve(session, shutdown, &mut patience).await;
         }
         None
     }

@@ -16,6 +16,7 @@ mod request;
 mod respond;
 pub mod server;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{Metrics, RouteMeters};
 
 use ctx::Ctx;
+use door::HeadArrived;
 use request::Next;
 
 /// What is current: a configuration, and the meters of its routes.
@@ -70,6 +72,13 @@ impl ProxyHttp for Proxy {
     fn new_ctx(&self) -> Box<Ctx> {
         let clock = self.state.clock();
         Box::new(Ctx::new(self.live.load(), (clock.now(), clock.wall()), self.metrics.begin_exchange()))
+    }
+
+    fn on_connection_reuse(&self, _session: &mut Session, _ctx: &mut Self::CTX, context: Box<dyn Any + Send + Sync>) {
+        // Called as soon as the head is there; the door waits for it.
+        if let Some(arrived) = context.downcast_ref::<HeadArrived>() {
+            arrived.set();
+        }
     }
 
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {

@@ -1,11 +1,14 @@
 //! `server`: who a caller is taken for, how much is accepted, and how long a connection lasts.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::support::client::RawClient;
 use crate::support::client::Request;
 use crate::support::gateway::{TOKEN, TestGateway, assert_refused};
 use crate::support::h2_client::H2Client;
+use crate::support::origin::Answer;
 
 #[tokio::test]
 async fn x1_a_caller_cannot_choose_its_address() {
@@ -239,6 +242,25 @@ async fn a_silent_connection_is_closed_once_its_time_is_over() {
         client.wait_closed().await;
     }
     gw.assert_alive().await;
+}
+
+#[tokio::test]
+async fn d6_a_head_that_drips_has_an_end_and_a_slow_answer_has_not() {
+    let gw = TestGateway::with("server: { keepalive: 1s }\nroutes: { /top: { pipe: top }, /slow: { pipe: slow } }");
+    gw.origin.on_path("/v0/pipes/slow", Answer::ok().delay(Duration::from_millis(3500)));
+    let addr = gw.addr();
+    let slow = tokio::spawn(async move { Request::get("/slow").send(addr).await });
+    let head = format!("GET /top HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(40));
+    let mut first = RawClient::connect(gw.addr()).await;
+    let dripped = first.send_slowly(head.as_bytes(), Duration::from_millis(100)).await;
+    assert!((4..head.len()).contains(&dripped), "{dripped} of {} bytes were taken", head.len());
+    // The same on a connection that has served a request.
+    let mut second = RawClient::connect(gw.addr()).await;
+    assert_eq!(Request::get("/top").send_on(&mut second).await.status, 200);
+    let dripped = second.send_slowly(head.as_bytes(), Duration::from_millis(100)).await;
+    assert!(dripped < head.len(), "{dripped} of {} bytes were taken", head.len());
+    assert_eq!(slow.await.unwrap().status, 200);
+    assert_eq!(gw.origin.received_count(), 2);
 }
 
 #[tokio::test]
