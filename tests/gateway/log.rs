@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::support::client::{self, RawClient, Request};
+use crate::support::eventually::eventually_async;
 use crate::support::gateway::{TOKEN, TestGateway};
 use crate::support::h2_client::H2Client;
 use crate::support::origin::{Answer, At, MockOrigin, Then};
@@ -202,8 +203,12 @@ async fn l3_no_credential_in_any_log() {
         let malformed = Request::get("/metrics").bearer("an-admin-token-nobody-sees").raw_header_line("nonsense");
         scraper.send(malformed.bytes()).await;
         scraper.wait_closed().await;
-        let metrics = client::get(process.admin(), "/metrics").await.body_text();
-        assert!(metrics.contains("\ntollgate_in_flight 0\n"), "{metrics}");
+        // An exchange ends a moment after its caller has the last byte.
+        let admin = process.admin();
+        eventually_async("no exchange to be under way", || async move {
+            client::get(admin, "/metrics").await.body_text().contains("\ntollgate_in_flight 0\n")
+        })
+        .await;
         process.signal("TERM");
         assert!(process.ended().await.success());
         let log = std::fs::read_to_string(process.folder().join("access.log")).unwrap();

@@ -130,7 +130,7 @@ async fn sigterm_lets_requests_finish_and_then_ends_at_once() {
     gate.until_reached(1).await;
     process.signal("TERM");
     eventually_async("the listener to close", || refuses(addr)).await;
-    assert!(process.is_running());
+    assert!(process.is_running(), "{}", process.stderr());
     gate.open();
     let response = call.await.unwrap();
     response.assert_strictly_valid();
