@@ -20,7 +20,7 @@ use crate::admin::{Admin, Readiness};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::section::server::Threads;
-use crate::proxy::server::{Claim, Signals, Stop, StopWatch, service, settings, signalled};
+use crate::proxy::server::{Claim, Signals, Stop, StopWatch, service, settings};
 use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
@@ -48,7 +48,6 @@ pub struct App {
     access_log: Arc<AccessLog>,
     drain: Duration,
     clock: Clock,
-    signals: Signals,
 }
 
 impl App {
@@ -100,7 +99,6 @@ impl App {
             access_log,
             drain: config.server.drain.duration(),
             clock,
-            signals,
         };
         app.wait_until_open()?;
         drop((claims, admin_claim));
@@ -136,7 +134,7 @@ impl App {
     /// Waits until someone asks the gateway to end, then until nothing is
     /// under way, at most for `server.drain`.
     pub fn wait(self) -> Stop {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(self.end()));
         // What is queued is written before the process ends; the server, which may sleep on, holds the log open.
         self.access_log.flush();
@@ -148,10 +146,7 @@ impl App {
         // The sender is ours, so the wait cannot fail.
         let how = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now);
         if how == Stop::Drain {
-            tokio::select! {
-                () = self.drained() => {}
-                _ = signalled(self.signals) => log::warn!("asked to end once more: requests under way are cut"),
-            }
+            self.drained().await;
         }
         how
     }

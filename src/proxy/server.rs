@@ -144,7 +144,7 @@ impl StopWatch {
 }
 
 /// Waits for a heeded signal: SIGTERM asks to drain, SIGINT to end at once.
-pub async fn signalled(signals: Signals) -> Stop {
+async fn signalled(signals: Signals) -> Stop {
     if signals == Signals::Ignore {
         return std::future::pending().await;
     }

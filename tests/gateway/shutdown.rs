@@ -325,29 +325,3 @@ async fn streamed(process: &Process, path: &str) -> u64 {
     client.read_response_into(|bytes| total += bytes.len() as u64).await.assert_strictly_valid();
     total
 }
-
-#[tokio::test]
-async fn a_second_signal_ends_the_drain() {
-    let origin = MockOrigin::start();
-    origin.always(Answer::never());
-    let mut process = Process::start(&config(&origin, "server: { drain: 60s }")).await;
-    let mut client = RawClient::connect(process.addr()).await;
-    client.send(Request::get("/a").bytes()).await;
-    origin.requests(1).await;
-    let addr = process.addr();
-    process.signal("TERM");
-    eventually_async("the listener to close", || refuses(addr)).await;
-    assert!(process.is_running(), "it ended with a request under way");
-    // Heard as soon as the drain listens for it, which is a moment after the listeners close.
-    let ended = async {
-        loop {
-            process.signal("INT");
-            if let Ok(status) = tokio::time::timeout(Duration::from_millis(100), process.ended()).await {
-                return status;
-            }
-        }
-    };
-    let status = tokio::time::timeout(Duration::from_secs(5), ended).await.expect("an end before the drain's");
-    assert_eq!(status.code(), Some(0));
-    assert!(process.stderr().contains("once more"), "{}", process.stderr());
-}
