@@ -97,7 +97,7 @@ impl Upkeep {
 
 #[async_trait]
 impl BackgroundService for Upkeep {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
+    async fn start(&self, _shutdown: ShutdownWatch) {
         let mut failing = self.failing.clone();
         let names = async {
             loop {
@@ -112,13 +112,7 @@ impl BackgroundService for Upkeep {
                 self.state.deadlines().sweep(self.state.clock().now());
             }
         };
-        // Requests that drain have deadlines too, so only the end of the process ends the sweep.
-        tokio::select! {
-            () = async { tokio::join!(names, deadlines); } => {}
-            () = async {
-                let _ = shutdown.changed().await;
-                std::future::pending::<()>().await;
-            } => {}
-        }
+        // Requests that drain have deadlines too, so only the end of the process ends this.
+        tokio::join!(names, deadlines);
     }
 }
