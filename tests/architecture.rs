@@ -131,7 +131,7 @@ const NOUNS: [(&str, &str); 6] = [
 ];
 
 /// YAML keys about the gateway itself: they need a section and a page, and no step.
-const SETTINGS: [&str; 4] = ["admin", "listeners", "log", "server"];
+const SETTINGS: [&str; 5] = ["admin", "listeners", "log", "server", "state"];
 
 const NAMES_THAT_SAY_NOTHING: [&str; 8] = ["common", "core", "helper", "helpers", "manager", "misc", "prelude", "util"];
 

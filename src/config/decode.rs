@@ -103,7 +103,7 @@ fn report_empty(document: &mut Document, issues: &mut Issues) {
     let mut root = std::mem::replace(&mut document.root, Node { span: 0..0, kind: NodeKind::Null });
     if matches!(root.kind, NodeKind::Null) {
         issues.push(
-            Issue::whole(IssueCode::MissingKey, format!("the file `{}` is empty", document.listing.name))
+            Issue::whole(IssueCode::MissingKey, format!("the file `{}` is empty", document.name()))
                 .help("it needs `upstreams` and `routes`; `tollgate demo` runs without a file"),
         );
         root.kind = NodeKind::Broken;

@@ -1,23 +1,34 @@
-//! A file as a tree whose nodes know where they stand.
+//! Files as one tree whose nodes know where they stand.
 //!
-//! In: what `source` parsed. Out: nodes and places by path. Not here: what the
-//! keys mean (`decode`).
+//! In: what `source` read and joined. Out: nodes and places by path. Spans are
+//! positions in all files laid end to end, so that a node needs no file of its
+//! own. Not here: what the keys mean (`decode`).
 
-use std::ops::Range;
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::ops::{Deref, DerefMut, Range};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::issue::{Listing, Place};
 
-/// One parsed file.
-#[derive(Debug)]
+/// The parsed files of one configuration.
+#[derive(Clone, Debug)]
 pub struct Document {
-    /// The file as it may be shown.
-    pub listing: Arc<Listing>,
-    /// The folder that relative paths in the file start from.
-    pub folder: PathBuf,
+    /// In reading order; the first is the one the operator named.
+    files: Vec<File>,
     /// The root of the tree.
     pub root: Node,
+}
+
+/// One of a document's files.
+#[derive(Clone, Debug)]
+struct File {
+    /// Where it begins in the space of spans.
+    start: usize,
+    /// The file as it may be shown.
+    listing: Arc<Listing>,
+    /// The folder that relative paths in the file start from.
+    folder: PathBuf,
 }
 
 /// A value and where it stands.
@@ -37,7 +48,7 @@ pub enum NodeKind {
     /// `[a, b]`.
     List(Vec<Node>),
     /// `{a: b}`, in file order.
-    Map(Vec<(Key, Node)>),
+    Map(Entries),
     /// `~`, or nothing at all.
     Null,
     /// Anything else.
@@ -63,10 +74,149 @@ pub struct Key {
     /// Bytes of the file.
     pub span: Range<usize>,
 }
+
+/// The entries of a map, in file order. A large one knows its keys by text:
+/// among ten thousand routes nothing is looked for by going through them.
+#[derive(Clone, Debug, Default)]
+pub struct Entries {
+    list: Vec<(Key, Node)>,
+    index: HashMap<String, usize>,
+}
+
+/// Maps up to this size are looked through.
+const SMALL: usize = 16;
+
+impl Entries {
+    /// These entries, whose keys differ.
+    pub fn new(list: Vec<(Key, Node)>) -> Self {
+        let mut index = HashMap::new();
+        if list.len() > SMALL {
+            index = list.iter().enumerate().map(|(at, (key, _))| (key.text.clone(), at)).collect();
+        }
+        Entries { list, index }
+    }
+
+    /// These entries and then `others`.
+    pub fn join(self, others: Vec<(Key, Node)>) -> Self {
+        let mut list = self.list;
+        list.extend(others);
+        Entries::new(list)
+    }
+
+    /// The entries without their index.
+    pub fn into_list(self) -> Vec<(Key, Node)> {
+        self.list
+    }
+
+    fn position(&self, text: &str) -> Option<usize> {
+        match self.index.is_empty() {
+            true => self.list.iter().position(|(key, _)| key.text == text),
+            false => self.index.get(text).copied(),
+        }
+    }
+
+    /// The entry with that key.
+    pub fn entry(&self, text: &str) -> Option<&(Key, Node)> {
+        self.list.get(self.position(text)?)
+    }
+
+    fn value_mut(&mut self, text: &str) -> Option<&mut Node> {
+        let at = self.position(text)?;
+        self.list.get_mut(at).map(|(_, node)| node)
+    }
+}
+
+impl Deref for Entries {
+    type Target = [(Key, Node)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.list
+    }
+}
+
+impl DerefMut for Entries {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.list
+    }
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = &'a (Key, Node);
+    type IntoIter = std::slice::Iter<'a, (Key, Node)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a mut Entries {
+    type Item = &'a mut (Key, Node);
+    type IntoIter = std::slice::IterMut<'a, (Key, Node)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.list.iter_mut()
+    }
+}
+
 impl Document {
-    /// A stretch of this file.
+    /// A document of one file, whose tree has its spans from 0.
+    pub fn new(listing: Arc<Listing>, folder: PathBuf, root: Node) -> Self {
+        Document { files: vec![File { start: 0, listing, folder }], root }
+    }
+
+    /// Adds a file; its tree's spans must be moved by what this returns before
+    /// anything of it becomes part of the document's tree.
+    pub fn add(&mut self, listing: Arc<Listing>, folder: PathBuf) -> usize {
+        // One position lies between files, so that the end of one is not the start of the next.
+        let start = self.files.last().map_or(0, |last| last.start + last.listing.text.len() + 1);
+        self.files.push(File { start, listing, folder });
+        start
+    }
+
+    /// The file that a position lies in.
+    fn file(&self, at: usize) -> Option<&File> {
+        let behind = self.files.partition_point(|file| file.start <= at);
+        self.files.get(behind.saturating_sub(1))
+    }
+
+    /// How many files there are.
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The name of the file that the operator named.
+    pub fn name(&self) -> &str {
+        self.files.first().map_or("", |file| &file.listing.name)
+    }
+
+    /// The folder of the file that the operator named.
+    pub fn main_folder(&self) -> &Path {
+        self.folder_at(0)
+    }
+
+    /// The folder that relative paths start from in the file of this position.
+    pub fn folder_at(&self, at: usize) -> &Path {
+        self.file(at).map_or(Path::new(""), |file| &file.folder)
+    }
+
+    /// The folder that the relative path at the end of `path` starts from.
+    pub fn folder_of(&self, path: &[&str]) -> &Path {
+        self.folder_at(self.value_span(path).start)
+    }
+
+    /// A stretch of one of the files.
     pub fn place(&self, span: &Range<usize>) -> Place {
-        Place { listing: Arc::clone(&self.listing), span: span.clone() }
+        let Some(file) = self.file(span.start) else {
+            return Place { listing: Arc::default(), span: 0..0 };
+        };
+        let local = |at: usize| at.saturating_sub(file.start).min(file.listing.text.len());
+        Place { listing: Arc::clone(&file.listing), span: local(span.start)..local(span.end) }
+    }
+
+    /// What stands at a stretch of one of the files, credentials masked.
+    pub fn text_at(&self, span: &Range<usize>) -> Option<&str> {
+        let file = self.file(span.start)?;
+        file.listing.text.get(span.start.checked_sub(file.start)?..span.end.checked_sub(file.start)?)
     }
 
     /// The node at the end of a path of keys and list positions.
@@ -97,7 +247,7 @@ impl Document {
     /// resolved from a variable or a file is quoted as it was written.
     pub fn shown(&self, path: &[&str], text: &str) -> String {
         let hidden = |node: &&Node| matches!(&node.kind, NodeKind::Scalar(scalar) if scalar.hidden);
-        let written = self.node(path).filter(hidden).and_then(|node| self.listing.text.get(node.span.clone()));
+        let written = self.node(path).filter(hidden).and_then(|node| self.text_at(&node.span));
         written.unwrap_or(text).trim_matches(['"', '\'']).to_owned()
     }
 
@@ -124,7 +274,7 @@ impl Node {
     pub fn child(&self, step: &str) -> Option<&Node> {
         match &self.kind {
             NodeKind::List(items) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
-            NodeKind::Map(entries) => entries.iter().find(|(key, _)| key.text == step).map(|(_, node)| node),
+            NodeKind::Map(entries) => entries.entry(step).map(|(_, node)| node),
             NodeKind::Broken | NodeKind::Null | NodeKind::Scalar(_) => None,
         }
     }
@@ -133,15 +283,15 @@ impl Node {
     pub fn child_mut(&mut self, step: &str) -> Option<&mut Node> {
         match &mut self.kind {
             NodeKind::List(items) => step.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
-            NodeKind::Map(entries) => entries.iter_mut().find(|(key, _)| key.text == step).map(|(_, node)| node),
+            NodeKind::Map(entries) => entries.value_mut(step),
             NodeKind::Broken | NodeKind::Null | NodeKind::Scalar(_) => None,
         }
     }
 
     /// The keys of this map, in file order.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
-        let entries = match &self.kind {
-            NodeKind::Map(entries) => entries.as_slice(),
+        let entries: &[(Key, Node)] = match &self.kind {
+            NodeKind::Map(entries) => entries,
             NodeKind::Broken | NodeKind::List(_) | NodeKind::Null | NodeKind::Scalar(_) => &[],
         };
         entries.iter().map(|(key, _)| key)
@@ -160,8 +310,24 @@ impl Node {
     /// The key of this map with that text.
     pub fn key(&self, text: &str) -> Option<&Key> {
         match &self.kind {
-            NodeKind::Map(entries) => entries.iter().map(|(key, _)| key).find(|key| key.text == text),
+            NodeKind::Map(entries) => entries.entry(text).map(|(key, _)| key),
             NodeKind::Broken | NodeKind::List(_) | NodeKind::Null | NodeKind::Scalar(_) => None,
+        }
+    }
+
+    /// Moves the spans of this node and all below it.
+    pub fn shift(&mut self, by: usize) {
+        let moved = |span: &Range<usize>| span.start + by..span.end + by;
+        self.span = moved(&self.span);
+        match &mut self.kind {
+            NodeKind::Broken | NodeKind::Null | NodeKind::Scalar(_) => {}
+            NodeKind::List(items) => items.iter_mut().for_each(|item| item.shift(by)),
+            NodeKind::Map(entries) => {
+                for (key, child) in entries {
+                    key.span = moved(&key.span);
+                    child.shift(by);
+                }
+            }
         }
     }
 }

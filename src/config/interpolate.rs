@@ -5,10 +5,12 @@
 //! in it rewrite the file.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
 use super::document::{Document, Node, NodeKind};
 use super::issue::{Issue, IssueCode, Issues};
+use super::touched::Reader;
 
 /// Larger files than this are no credential.
 const MAX_SECRET_FILE: u64 = 64 << 10;
@@ -45,12 +47,25 @@ impl Environment {
 
 /// Resolves every scalar of `document`; a scalar that cannot be resolved is
 /// reported and marked broken.
-pub fn resolve(document: &mut Document, environment: &Environment) -> Issues {
-    let mut issues = Issues::default();
+pub fn resolve(document: &mut Document, environment: &Environment, reader: &mut Reader) -> Issues {
     let mut root = std::mem::replace(&mut document.root, Node { span: 0..0, kind: NodeKind::Null });
-    visit(&mut root, &mut |node| {
+    let issues = resolve_node(&mut root, document, environment, reader);
+    document.root = root;
+    issues
+}
+
+/// As [`resolve`], for a node of `document` and what is below it.
+pub(super) fn resolve_node(
+    node: &mut Node,
+    document: &Document,
+    environment: &Environment,
+    reader: &mut Reader,
+) -> Issues {
+    let mut issues = Issues::default();
+    visit(node, &mut |node| {
         let NodeKind::Scalar(scalar) = &mut node.kind else { return };
-        match resolve_text(&scalar.text, environment, &document.folder) {
+        let mut resolver = Resolver { environment, folder: document.folder_at(node.span.start), reader };
+        match resolver.text(&scalar.text) {
             Ok(None) => {}
             Ok(Some(text)) => {
                 scalar.text = text;
@@ -63,7 +78,6 @@ pub fn resolve(document: &mut Document, environment: &Environment) -> Issues {
             }
         }
     });
-    document.root = root;
     issues
 }
 
@@ -82,11 +96,25 @@ fn visit(node: &mut Node, act: &mut impl FnMut(&mut Node)) {
     }
 }
 
-/// The resolved text, or `None` where nothing was to be resolved.
-fn resolve_text(text: &str, environment: &Environment, folder: &Path) -> Result<Option<String>, Problem> {
-    if let Some(path) = text.strip_prefix("file://") {
-        return read_secret(&folder.join(path)).map(Some);
+/// What scalars are resolved with.
+struct Resolver<'a> {
+    environment: &'a Environment,
+    /// Where relative paths start.
+    folder: &'a Path,
+    reader: &'a mut Reader,
+}
+
+impl Resolver<'_> {
+    /// The resolved text, or `None` where nothing was to be resolved.
+    fn text(&mut self, text: &str) -> Result<Option<String>, Problem> {
+        match text.strip_prefix("file://") {
+            Some(path) => read_secret(&self.folder.join(path), self.reader).map(Some),
+            None => with_variables(text, self.environment),
+        }
     }
+}
+
+fn with_variables(text: &str, environment: &Environment) -> Result<Option<String>, Problem> {
     if !text.contains('$') {
         return Ok(None);
     }
@@ -156,23 +184,18 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn read_secret(path: &Path) -> Result<String, Problem> {
+fn read_secret(path: &Path, reader: &mut Reader) -> Result<String, Problem> {
     let unreadable = |why: String| Problem {
         code: IssueCode::Unreadable,
         title: format!("the file `{}` cannot be read: {why}", path.display()),
         help: "relative paths start at the folder of the file that names them".to_owned(),
     };
-    let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
-    if metadata.len() > MAX_SECRET_FILE {
-        return Err(unreadable("it is larger than 64 KiB".to_owned()));
-    }
-    let mut text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let bytes = reader.read(path, MAX_SECRET_FILE).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => unreadable("it is larger than 64 KiB".to_owned()),
+        _ => unreadable(error.to_string()),
+    })?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
     // One newline, as editors and `echo` leave it; more would be part of the value.
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    Ok(text)
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    Ok(line.unwrap_or(text).to_owned())
 }

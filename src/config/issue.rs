@@ -12,12 +12,14 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 /// One file's text as it may be shown: credentials are already masked.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// The path as the operator named it.
     pub name: String,
     /// The text, byte for byte as long as the file, credentials replaced by `*`.
     pub text: String,
+    /// Its position among the files of a configuration, in reading order.
+    pub order: usize,
 }
 
 /// A stretch of a file.
@@ -133,10 +135,19 @@ impl Issue {
                     primary = primary.label(&self.label);
                 }
                 let mut snippet = Snippet::source(&listing.text).path(&listing.name).annotation(primary);
+                let mut elsewhere = None;
                 if let Some((other, label)) = &self.related {
-                    snippet = snippet.annotation(AnnotationKind::Context.span(other.span.clone()).label(label));
+                    let context = AnnotationKind::Context.span(other.span.clone()).label(label);
+                    match Arc::ptr_eq(&other.listing, listing) {
+                        true => snippet = snippet.annotation(context),
+                        false => {
+                            let listing = &other.listing;
+                            elsewhere =
+                                Some(Snippet::source(&listing.text).path(&listing.name).annotation(context));
+                        }
+                    }
                 }
-                title.element(snippet)
+                title.element(snippet).elements(elsewhere)
             }
         };
         if let Some(help) = &self.help {
@@ -189,7 +200,7 @@ impl Issues {
     /// Puts them in file order and drops exact repetitions.
     pub fn sort(&mut self) {
         self.0.sort_by_key(|issue| {
-            let start = issue.place.as_ref().map_or(0, |place| place.span.start);
+            let start = issue.place.as_ref().map_or((0, 0), |place| (place.listing.order, place.span.start));
             (start, issue.severity(), issue.code)
         });
         self.0.dedup();

@@ -13,12 +13,16 @@ mod check;
 mod decode;
 mod document;
 mod mask;
+mod parse;
 mod source;
+mod touched;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use touched::Touched;
 
 use document::Document;
 use interpolate::Environment;
@@ -30,8 +34,10 @@ use section::listeners::{Listener, default_listeners};
 use section::log::Log;
 use section::routes::{Format, Route};
 use section::server::Server;
+use section::state::State;
 use section::upstreams::Upstream;
 use section::white_label::WhiteLabel;
+use touched::Reader;
 
 /// A whole configuration, one field per YAML key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -55,6 +61,10 @@ pub struct Config {
     pub log: Log,
     /// Threads, limits and time-outs of the gateway itself.
     pub server: Server,
+    /// What outlives a configuration, and where it is kept.
+    pub state: State,
+    /// Further files with routes and upstreams, as paths or patterns: `conf.d/*.yaml`.
+    pub include: Vec<String>,
 }
 
 impl Default for Config {
@@ -69,6 +79,8 @@ impl Default for Config {
             white_label: WhiteLabel::default(),
             log: Log::default(),
             server: Server::default(),
+            state: State::default(),
+            include: Vec::new(),
         }
     }
 }
@@ -135,28 +147,53 @@ pub struct Loaded {
     pub warnings: Issues,
 }
 
-/// Reads the file at `path`.
+/// Reads the file at `path`, and all that it names.
 ///
 /// # Errors
-/// Every problem of the file that can be found in one run, in file order.
+/// Every problem of the files that can be found in one run, in file order.
 pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Issues> {
-    finish(Document::read(path)?, environment)
+    load_touching(path, environment).0
 }
 
-/// As [`load`], from text that was read elsewhere; relative paths start at `folder`.
+/// As [`load`]; also tells which files were looked at, whatever came of it, so
+/// that a change of any of them can be noticed.
+pub fn load_touching(path: &Path, environment: &Environment) -> (Result<Loaded, Issues>, Touched) {
+    let mut reader = Reader::default();
+    let loaded = match source::read(path, environment, &mut reader) {
+        Ok((document, issues)) => finish(document, issues, environment, &mut reader),
+        Err(mut issues) => {
+            issues.sort();
+            Err(issues)
+        }
+    };
+    (loaded, reader.into_touched())
+}
+
+/// As [`load`], from text that was read elsewhere; relative paths start at
+/// `folder`, and other files are not included.
 ///
 /// # Errors
 /// As for [`load`].
 pub fn load_text(name: &str, text: &str, folder: PathBuf, environment: &Environment) -> Result<Loaded, Issues> {
-    finish(Document::parse(name, text, folder)?, environment)
+    let (document, mut issues) = source::of_text(name, text, folder)?;
+    if document.root.child("include").is_some() {
+        let title = "`include` has no meaning here: this text is not read from a folder of files";
+        issues.push(issue::Issue::at(issue::IssueCode::BadValue, document.key_place(&["include"]), title));
+    }
+    finish(document, issues, environment, &mut Reader::default())
 }
 
-fn finish(mut document: Document, environment: &Environment) -> Result<Loaded, Issues> {
-    let mut issues = interpolate::resolve(&mut document, environment);
+fn finish(
+    mut document: Document,
+    mut issues: Issues,
+    environment: &Environment,
+    reader: &mut Reader,
+) -> Result<Loaded, Issues> {
+    issues.append(interpolate::resolve(&mut document, environment, reader));
     let decoded = decode::decode(&mut document);
     issues.append(decoded.issues);
     let mut config = decoded.config;
-    issues.append(check::read_files(&mut config, &document));
+    issues.append(check::read_files(&mut config, &document, reader));
     issues.append(check::check(&config, &document));
     issues.sort();
     if issues.has_errors() {

@@ -1,86 +1,291 @@
-//! Reads a file and takes it apart, remembering where everything stands.
+//! Reads a configuration's files and joins them to one tree.
 //!
-//! In: a path, or text. Out: a [`Document`]: a tree of nodes with byte spans.
-//! Not here: what the keys mean (`decode`), variables (`interpolate`).
+//! In: the path that the operator named. Out: a [`Document`] that also holds
+//! the files it includes. Not here: one file's text (`parse`), what the keys
+//! mean (`decode`).
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::HashSet;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-
-use super::document::{Document, Key, Node, NodeKind, Scalar};
+use super::document::{Document, Entries, Key, Node, NodeKind};
+use super::interpolate::{Environment, resolve_node};
 use super::issue::{Issue, IssueCode, Issues, Listing, Place};
-use super::mask::{mask, mask_lines};
+use super::mask::mask_lines;
+use super::parse::{Parsed, parse};
+use super::touched::Reader;
 
 /// Larger files than this are no configuration.
 const MAX_FILE: u64 = 8 << 20;
-/// Deeper nesting than this is an attack or an accident.
-const MAX_DEPTH: usize = 64;
-/// Nodes that aliases may add, so that a short file cannot grow without bound.
-const MAX_NODES: usize = 1_000_000;
+/// More files than this are a pattern that matches too much.
+const MAX_FILES: usize = 1_000;
+/// Sections whose entries may stand in several files; any other key stands in one.
+const SHARED: [&str; 2] = ["routes", "upstreams"];
 
-impl Document {
-    /// Reads and parses the file at `path`.
-    pub fn read(path: &Path) -> Result<Document, Issues> {
-        let name = path.display().to_string();
-        let whole = |code, title: String, help: &str| one(Issue::whole(code, title).help(help));
-        let unreadable = |error: std::io::Error| {
-            let title = match error.kind() == std::io::ErrorKind::NotFound {
-                true => format!("there is no file `{name}`"),
-                false => format!("the file `{name}` cannot be read: {error}"),
-            };
-            whole(
-                IssueCode::Unreadable,
-                title,
-                "give the path of a YAML file, or start with `tollgate demo`, which needs none",
-            )
-        };
-        let size = std::fs::metadata(path).map_err(unreadable)?.len();
-        if size > MAX_FILE {
-            return Err(whole(
-                IssueCode::TooLarge,
-                format!("the file `{name}` has {size} bytes"),
-                "a configuration has at most 8 MiB",
-            ));
+/// Reads and parses the file at `path` and all that it includes, with what is wrong in them.
+///
+/// # Errors
+/// What is wrong, where it leaves no tree: then there is nothing else to say.
+pub(super) fn read(
+    path: &Path,
+    environment: &Environment,
+    reader: &mut Reader,
+) -> Result<(Document, Issues), Issues> {
+    let text = text_of(path, 0, reader).map_err(|problem| problem.into_issues(path, None))?;
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let (mut document, mut issues) = of_text(&path.display().to_string(), &text, folder)?;
+    let mut including =
+        Including { environment, reader, known: HashSet::from([same(path)]), issues: Issues::default(), is_whole: true };
+    including.all(&mut document);
+    issues.append(including.issues);
+    match including.is_whole {
+        true => Ok((document, issues)),
+        false => Err(issues),
+    }
+}
+
+/// Parses `text`, which came from a file called `name` in `folder`.
+///
+/// # Errors
+/// As for [`read`].
+pub(super) fn of_text(name: &str, text: &str, folder: PathBuf) -> Result<(Document, Issues), Issues> {
+    let Parsed { listing, root, issues } = parse(name, 0, text);
+    match root.kind {
+        NodeKind::Broken => Err(issues),
+        NodeKind::List(_) | NodeKind::Map(_) | NodeKind::Null | NodeKind::Scalar(_) => {
+            Ok((Document::new(listing, folder, root), issues))
         }
-        let bytes = std::fs::read(path).map_err(unreadable)?;
-        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        match std::str::from_utf8(&bytes) {
-            Ok(text) => Document::parse(&name, text, folder),
-            Err(error) => Err(not_utf8(&name, &bytes, error.valid_up_to())),
+    }
+}
+
+/// Reads what `include` names.
+struct Including<'a> {
+    environment: &'a Environment,
+    reader: &'a mut Reader,
+    /// What has been read: no file is read twice, though two patterns match it.
+    known: HashSet<PathBuf>,
+    issues: Issues,
+    /// No file is missing from the tree, so that what is not in it is nowhere.
+    is_whole: bool,
+}
+
+impl Including<'_> {
+    fn all(&mut self, document: &mut Document) {
+        for (pattern, place) in self.patterns(document) {
+            for path in self.matches(&pattern, &place) {
+                if document.file_count() > MAX_FILES {
+                    let title = format!("`include` names more than {MAX_FILES} files");
+                    self.report(Issue::at(IssueCode::TooLarge, place, title).help("write a narrower pattern"));
+                    return;
+                }
+                if self.known.insert(same(&path)) {
+                    self.one(document, &path, &place);
+                }
+            }
         }
     }
 
-    /// Parses `text`, which came from a file called `name` in `folder`.
-    pub fn parse(name: &str, text: &str, folder: PathBuf) -> Result<Document, Issues> {
-        // A byte order mark is nothing that an editor counts as a column.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut builder = Builder::new(text);
-        let (root, shown) = match builder.parse() {
-            Ok(root) => {
-                let shown = mask(text, &root, &builder.dropped);
-                (root, shown)
+    /// Notes a problem that leaves a file out.
+    fn report(&mut self, issue: Issue) {
+        self.issues.push(issue);
+        self.is_whole = false;
+    }
+
+    /// The patterns with their places, variables resolved, relative to the main file.
+    fn patterns(&mut self, document: &Document) -> Vec<(String, Place)> {
+        let Some(NodeKind::List(items)) = document.root.child("include").map(|node| &node.kind) else {
+            // Decoding says that it must be a list.
+            return Vec::new();
+        };
+        let mut patterns = Vec::new();
+        for item in items {
+            // A copy, because the whole tree is resolved later.
+            let mut item = item.clone();
+            let unresolved = resolve_node(&mut item, document, self.environment, &mut Reader::default());
+            self.is_whole &= unresolved.is_empty();
+            self.issues.append(unresolved);
+            if let NodeKind::Scalar(scalar) = item.kind {
+                let folder = glob::Pattern::escape(&document.main_folder().display().to_string());
+                let pattern = Path::new(&folder).join(scalar.text).display().to_string();
+                patterns.push((pattern, document.place(&item.span)));
             }
+        }
+        patterns
+    }
+
+    fn matches(&mut self, pattern: &str, place: &Place) -> Vec<PathBuf> {
+        match self.reader.matches(pattern) {
+            Err(why) => {
+                let title = format!("this is not a pattern of files: {why}");
+                let help = "write a path, or a pattern like conf.d/*.yaml";
+                self.report(Issue::at(IssueCode::BadValue, place.clone(), title).help(help));
+                Vec::new()
+            }
+            // A folder without files is fine, a file that is named and missing is not.
+            Ok(found) if found.is_empty() && !pattern.contains(['*', '?', '[']) => vec![PathBuf::from(pattern)],
+            Ok(found) => found,
+        }
+    }
+
+    fn one(&mut self, document: &mut Document, path: &Path, named: &Place) {
+        let order = document.file_count();
+        let text = match text_of(path, order, self.reader) {
+            Ok(text) => text,
             Err(problem) => {
-                let broken = Node { span: problem.span.clone(), kind: NodeKind::Broken };
-                builder.problems.push(*problem);
-                // The tree is lost, and what was read of it may belong elsewhere.
-                (broken, mask_lines(text))
+                self.issues.append(problem.into_issues(path, Some(named.clone())));
+                self.is_whole = false;
+                return;
             }
         };
-        let listing = Arc::new(Listing { name: name.to_owned(), text: shown });
-        if builder.problems.is_empty() {
-            return Ok(Document { listing, folder, root });
-        }
-        let mut issues = Issues::default();
-        for problem in builder.problems {
-            issues.push(problem.into_issue(&listing));
-        }
-        issues.sort();
-        Err(issues)
+        let Parsed { listing, mut root, issues } = parse(&path.display().to_string(), order, &text);
+        self.is_whole &= !matches!(root.kind, NodeKind::Broken);
+        self.issues.append(issues);
+        let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        root.shift(document.add(listing, folder));
+        self.issues.append(join(document, root));
     }
+}
+
+/// Takes the entries of another file's tree into the document's.
+fn join(document: &mut Document, other: Node) -> Issues {
+    let entries = match other.kind {
+        NodeKind::Map(entries) => entries,
+        // A file whose lines are all comments.
+        NodeKind::Null | NodeKind::Broken => return Issues::default(),
+        NodeKind::List(_) | NodeKind::Scalar(_) => {
+            let place = document.place(&(other.span.start..other.span.start));
+            let title = "an included file holds sections, like the file that includes it";
+            return one(Issue::at(IssueCode::WrongType, place, title).help("begin with `routes:` or `upstreams:`"));
+        }
+    };
+    let mut twice: Vec<(Key, Key)> = Vec::new();
+    let mut nested = None;
+    let mut root = std::mem::replace(&mut document.root, Node { span: 0..0, kind: NodeKind::Null });
+    if matches!(root.kind, NodeKind::Null) {
+        root.kind = NodeKind::Map(Entries::default());
+    }
+    if let NodeKind::Map(mine) = &mut root.kind {
+        let mut fresh = Vec::new();
+        for (key, value) in entries.into_list() {
+            if key.text == "include" {
+                nested = Some(key);
+                continue;
+            }
+            match mine.iter_mut().find(|(known, _)| known.text == key.text) {
+                None => fresh.push((key, value)),
+                Some((known, section)) => join_section(known, section, (key, value), &mut twice),
+            }
+        }
+        *mine = std::mem::take(mine).join(fresh);
+    }
+    document.root = root;
+    let mut issues = Issues::default();
+    if let Some(key) = nested {
+        let title = "an included file cannot include others";
+        issues.push(
+            Issue::at(IssueCode::UnknownKey, document.place(&key.span), title)
+                .help("write the pattern into the file that `check` and `run` are given"),
+        );
+    }
+    for (first, second) in twice {
+        let title = format!("`{}` is defined twice", second.text);
+        let issue = Issue::at(IssueCode::Duplicate, document.place(&second.span), title).label("second definition");
+        let issue = issue.related(document.place(&first.span), "first defined here");
+        issues.push(issue.help("keep one of them, or rename one"));
+    }
+    issues
+}
+
+/// Joins a section that both files have; keys that stand in both are added to `twice`.
+fn join_section(known: &Key, section: &mut Node, other: (Key, Node), twice: &mut Vec<(Key, Key)>) {
+    let (key, value) = other;
+    if !SHARED.contains(&key.text.as_str()) {
+        twice.push((known.clone(), key));
+        return;
+    }
+    match (&mut section.kind, value.kind) {
+        (NodeKind::Map(mine), NodeKind::Map(others)) => {
+            let (doubled, fresh) = others.into_list().into_iter().partition(|(key, _)| mine.entry(&key.text).is_some());
+            let doubled: Vec<(Key, Node)> = doubled;
+            for (second, _) in doubled {
+                if let Some((first, _)) = mine.entry(&second.text) {
+                    twice.push((first.clone(), second));
+                }
+            }
+            *mine = std::mem::take(mine).join(fresh);
+        }
+        // `routes:` with nothing behind it says nothing.
+        (_, NodeKind::Null) => {}
+        (kind @ NodeKind::Null, value) => *kind = value,
+        // Of the wrong type, which decoding can only say of one of them.
+        (_, _) => twice.push((known.clone(), key)),
+    }
+}
+
+/// Why a file gives no text.
+enum Unreadable {
+    /// It cannot be read.
+    Failed(io::Error),
+    /// What is in it is not text.
+    NotText(Issues),
+}
+
+impl Unreadable {
+    /// `named` is where another file names this one.
+    fn into_issues(self, path: &Path, named: Option<Place>) -> Issues {
+        let name = path.display();
+        let error = match self {
+            Unreadable::NotText(issues) => return issues,
+            Unreadable::Failed(error) => error,
+        };
+        let (code, title, help) = match (error.kind(), &named) {
+            (io::ErrorKind::FileTooLarge, _) => (
+                IssueCode::TooLarge,
+                format!("the file `{name}` is larger than 8 MiB"),
+                "a configuration has at most 8 MiB a file; `include` takes several",
+            ),
+            (io::ErrorKind::NotFound, None) => (
+                IssueCode::Unreadable,
+                format!("there is no file `{name}`"),
+                "give the path of a YAML file, or start with `tollgate demo`, which needs none",
+            ),
+            (io::ErrorKind::NotFound, Some(_)) => (
+                IssueCode::Unreadable,
+                format!("there is no file `{name}`"),
+                "relative paths start at the folder of the file that names them",
+            ),
+            (_, _) => (
+                IssueCode::Unreadable,
+                format!("the file `{name}` cannot be read: {error}"),
+                "give the path of a YAML file that this user may read",
+            ),
+        };
+        one(match named {
+            None => Issue::whole(code, title).help(help),
+            Some(place) => Issue::at(code, place, title).help(help),
+        })
+    }
+}
+
+fn text_of(path: &Path, order: usize, reader: &mut Reader) -> Result<String, Unreadable> {
+    let bytes = reader.read(path, MAX_FILE).map_err(Unreadable::Failed)?;
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(error) => Err(Unreadable::NotText(not_utf8(path, order, &bytes, error.valid_up_to()))),
+    }
+}
+
+fn not_utf8(path: &Path, order: usize, bytes: &[u8], at: usize) -> Issues {
+    let name = path.display().to_string();
+    let title = format!("the file `{name}` is not UTF-8");
+    if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes {
+        return one(Issue::whole(IssueCode::Syntax, title).help("it seems to be UTF-16: save it as UTF-8"));
+    }
+    let text = mask_lines(&String::from_utf8_lossy(bytes));
+    let listing = Arc::new(Listing { name, text, order });
+    let place = Place { listing, span: at..at + '\u{fffd}'.len_utf8() };
+    one(Issue::at(IssueCode::Syntax, place, title).label("this byte").help("save the file as UTF-8"))
 }
 
 fn one(issue: Issue) -> Issues {
@@ -89,314 +294,7 @@ fn one(issue: Issue) -> Issues {
     issues
 }
 
-fn not_utf8(name: &str, bytes: &[u8], at: usize) -> Issues {
-    let title = format!("the file `{name}` is not UTF-8");
-    if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes {
-        return one(Issue::whole(IssueCode::Syntax, title).help("it seems to be UTF-16: save it as UTF-8"));
-    }
-    let text = mask_lines(&String::from_utf8_lossy(bytes));
-    let listing = Arc::new(Listing { name: name.to_owned(), text });
-    let place = Place { listing, span: at..at + '\u{fffd}'.len_utf8() };
-    one(Issue::at(IssueCode::Syntax, place, title).label("this byte").help("save the file as UTF-8"))
-}
-
-/// A problem before there is a text that it may be shown in.
-#[derive(Debug)]
-struct Problem {
-    code: IssueCode,
-    span: Range<usize>,
-    title: String,
-    label: &'static str,
-    related: Option<(Range<usize>, &'static str)>,
-    help: Option<&'static str>,
-}
-
-impl Problem {
-    fn new(code: IssueCode, span: Range<usize>, title: impl Into<String>) -> Box<Self> {
-        Box::new(Problem { code, span, title: title.into(), label: "", related: None, help: None })
-    }
-
-    fn help(mut self: Box<Self>, help: &'static str) -> Box<Self> {
-        self.help = Some(help);
-        self
-    }
-
-    fn into_issue(self, listing: &Arc<Listing>) -> Issue {
-        let place = |span| Place { listing: Arc::clone(listing), span };
-        let mut issue = Issue::at(self.code, place(self.span), self.title).label(self.label);
-        if let Some((span, label)) = self.related {
-            issue = issue.related(place(span), label);
-        }
-        match self.help {
-            Some(help) => issue.help(help),
-            None => issue,
-        }
-    }
-}
-
-/// What to do about the parser's complaint.
-fn advice(complaint: &str, line: &str) -> Option<&'static str> {
-    let advice = match complaint {
-        _ if complaint.contains("flow mapping") && line.contains("${") => {
-            "inside `{ }`, a variable stands in quotes: { token: \"${NAME}\" }"
-        }
-        _ if complaint.contains("flow mapping") => "a `{` is closed by `}`, and a `,` stands between two entries",
-        _ if complaint.contains("flow sequence") => "a `[` is closed by `]`, and a `,` stands between two items",
-        _ if complaint.contains("block mapping") => {
-            "keys of one section begin in the same column: look at this line and those above"
-        }
-        _ if complaint.contains("tab") => "indent with blanks",
-        _ if complaint.contains("quoted scalar") => "look for a quote that is not closed",
-        _ if complaint.contains("anchor") => "text that begins with `*` or `&` stands in quotes: \"*.example.com\"",
-        _ => return None,
-    };
-    Some(advice)
-}
-
-fn line_at(text: &str, at: usize) -> &str {
-    let (before, behind) = text.split_at_checked(at).unwrap_or((text, ""));
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let end = behind.find('\n').map_or(text.len(), |newline| at + newline);
-    text.get(start..end).unwrap_or_default()
-}
-/// Builds the tree from parser events.
-struct Builder<'t> {
-    text: &'t str,
-    /// Byte position of each character, because the parser counts characters.
-    positions: Vec<usize>,
-    anchors: HashMap<usize, Node>,
-    nodes: usize,
-    problems: Vec<Problem>,
-    /// Where brackets that are not closed yet were opened.
-    open: Vec<Range<usize>>,
-    /// Keys above the node that is being built.
-    path: Vec<String>,
-    /// What does not become part of the tree under these keys, and may hold credentials all the same.
-    dropped: Vec<(Vec<String>, Node)>,
-}
-
-impl<'t> Builder<'t> {
-    fn new(text: &'t str) -> Self {
-        Builder {
-            text,
-            positions: if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() },
-            anchors: HashMap::new(),
-            nodes: 0,
-            problems: Vec::new(),
-            open: Vec::new(),
-            path: Vec::new(),
-            dropped: Vec::new(),
-        }
-    }
-
-    fn parse(&mut self) -> Result<Node, Box<Problem>> {
-        // The parser would take it for the end of the file, and what follows would be ignored.
-        if let Some(at) = self.text.find('\0') {
-            return Err(Problem::new(IssueCode::Syntax, at..at + 1, "a NUL character: this is not a text file")
-                .help("remove it, or save the file as UTF-8"));
-        }
-        let mut parser = Parser::new_from_str(self.text);
-        let mut root = None;
-        loop {
-            let (event, span) = self.next(&mut parser)?;
-            match event {
-                Event::StreamEnd => break,
-                Event::DocumentStart(_) if root.is_some() => {
-                    let title = "a second document (`---`): a configuration is one document";
-                    return Err(Problem::new(IssueCode::Syntax, span, title).help("remove the line, or use two files"));
-                }
-                Event::Alias(_) | Event::MappingStart(..) | Event::Scalar(..) | Event::SequenceStart(..) => {
-                    root = Some(self.node(&mut parser, event, span, 0)?);
-                }
-                Event::DocumentEnd
-                | Event::DocumentStart(_)
-                | Event::MappingEnd
-                | Event::Nothing
-                | Event::SequenceEnd
-                | Event::StreamStart => {}
-            }
-        }
-        Ok(root.unwrap_or(Node { span: 0..0, kind: NodeKind::Null }))
-    }
-
-    fn node<'a>(
-        &mut self,
-        parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
-        event: Event<'a>,
-        span: Range<usize>,
-        depth: usize,
-    ) -> Result<Node, Box<Problem>> {
-        self.nodes += 1;
-        if depth > MAX_DEPTH {
-            return Err(Problem::new(IssueCode::TooLarge, span, "the file nests too deeply")
-                .help("a configuration has at most 64 levels"));
-        }
-        if self.nodes > MAX_NODES {
-            return Err(Problem::new(IssueCode::TooLarge, span, "the aliases (`*name`) of the file repeat too much")
-                .help("a configuration has at most 1 000 000 values, aliases written out"));
-        }
-        if let Event::Scalar(_, _, _, Some(tag))
-        | Event::SequenceStart(_, Some(tag))
-        | Event::MappingStart(_, Some(tag)) = &event
-        {
-            let handle = tag.handle.replace("tag:yaml.org,2002:", "!!");
-            let title = format!("a tag (`{handle}{}`) has no meaning here", tag.suffix);
-            let problem = Problem::new(IssueCode::Syntax, span.clone(), title);
-            self.problems.push(*problem.help("remove it; what must stay text stands in quotes"));
-        }
-        let (anchor, node) = match event {
-            Event::Scalar(text, style, anchor, _) => {
-                let plain = style == ScalarStyle::Plain;
-                let kind = match text.as_ref() {
-                    "" | "~" | "null" if plain => NodeKind::Null,
-                    _ => NodeKind::Scalar(Scalar { text: text.into_owned(), plain, hidden: false }),
-                };
-                // A block of text ends before the line break that the parser counts in.
-                let end = self.text.get(span.clone()).map_or(span.end, |text| span.start + text.trim_end().len());
-                (anchor, Node { span: span.start..end.max(span.start), kind })
-            }
-            Event::SequenceStart(anchor, _) => (anchor, self.list(parser, span, depth)?),
-            Event::MappingStart(anchor, _) => (anchor, self.map(parser, span, depth)?),
-            Event::Alias(id) => {
-                let mut node =
-                    self.anchors.get(&id).cloned().unwrap_or(Node { span: span.clone(), kind: NodeKind::Null });
-                self.nodes += count(&node);
-                if matches!(node.kind, NodeKind::Scalar(_)) {
-                    self.dropped.push((self.path.clone(), node.clone()));
-                }
-                node.span = span;
-                (0, node)
-            }
-            Event::DocumentEnd
-            | Event::DocumentStart(_)
-            | Event::MappingEnd
-            | Event::Nothing
-            | Event::SequenceEnd
-            | Event::StreamEnd
-            | Event::StreamStart => (0, Node { span, kind: NodeKind::Null }),
-        };
-        if anchor != 0 {
-            self.anchors.insert(anchor, node.clone());
-        }
-        Ok(node)
-    }
-
-    fn list<'a>(
-        &mut self,
-        parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
-        start: Range<usize>,
-        depth: usize,
-    ) -> Result<Node, Box<Problem>> {
-        let mut items = Vec::new();
-        self.open.push(start.clone());
-        loop {
-            let (event, span) = self.next(parser)?;
-            if matches!(event, Event::SequenceEnd) {
-                self.open.pop();
-                let end = items.last().map_or(span.end, |item: &Node| item.span.end).max(span.end.min(start.end));
-                return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::List(items) });
-            }
-            items.push(self.node(parser, event, span, depth + 1)?);
-        }
-    }
-
-    fn map<'a>(
-        &mut self,
-        parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
-        start: Range<usize>,
-        depth: usize,
-    ) -> Result<Node, Box<Problem>> {
-        let mut entries: Vec<(Key, Node)> = Vec::new();
-        // By text, so that ten thousand routes do not cost a hundred million comparisons.
-        let mut seen: HashMap<String, Range<usize>> = HashMap::new();
-        self.open.push(start.clone());
-        loop {
-            let (event, span) = self.next(parser)?;
-            let key = match event {
-                Event::MappingEnd => {
-                    self.open.pop();
-                    let end = entries.last().map_or(start.end, |(_, node)| node.span.end);
-                    return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::Map(entries) });
-                }
-                Event::Scalar(text, ..) => Key { text: text.into_owned(), span },
-                Event::Alias(_)
-                | Event::DocumentEnd
-                | Event::DocumentStart(_)
-                | Event::MappingStart(..)
-                | Event::Nothing
-                | Event::SequenceEnd
-                | Event::SequenceStart(..)
-                | Event::StreamEnd
-                | Event::StreamStart => {
-                    return Err(Problem::new(IssueCode::Syntax, span, "a key must be plain text"));
-                }
-            };
-            let (event, span) = self.next(parser)?;
-            self.path.push(key.text.clone());
-            let value = self.node(parser, event, span, depth + 1)?;
-            match seen.get(&key.text) {
-                Some(first) => {
-                    self.problems.push(Problem {
-                        label: "second definition",
-                        related: Some((first.clone(), "first defined here")),
-                        help: Some("keep one of them, or rename one"),
-                        ..*Problem::new(IssueCode::Duplicate, key.span, format!("`{}` is defined twice", key.text))
-                    });
-                    self.dropped.push((self.path.clone(), value));
-                }
-                None => {
-                    seen.insert(key.text.clone(), key.span.clone());
-                    entries.push((key, value));
-                }
-            }
-            self.path.pop();
-        }
-    }
-
-    fn next<'a>(
-        &self,
-        parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
-    ) -> Result<(Event<'a>, Range<usize>), Box<Problem>> {
-        match parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, self.bytes(span))),
-            Some(Err(error)) => {
-                let at = self.byte(error.marker().index());
-                Err(self.not_yaml(at, error.info()))
-            }
-            None => Ok((Event::StreamEnd, self.text.len()..self.text.len())),
-        }
-    }
-
-    fn not_yaml(&self, at: usize, complaint: &str) -> Box<Problem> {
-        let mut problem = Problem::new(IssueCode::Syntax, at..at, format!("this is not YAML: {complaint}"));
-        problem.help = advice(complaint, line_at(self.text, at));
-        if complaint.contains("flow") {
-            let opened = self
-                .open
-                .last()
-                .filter(|open| self.text.get(open.start..).is_some_and(|text| text.starts_with(['{', '['])));
-            problem.related = opened.map(|open| (open.clone(), "opened here"));
-        }
-        problem
-    }
-
-    fn bytes(&self, span: Span) -> Range<usize> {
-        let start = self.byte(span.start.index());
-        start..self.byte(span.end.index()).max(start)
-    }
-
-    fn byte(&self, character: usize) -> usize {
-        if self.positions.is_empty() {
-            return character.min(self.text.len());
-        }
-        self.positions.get(character).copied().unwrap_or(self.text.len())
-    }
-}
-
-fn count(node: &Node) -> usize {
-    match &node.kind {
-        NodeKind::List(items) => 1 + items.iter().map(count).sum::<usize>(),
-        NodeKind::Map(entries) => 1 + entries.iter().map(|(_, node)| count(node)).sum::<usize>(),
-        NodeKind::Broken | NodeKind::Null | NodeKind::Scalar(_) => 1,
-    }
+/// The file itself, whatever names and links lead to it.
+fn same(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

@@ -36,6 +36,8 @@ impl Snapshot {
             white_label: _,
             log: _,
             server,
+            state: _,
+            include: _,
         } = config;
         let shared = Shared {
             config,

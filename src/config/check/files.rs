@@ -7,15 +7,20 @@ use crate::config::Config;
 use crate::config::document::Document;
 use crate::config::issue::{Issue, IssueCode, Issues};
 use crate::config::section::log::Access;
+use crate::config::touched::Reader;
+
+/// Larger files than this hold no authorities.
+const MAX_CA_FILE: u64 = 4 << 20;
 
 /// Reads what the configuration refers to, and makes relative paths absolute.
-pub(in crate::config) fn read_files(config: &mut Config, document: &Document) -> Issues {
+pub(in crate::config) fn read_files(config: &mut Config, document: &Document, reader: &mut Reader) -> Issues {
     let mut issues = Issues::default();
     for (name, upstream) in &mut config.upstreams {
         let Some(ca) = &mut upstream.tls.ca else { continue };
-        *ca = document.folder.join(&*ca);
-        let place = || document.value_place(&["upstreams", name, "tls", "ca"]);
-        match std::fs::read(&*ca) {
+        let path = ["upstreams", name, "tls", "ca"];
+        *ca = document.folder_of(&path).join(&*ca);
+        let place = || document.value_place(&path);
+        match reader.read(ca, MAX_CA_FILE) {
             Err(error) => issues.push(
                 Issue::at(
                     IssueCode::Unreadable,
@@ -37,8 +42,9 @@ pub(in crate::config) fn read_files(config: &mut Config, document: &Document) ->
         }
     }
     if let Access::File(path) = &mut config.log.access {
-        *path = document.folder.join(&*path);
+        *path = document.folder_of(&["log", "access"]).join(&*path);
     }
+    config.state.dir = document.folder_of(&["state", "dir"]).join(&config.state.dir);
     issues
 }
 

@@ -96,7 +96,8 @@ impl Checker<'_> {
     /// Reports two keys that contradict each other, at the later one.
     fn two_keys(&mut self, code: IssueCode, paths: [&[&str]; 2], title: String, help: &str) {
         let [first, second] = paths.map(|path| self.document.key_place(path));
-        let (earlier, later) = if first.span.start <= second.span.start { (first, second) } else { (second, first) };
+        let position = |place: &Place| (place.listing.order, place.span.start);
+        let (earlier, later) = if position(&first) <= position(&second) { (first, second) } else { (second, first) };
         self.issues.push(Issue::at(code, later, title).related(earlier, "the other one").help(help));
     }
 

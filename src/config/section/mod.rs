@@ -11,5 +11,6 @@ pub mod params;
 pub mod retry;
 pub mod routes;
 pub mod server;
+pub mod state;
 pub mod upstreams;
 pub mod white_label;

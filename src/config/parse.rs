@@ -1,0 +1,357 @@
+//! Takes a file's text apart, remembering where everything stands.
+//!
+//! In: text. Out: a tree of nodes with byte spans. Not here: reading files and
+//! joining several (`source`), what the keys mean (`decode`), variables
+//! (`interpolate`).
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::document::{Entries, Key, Node, NodeKind, Scalar};
+use super::issue::{Issue, IssueCode, Issues, Listing, Place};
+use super::mask::{mask, mask_lines};
+
+/// Deeper nesting than this is an attack or an accident.
+const MAX_DEPTH: usize = 64;
+/// Nodes that aliases may add, so that a short file cannot grow without bound.
+const MAX_NODES: usize = 1_000_000;
+
+/// One file as a tree of its own; spans begin at 0.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// The file as it may be shown.
+    pub listing: Arc<Listing>,
+    /// The root of the tree; broken where the text has none.
+    pub root: Node,
+    /// What is wrong with the text as such.
+    pub issues: Issues,
+}
+
+/// Parses `text`, which came from the file called `name`, the `order`th that was read.
+pub(super) fn parse(name: &str, order: usize, text: &str) -> Parsed {
+    // A byte order mark is nothing that an editor counts as a column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut builder = Builder::new(text);
+    let (root, shown) = match builder.parse() {
+        Ok(root) => {
+            let shown = mask(text, &root, &builder.dropped);
+            (root, shown)
+        }
+        Err(problem) => {
+            let broken = Node { span: problem.span.clone(), kind: NodeKind::Broken };
+            builder.problems.push(*problem);
+            // The tree is lost, and what was read of it may belong elsewhere.
+            (broken, mask_lines(text))
+        }
+    };
+    let listing = Arc::new(Listing { name: name.to_owned(), text: shown, order });
+    let mut issues = Issues::default();
+    for problem in builder.problems {
+        issues.push(problem.into_issue(&listing));
+    }
+    Parsed { listing, root, issues }
+}
+
+/// A problem before there is a text that it may be shown in.
+#[derive(Debug)]
+struct Problem {
+    code: IssueCode,
+    span: Range<usize>,
+    title: String,
+    label: &'static str,
+    related: Option<(Range<usize>, &'static str)>,
+    help: Option<&'static str>,
+}
+
+impl Problem {
+    fn new(code: IssueCode, span: Range<usize>, title: impl Into<String>) -> Box<Self> {
+        Box::new(Problem { code, span, title: title.into(), label: "", related: None, help: None })
+    }
+
+    fn help(mut self: Box<Self>, help: &'static str) -> Box<Self> {
+        self.help = Some(help);
+        self
+    }
+
+    fn into_issue(self, listing: &Arc<Listing>) -> Issue {
+        let place = |span| Place { listing: Arc::clone(listing), span };
+        let mut issue = Issue::at(self.code, place(self.span), self.title).label(self.label);
+        if let Some((span, label)) = self.related {
+            issue = issue.related(place(span), label);
+        }
+        match self.help {
+            Some(help) => issue.help(help),
+            None => issue,
+        }
+    }
+}
+
+/// What to do about the parser's complaint.
+fn advice(complaint: &str, line: &str) -> Option<&'static str> {
+    let advice = match complaint {
+        _ if complaint.contains("flow mapping") && line.contains("${") => {
+            "inside `{ }`, a variable stands in quotes: { token: \"${NAME}\" }"
+        }
+        _ if complaint.contains("flow mapping") => "a `{` is closed by `}`, and a `,` stands between two entries",
+        _ if complaint.contains("flow sequence") => "a `[` is closed by `]`, and a `,` stands between two items",
+        _ if complaint.contains("block mapping") => {
+            "keys of one section begin in the same column: look at this line and those above"
+        }
+        _ if complaint.contains("tab") => "indent with blanks",
+        _ if complaint.contains("quoted scalar") => "look for a quote that is not closed",
+        _ if complaint.contains("anchor") => "text that begins with `*` or `&` stands in quotes: \"*.example.com\"",
+        _ => return None,
+    };
+    Some(advice)
+}
+
+fn line_at(text: &str, at: usize) -> &str {
+    let (before, behind) = text.split_at_checked(at).unwrap_or((text, ""));
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = behind.find('\n').map_or(text.len(), |newline| at + newline);
+    text.get(start..end).unwrap_or_default()
+}
+/// Builds the tree from parser events.
+struct Builder<'t> {
+    text: &'t str,
+    /// Byte position of each character, because the parser counts characters.
+    positions: Vec<usize>,
+    anchors: HashMap<usize, Node>,
+    nodes: usize,
+    problems: Vec<Problem>,
+    /// Where brackets that are not closed yet were opened.
+    open: Vec<Range<usize>>,
+    /// Keys above the node that is being built.
+    path: Vec<String>,
+    /// What does not become part of the tree under these keys, and may hold credentials all the same.
+    dropped: Vec<(Vec<String>, Node)>,
+}
+
+impl<'t> Builder<'t> {
+    fn new(text: &'t str) -> Self {
+        Builder {
+            text,
+            positions: if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() },
+            anchors: HashMap::new(),
+            nodes: 0,
+            problems: Vec::new(),
+            open: Vec::new(),
+            path: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
+
+    fn parse(&mut self) -> Result<Node, Box<Problem>> {
+        // The parser would take it for the end of the file, and what follows would be ignored.
+        if let Some(at) = self.text.find('\0') {
+            return Err(Problem::new(IssueCode::Syntax, at..at + 1, "a NUL character: this is not a text file")
+                .help("remove it, or save the file as UTF-8"));
+        }
+        let mut parser = Parser::new_from_str(self.text);
+        let mut root = None;
+        loop {
+            let (event, span) = self.next(&mut parser)?;
+            match event {
+                Event::StreamEnd => break,
+                Event::DocumentStart(_) if root.is_some() => {
+                    let title = "a second document (`---`): a configuration is one document";
+                    return Err(Problem::new(IssueCode::Syntax, span, title).help("remove the line, or use two files"));
+                }
+                Event::Alias(_) | Event::MappingStart(..) | Event::Scalar(..) | Event::SequenceStart(..) => {
+                    root = Some(self.node(&mut parser, event, span, 0)?);
+                }
+                Event::DocumentEnd
+                | Event::DocumentStart(_)
+                | Event::MappingEnd
+                | Event::Nothing
+                | Event::SequenceEnd
+                | Event::StreamStart => {}
+            }
+        }
+        Ok(root.unwrap_or(Node { span: 0..0, kind: NodeKind::Null }))
+    }
+
+    fn node<'a>(
+        &mut self,
+        parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
+        event: Event<'a>,
+        span: Range<usize>,
+        depth: usize,
+    ) -> Result<Node, Box<Problem>> {
+        self.nodes += 1;
+        if depth > MAX_DEPTH {
+            return Err(Problem::new(IssueCode::TooLarge, span, "the file nests too deeply")
+                .help("a configuration has at most 64 levels"));
+        }
+        if self.nodes > MAX_NODES {
+            return Err(Problem::new(IssueCode::TooLarge, span, "the aliases (`*name`) of the file repeat too much")
+                .help("a configuration has at most 1 000 000 values, aliases written out"));
+        }
+        if let Event::Scalar(_, _, _, Some(tag))
+        | Event::SequenceStart(_, Some(tag))
+        | Event::MappingStart(_, Some(tag)) = &event
+        {
+            let handle = tag.handle.replace("tag:yaml.org,2002:", "!!");
+            let title = format!("a tag (`{handle}{}`) has no meaning here", tag.suffix);
+            let problem = Problem::new(IssueCode::Syntax, span.clone(), title);
+            self.problems.push(*problem.help("remove it; what must stay text stands in quotes"));
+        }
+        let (anchor, node) = match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let plain = style == ScalarStyle::Plain;
+                let kind = match text.as_ref() {
+                    "" | "~" | "null" if plain => NodeKind::Null,
+                    _ => NodeKind::Scalar(Scalar { text: text.into_owned(), plain, hidden: false }),
+                };
+                // A block of text ends before the line break that the parser counts in.
+                let end = self.text.get(span.clone()).map_or(span.end, |text| span.start + text.trim_end().len());
+                (anchor, Node { span: span.start..end.max(span.start), kind })
+            }
+            Event::SequenceStart(anchor, _) => (anchor, self.list(parser, span, depth)?),
+            Event::MappingStart(anchor, _) => (anchor, self.map(parser, span, depth)?),
+            Event::Alias(id) => {
+                let mut node =
+                    self.anchors.get(&id).cloned().unwrap_or(Node { span: span.clone(), kind: NodeKind::Null });
+                self.nodes += count(&node);
+                if matches!(node.kind, NodeKind::Scalar(_)) {
+                    self.dropped.push((self.path.clone(), node.clone()));
+                }
+                node.span = span;
+                (0, node)
+            }
+            Event::DocumentEnd
+            | Event::DocumentStart(_)
+            | Event::MappingEnd
+            | Event::Nothing
+            | Event::SequenceEnd
+            | Event::StreamEnd
+            | Event::StreamStart => (0, Node { span, kind: NodeKind::Null }),
+        };
+        if anchor != 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    fn list<'a>(
+        &mut self,
+        parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
+        start: Range<usize>,
+        depth: usize,
+    ) -> Result<Node, Box<Problem>> {
+        let mut items = Vec::new();
+        self.open.push(start.clone());
+        loop {
+            let (event, span) = self.next(parser)?;
+            if matches!(event, Event::SequenceEnd) {
+                self.open.pop();
+                let end = items.last().map_or(span.end, |item: &Node| item.span.end).max(span.end.min(start.end));
+                return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::List(items) });
+            }
+            items.push(self.node(parser, event, span, depth + 1)?);
+        }
+    }
+
+    fn map<'a>(
+        &mut self,
+        parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
+        start: Range<usize>,
+        depth: usize,
+    ) -> Result<Node, Box<Problem>> {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        // By text, so that ten thousand routes do not cost a hundred million comparisons.
+        let mut seen: HashMap<String, Range<usize>> = HashMap::new();
+        self.open.push(start.clone());
+        loop {
+            let (event, span) = self.next(parser)?;
+            let key = match event {
+                Event::MappingEnd => {
+                    self.open.pop();
+                    let end = entries.last().map_or(start.end, |(_, node)| node.span.end);
+                    return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::Map(Entries::new(entries)) });
+                }
+                Event::Scalar(text, ..) => Key { text: text.into_owned(), span },
+                Event::Alias(_)
+                | Event::DocumentEnd
+                | Event::DocumentStart(_)
+                | Event::MappingStart(..)
+                | Event::Nothing
+                | Event::SequenceEnd
+                | Event::SequenceStart(..)
+                | Event::StreamEnd
+                | Event::StreamStart => {
+                    return Err(Problem::new(IssueCode::Syntax, span, "a key must be plain text"));
+                }
+            };
+            let (event, span) = self.next(parser)?;
+            self.path.push(key.text.clone());
+            let value = self.node(parser, event, span, depth + 1)?;
+            match seen.get(&key.text) {
+                Some(first) => {
+                    self.problems.push(Problem {
+                        label: "second definition",
+                        related: Some((first.clone(), "first defined here")),
+                        help: Some("keep one of them, or rename one"),
+                        ..*Problem::new(IssueCode::Duplicate, key.span, format!("`{}` is defined twice", key.text))
+                    });
+                    self.dropped.push((self.path.clone(), value));
+                }
+                None => {
+                    seen.insert(key.text.clone(), key.span.clone());
+                    entries.push((key, value));
+                }
+            }
+            self.path.pop();
+        }
+    }
+
+    fn next<'a>(
+        &self,
+        parser: &mut Parser<'a, saphyr_parser::StrInput<'a>>,
+    ) -> Result<(Event<'a>, Range<usize>), Box<Problem>> {
+        match parser.next_event() {
+            Some(Ok((event, span))) => Ok((event, self.bytes(span))),
+            Some(Err(error)) => {
+                let at = self.byte(error.marker().index());
+                Err(self.not_yaml(at, error.info()))
+            }
+            None => Ok((Event::StreamEnd, self.text.len()..self.text.len())),
+        }
+    }
+
+    fn not_yaml(&self, at: usize, complaint: &str) -> Box<Problem> {
+        let mut problem = Problem::new(IssueCode::Syntax, at..at, format!("this is not YAML: {complaint}"));
+        problem.help = advice(complaint, line_at(self.text, at));
+        if complaint.contains("flow") {
+            let opened = self
+                .open
+                .last()
+                .filter(|open| self.text.get(open.start..).is_some_and(|text| text.starts_with(['{', '['])));
+            problem.related = opened.map(|open| (open.clone(), "opened here"));
+        }
+        problem
+    }
+
+    fn bytes(&self, span: Span) -> Range<usize> {
+        let start = self.byte(span.start.index());
+        start..self.byte(span.end.index()).max(start)
+    }
+
+    fn byte(&self, character: usize) -> usize {
+        if self.positions.is_empty() {
+            return character.min(self.text.len());
+        }
+        self.positions.get(character).copied().unwrap_or(self.text.len())
+    }
+}
+
+fn count(node: &Node) -> usize {
+    match &node.kind {
+        NodeKind::List(items) => 1 + items.iter().map(count).sum::<usize>(),
+        NodeKind::Map(entries) => 1 + entries.iter().map(|(_, node)| count(node)).sum::<usize>(),
+        NodeKind::Broken | NodeKind::Null | NodeKind::Scalar(_) => 1,
+    }
+}

@@ -1,0 +1,19 @@
+//! `state`: what outlives a configuration, and where it is kept.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The gateway's own memory.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct State {
+    /// The folder of what the gateway keeps: the admin token that it makes where none is written.
+    pub dir: PathBuf,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        State { dir: PathBuf::from("data") }
+    }
+}
