@@ -1,54 +1,115 @@
-//! The operator's own address: health, readiness, metrics.
+//! The operator's own address: health, readiness, metrics, reload.
 //!
 //! In: requests on `admin.address`. Out: small texts. Not here: anything on the
 //! listeners of callers; a path there is a route or 404.
 
+mod access;
+pub mod health;
+pub mod reload;
+
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use pingora::apps::http_app::{HttpServer, ServeHttp};
 use pingora::protocols::http::ServerSession;
 use pingora::services::listening::Service;
+use serde_json::Value;
 
+use crate::clock::Clock;
 use crate::config::scalar::Secret;
-use crate::config::section::admin as section;
+use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::Upstream;
 
-/// Whether the gateway wants requests.
-#[derive(Debug, Default)]
-pub struct Readiness {
-    ready: AtomicBool,
-}
+use access::{Access, Asker, Need, Refused};
+use health::Readiness;
+use reload::{Finding, Reloads, Wish};
 
-impl Readiness {
-    /// From now on it does, or not.
-    pub fn set(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Release);
-    }
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What is running now.
+pub type Current = Box<dyn Fn() -> Arc<Snapshot> + Send + Sync>;
+
+/// What the answers are made from.
+#[expect(missing_debug_implementations, reason = "it is taken apart at once")]
+pub struct Parts {
+    /// Whether requests are wanted.
+    pub readiness: Arc<Readiness>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What is running now.
+    pub current: Current,
+    /// Where reloads are asked for.
+    pub reloads: Reloads,
+    /// The admin token; who changes it, changes it for the next request.
+    pub token: Arc<ArcSwapOption<Secret>>,
+    /// The time.
+    pub clock: Clock,
 }
 
 /// What answers on the admin address.
-#[derive(Debug)]
 pub struct Admin {
-    token: Option<Secret>,
     readiness: Arc<Readiness>,
     metrics: Metrics,
-    upstreams: Vec<Arc<Upstream>>,
+    current: Current,
+    reloads: Reloads,
+    access: Access,
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug)]
+enum Resource {
+    ConfigDiff,
+    Livez,
+    Metrics,
+    Readyz,
+    Reload,
+}
+
+impl Resource {
+    fn at(path: &str) -> Option<Self> {
+        match path {
+            "/config/diff" => Some(Resource::ConfigDiff),
+            "/livez" => Some(Resource::Livez),
+            "/metrics" => Some(Resource::Metrics),
+            "/readyz" => Some(Resource::Readyz),
+            "/reload" => Some(Resource::Reload),
+            _ => None,
+        }
+    }
+
+    fn method(self) -> Method {
+        match self {
+            Resource::ConfigDiff | Resource::Livez | Resource::Metrics | Resource::Readyz => Method::GET,
+            Resource::Reload => Method::POST,
+        }
+    }
+
+    fn need(self) -> Need {
+        match self {
+            Resource::Livez | Resource::Readyz => Need::Nothing,
+            Resource::Metrics => Need::TokenFromElsewhere,
+            // It reads files each time, and shows how the gateway is set up.
+            Resource::ConfigDiff | Resource::Reload => Need::TokenAndProgram,
+        }
+    }
 }
 
 impl Admin {
-    /// Answers for these parts.
-    pub fn new(
-        section: &section::Admin,
-        readiness: Arc<Readiness>,
-        metrics: Metrics,
-        upstreams: Vec<Arc<Upstream>>,
-    ) -> Self {
-        Admin { token: section.token.clone(), readiness, metrics, upstreams }
+    /// Answers from these parts.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { readiness, metrics, current, reloads, token, clock } = parts;
+        Admin { readiness, metrics, current, reloads, access: Access::new(token, clock) }
     }
 
     /// The service that listens on `address`.
@@ -59,89 +120,92 @@ impl Admin {
         service
     }
 
-    fn ready(&self) -> Response<Vec<u8>> {
-        let unresolved: Vec<&str> = self
-            .upstreams
-            .iter()
-            .filter(|upstream| !upstream.is_resolved())
-            .map(|upstream| upstream.name().as_ref())
-            .collect();
-        let wanted = self.readiness.ready.load(Ordering::Acquire);
-        let reachable = self.upstreams.is_empty() || unresolved.len() < self.upstreams.len();
-        let status = match (wanted, reachable) {
-            (false, _) => "stopping or not started",
-            (true, false) => "no upstream has an address",
-            (true, true) => "ready",
+    async fn answer(&self, asker: &Asker<'_>, path: &str) -> Response<Vec<u8>> {
+        let resource = Resource::at(path);
+        if let Err(refused) = self.access.check(asker, resource.map_or(Need::Nothing, Resource::need)) {
+            return refuse(refused);
+        }
+        let Some(resource) = resource else {
+            let known = "/livez /readyz /metrics, and with the token: /config/diff, POST /reload\n";
+            return text(StatusCode::NOT_FOUND, known);
         };
-        let body = serde_json::json!({ "status": status, "unresolved_upstreams": unresolved });
-        let code = if wanted && reachable { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        answer(code, "application/json", format!("{body}\n").into_bytes())
+        let allowed = resource.method();
+        if *asker.method != allowed && !(allowed == Method::GET && *asker.method == Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("{allowed} only\n"));
+            let allow = if allowed == Method::GET { "GET, HEAD" } else { "POST" };
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            return response;
+        }
+        match resource {
+            Resource::ConfigDiff => self.load_again(Wish::Compare, asker).await,
+            Resource::Livez => text(StatusCode::OK, "alive\n"),
+            Resource::Metrics => self.metrics(),
+            Resource::Readyz => self.ready(asker),
+            Resource::Reload => self.load_again(Wish::Apply, asker).await,
+        }
     }
 
-    fn metrics(&self, session: &ServerSession) -> Response<Vec<u8>> {
-        let local = session
-            .client_addr()
-            .and_then(|address| address.as_inet())
-            .is_some_and(|address| address.ip().is_loopback());
-        if !local && !self.is_authorized(session) {
-            let body = b"a token is needed: Authorization: Bearer ...\n".to_vec();
-            return answer(StatusCode::UNAUTHORIZED, "text/plain; charset=utf-8", body);
-        }
+    fn ready(&self, asker: &Asker<'_>) -> Response<Vec<u8>> {
+        let last = self.reloads.last().map(|report| health::of_reload(&report, self.access.is_trusted(asker)));
+        let (status, body) = health::ready(&self.readiness, &(self.current)(), last);
+        json(status, &body)
+    }
+
+    fn metrics(&self) -> Response<Vec<u8>> {
         match self.metrics.encode() {
             Ok(text) => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
             Err(error) => {
                 log::error!("metrics cannot be written: {error}");
-                answer(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", b"see the log\n".to_vec())
+                text(StatusCode::INTERNAL_SERVER_ERROR, "see the log\n")
             }
         }
     }
 
-    fn is_authorized(&self, session: &ServerSession) -> bool {
-        let Some(token) = &self.token else { return false };
-        let given = session.get_header_bytes(header::AUTHORIZATION);
-        given.strip_prefix(b"Bearer ").is_some_and(|given| is_same(given, token.expose().as_bytes()))
+    async fn load_again(&self, wish: Wish, asker: &Asker<'_>) -> Response<Vec<u8>> {
+        let Some(report) = self.reloads.ask(wish).await else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "too many reloads wait already, or the gateway is stopping\n");
+        };
+        if wish == Wish::Apply {
+            let from = asker.address.map_or("?".to_owned(), |address| address.to_string());
+            log::info!("reload asked for by {from}: {}", report.finding.word());
+        }
+        let status = match report.finding {
+            Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged => StatusCode::OK,
+            Finding::Rejected(_) => StatusCode::BAD_REQUEST,
+            Finding::WithoutFile => StatusCode::CONFLICT,
+        };
+        json(status, &report.to_json())
     }
 }
 
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let request = session.req_header();
-        if !is_own_host(request.headers.get(header::HOST).and_then(|host| host.to_str().ok())) {
-            // A page in an operator's browser that points its own name here.
-            return answer(
-                StatusCode::FORBIDDEN,
-                "text/plain; charset=utf-8",
-                b"this is not the name of an admin address\n".to_vec(),
-            );
-        }
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            return answer(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", b"GET only\n".to_vec());
-        }
-        match request.uri.path() {
-            "/livez" => answer(StatusCode::OK, "text/plain; charset=utf-8", b"alive\n".to_vec()),
-            "/metrics" => self.metrics(session),
-            "/readyz" => self.ready(),
-            _ => answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", b"/livez /readyz /metrics\n".to_vec()),
-        }
+        let (method, headers): (Method, HeaderMap) = (request.method.clone(), request.headers.clone());
+        let path = request.uri.path().to_owned();
+        self.answer(&Asker { address, method: &method, headers: &headers }, &path).await
     }
 }
 
-/// Whether a Host header names an address or a plain machine name: DNS
-/// rebinding needs a name with a domain.
-fn is_own_host(host: Option<&str>) -> bool {
-    let Some(host) = host else { return false };
-    if host.parse::<SocketAddr>().is_ok() || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() {
-        return true;
+fn refuse(refused: Refused) -> Response<Vec<u8>> {
+    let mut response = text(refused.status, refused.text);
+    if refused.status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let inside = [".localhost", ".svc", ".local", ".internal", ".cluster.local"];
-    !name.contains('.') || inside.iter().any(|suffix| name.ends_with(suffix))
+    if let Some(seconds) = refused.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
-/// Compares in a time that does not tell where two texts differ.
-fn is_same(given: &[u8], wanted: &[u8]) -> bool {
-    given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+fn json(status: StatusCode, body: &Value) -> Response<Vec<u8>> {
+    answer(status, JSON, format!("{body}\n").into_bytes())
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Vec<u8>> {
+    answer(status, TEXT, body.as_bytes().to_vec())
 }
 
 fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Response<Vec<u8>> {
@@ -152,28 +216,4 @@ fn answer(status: StatusCode, content_type: &str, body: Vec<u8>) -> Response<Vec
         .header(header::CACHE_CONTROL, "no-store")
         .body(body);
     response.unwrap_or_else(|_| Response::new(Vec::new()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a1_only_addresses_and_local_names_reach_the_admin_address() {
-        for host in [
-            "127.0.0.1:9901",
-            "[::1]:9901",
-            "[::1]",
-            "localhost:9901",
-            "localhost",
-            "gateway:9901",
-            "tollgate.ns.svc",
-            "10.1.2.3:1",
-        ] {
-            assert!(is_own_host(Some(host)), "{host}");
-        }
-        for host in [Some("evil.example.com"), Some("evil.com:9901"), None] {
-            assert!(!is_own_host(host), "{host:?}");
-        }
-    }
 }

@@ -3,7 +3,10 @@
 //! In: a checked configuration. Out: a running gateway. Not here: reading the
 //! file and telling the operator (`cli`).
 
+mod reload;
 mod upkeep;
+
+pub use reload::Origin;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZero;
@@ -12,11 +15,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use arc_swap::ArcSwapOption;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::admin::{Admin, Readiness};
+use crate::admin::health::Readiness;
+use crate::admin::reload::{Ask, Reloads};
+use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::section::server::Threads;
@@ -28,6 +34,7 @@ use crate::state::State;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
+use reload::Reloader;
 use upkeep::Upkeep;
 
 /// How long listeners may take to open.
@@ -42,6 +49,7 @@ pub struct App {
     stop: watch::Sender<Option<Stop>>,
     server: Option<JoinHandle<()>>,
     _operators: Operators,
+    reloader: Option<JoinHandle<()>>,
     readiness: Arc<Readiness>,
     metrics: Metrics,
     live: Arc<Live<Running>>,
@@ -56,6 +64,19 @@ impl App {
     /// # Errors
     /// A port that is taken, a log file that cannot be opened, and the like.
     pub fn start(config: &Config, clock: Clock, signals: Signals) -> anyhow::Result<App> {
+        App::start_from(None, config, clock, signals)
+    }
+
+    /// As [`App::start`]; what `origin` is loaded from is watched, and loaded again when it changes.
+    ///
+    /// # Errors
+    /// As for [`App::start`].
+    pub fn start_from(
+        origin: Option<Origin>,
+        config: &Config,
+        clock: Clock,
+        signals: Signals,
+    ) -> anyhow::Result<App> {
         // Held until Pingora listens, so that nobody comes between.
         let claims = config
             .listeners
@@ -70,18 +91,31 @@ impl App {
         let access_log = AccessLog::start(&config.log, &metrics).context("the access log cannot be opened")?;
         let access_log = Arc::new(access_log);
         let state = Arc::new(State::new(clock.clone()));
-        let snapshot = Snapshot::compile(config, &state);
+        let snapshot = Arc::new(Snapshot::compile(config, &state));
         let meters = metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
         let live = Arc::new(Live::new(Running { snapshot, meters }));
         let readiness = Arc::new(Readiness::default());
         let (stop, _) = watch::channel(None);
-        let upstreams = live.load().snapshot.upstreams.to_vec();
-        let admin = Admin::new(&config.admin, Arc::clone(&readiness), metrics.clone(), upstreams);
+        let token = match &origin {
+            Some(_) => reload::token(config),
+            None => config.admin.token.clone(),
+        };
+        let token = Arc::new(ArcSwapOption::new(token.map(Arc::new)));
+        let (reloads, asks) = Reloads::channel();
+        let current = Arc::clone(&live);
+        let admin = Admin::new(admin::Parts {
+            readiness: Arc::clone(&readiness),
+            metrics: metrics.clone(),
+            current: Box::new(move || Arc::clone(&current.load().snapshot)),
+            reloads: reloads.clone(),
+            token: Arc::clone(&token),
+            clock: clock.clone(),
+        });
         let operators = Operators::start(admin, admin_address)?;
         let unready = Arc::clone(&readiness);
         let parts = Parts {
             proxy: Proxy::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&access_log)),
-            upkeep: Upkeep::new(Arc::clone(&live), state, metrics.clone()),
+            upkeep: Upkeep::new(Arc::clone(&live), Arc::clone(&state), metrics.clone()),
             watch: StopWatch::new(stop.clone(), signals, Box::new(move || unready.set(false))),
             config: config.clone(),
             addresses: addresses.clone(),
@@ -90,18 +124,21 @@ impl App {
         let mut app = App {
             addresses,
             admin_address,
-            stop,
+            stop: stop.clone(),
             server: Some(server),
             _operators: operators,
+            reloader: None,
             readiness,
-            metrics,
-            live,
+            metrics: metrics.clone(),
+            live: Arc::clone(&live),
             access_log,
             drain: config.server.drain.duration(),
-            clock,
+            clock: clock.clone(),
         };
         app.wait_until_open()?;
         drop((claims, admin_claim));
+        let reloader = Reloader { origin, live, state, metrics, token, reloads, retired: Vec::new(), clock };
+        app.reloader = Some(start_reloader(reloader, asks, signals, stop)?);
         app.readiness.set(true);
         Ok(app)
     }
@@ -187,10 +224,32 @@ impl Drop for App {
             return;
         }
         self.stop.send_replace(Some(Stop::Now));
-        if let Some(server) = self.server.take() {
-            let _ = server.join();
+        for thread in [self.server.take(), self.reloader.take()].into_iter().flatten() {
+            let _ = thread.join();
         }
     }
+}
+
+/// Starts the thread that reloads, and returns when it hears signals: before that SIGHUP would end the process.
+fn start_reloader(
+    reloader: Reloader,
+    asks: mpsc::Receiver<Ask>,
+    signals: Signals,
+    stop: watch::Sender<Option<Stop>>,
+) -> anyhow::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (armed, is_armed) = std::sync::mpsc::sync_channel(1);
+    let run = move || {
+        let armed = move || {
+            let _ = armed.send(());
+        };
+        runtime.block_on(reloader.run(asks, signals, stop, armed));
+        // A name that is being looked up must not hold the end.
+        runtime.shutdown_background();
+    };
+    let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(run)?;
+    is_armed.recv_timeout(START).context("the reloader does not start")?;
+    Ok(thread)
 }
 
 /// The admin address, on a server of its own: it answers, with readiness off,

@@ -55,15 +55,12 @@ impl Upkeep {
     /// Looks every name up; true if all have addresses. `failing` remembers
     /// what was reported, so that an outage is one line and not one a second.
     async fn look_up(&self, failing: &mut BTreeSet<Arc<str>>) -> bool {
-        let mut look_ups = JoinSet::new();
-        // At the same time: a name server that does not answer holds up nobody else's name.
-        for upstream in self.live.load().snapshot.upstreams.iter().filter(|upstream| upstream.needs_resolving()) {
-            let upstream = Arc::clone(upstream);
-            look_ups.spawn(async move { (upstream.resolve().await, upstream) });
-        }
+        let running = self.live.load();
+        let upstreams = &running.snapshot.upstreams;
+        // A reload may have taken one away.
+        failing.retain(|name| upstreams.iter().any(|upstream| upstream.name() == name));
         let mut all = true;
-        while let Some(looked_up) = look_ups.join_next().await {
-            let Ok((result, upstream)) = looked_up else { continue };
+        for (upstream, result) in look_up(upstreams.iter().filter(|upstream| upstream.needs_resolving())).await {
             all &= self.report(&upstream, result, failing);
         }
         all
@@ -93,6 +90,23 @@ impl Upkeep {
             }
         }
     }
+}
+
+/// Looks these upstreams' hosts up, and tells what came of each.
+pub(super) async fn look_up<'a>(
+    upstreams: impl Iterator<Item = &'a Arc<Upstream>>,
+) -> Vec<(Arc<Upstream>, io::Result<()>)> {
+    let mut look_ups = JoinSet::new();
+    // At the same time: a name server that does not answer holds up nobody else's name.
+    for upstream in upstreams {
+        let upstream = Arc::clone(upstream);
+        look_ups.spawn(async move { (Arc::clone(&upstream), upstream.resolve().await) });
+    }
+    let mut results = Vec::new();
+    while let Some(looked_up) = look_ups.join_next().await {
+        results.extend(looked_up.ok());
+    }
+    results
 }
 
 #[async_trait]

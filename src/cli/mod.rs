@@ -101,7 +101,12 @@ pub fn run() -> ExitCode {
 
 /// Loads a file for a command, and shows what is wrong with it.
 fn load_or_explain(path: &Path) -> Result<Loaded, Ending> {
-    match load(path, &Environment::of_process()) {
+    explain(load(path, &Environment::of_process()), path)
+}
+
+/// Shows what was found in the file at `path`.
+fn explain(loaded: Result<Loaded, Issues>, path: &Path) -> Result<Loaded, Ending> {
+    match loaded {
         Ok(loaded) => {
             show(&loaded.warnings);
             Ok(loaded)

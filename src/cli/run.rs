@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::app::App;
+use crate::app::{App, Origin};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::interpolate::Environment;
+use crate::config::{Config, ConfigFile};
 use crate::proxy::server::Signals;
 use crate::telemetry::program_log;
 
-use super::{Ending, count, load_or_explain};
+use super::{Ending, count, explain};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -19,13 +20,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let loaded = match load_or_explain(&arguments.config) {
+    let file = ConfigFile::new(arguments.config.clone(), Environment::of_process());
+    let (loaded, touched) = file.load();
+    let loaded = match explain(loaded, &arguments.config) {
         Ok(loaded) => loaded,
         // Nothing was started, so this is a failure whatever the file's problem.
         Err(_) => return Ok(Ending::Problems),
     };
     program_log::start(&loaded.config.log);
-    let app = App::start(&loaded.config, Clock::system(), Signals::Heed)?;
+    let origin = Origin { file, touched };
+    let app = App::start_from(Some(origin), &loaded.config, Clock::system(), Signals::Heed)?;
     log::info!("tollgate {} serves {}", env!("CARGO_PKG_VERSION"), arguments.config.display());
     announce(&loaded.config, &app);
     app.wait();

@@ -4,6 +4,7 @@
 //! is typed, filled with defaults and checked, or [`Issues`] with places.
 //! Not here: what a configuration does (`snapshot`), reloading it.
 
+pub mod diff;
 pub mod interpolate;
 pub mod issue;
 pub mod scalar;
@@ -147,6 +148,26 @@ pub struct Loaded {
     pub warnings: Issues,
 }
 
+/// A configuration file that can be loaded again and again.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    environment: Environment,
+}
+
+impl ConfigFile {
+    /// The file at `path`.
+    pub fn new(path: PathBuf, environment: Environment) -> Self {
+        ConfigFile { path, environment }
+    }
+
+    /// What it says now, and which files were looked at, whatever came of it, so
+    /// that a change of any of them can be noticed.
+    pub fn load(&self) -> (Result<Loaded, Issues>, Touched) {
+        load_touching(&self.path, &self.environment)
+    }
+}
+
 /// Reads the file at `path`, and all that it names.
 ///
 /// # Errors
@@ -155,9 +176,7 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Loaded, Issues> {
     load_touching(path, environment).0
 }
 
-/// As [`load`]; also tells which files were looked at, whatever came of it, so
-/// that a change of any of them can be noticed.
-pub fn load_touching(path: &Path, environment: &Environment) -> (Result<Loaded, Issues>, Touched) {
+fn load_touching(path: &Path, environment: &Environment) -> (Result<Loaded, Issues>, Touched) {
     let mut reader = Reader::default();
     let loaded = match source::read(path, environment, &mut reader) {
         Ok((document, issues)) => finish(document, issues, environment, &mut reader),
@@ -176,7 +195,7 @@ pub fn load_touching(path: &Path, environment: &Environment) -> (Result<Loaded, 
 /// As for [`load`].
 pub fn load_text(name: &str, text: &str, folder: PathBuf, environment: &Environment) -> Result<Loaded, Issues> {
     let (document, mut issues) = source::of_text(name, text, folder)?;
-    if document.root.child("include").is_some() {
+    if document.root.child("include").is_some_and(|include| !include.is_empty()) {
         let title = "`include` has no meaning here: this text is not read from a folder of files";
         issues.push(issue::Issue::at(issue::IssueCode::BadValue, document.key_place(&["include"]), title));
     }

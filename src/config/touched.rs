@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -97,6 +97,18 @@ impl Touched {
             seen.stamp = stamp.filter(|_| content == seen.content);
             content != seen.content
         })
+    }
+
+    /// A number that stays while the files do.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for path in self.files() {
+            content_of(path).hash(&mut hasher);
+        }
+        for (pattern, _) in &self.patterns {
+            matches(pattern).unwrap_or_default().hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     fn note(&mut self, path: &Path, content: Option<&[u8]>) {

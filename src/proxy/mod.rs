@@ -43,7 +43,7 @@ use request::Next;
 #[derive(Debug)]
 pub struct Running {
     /// The compiled configuration.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// Its routes' children of metric families.
     pub meters: RouteMeters,
 }

@@ -25,6 +25,16 @@ impl Snapshot {
     /// Compiles a checked configuration. Total: a name that leads nowhere was
     /// an issue of the file, and its route is not there.
     pub fn compile(config: &Config, state: &State) -> Snapshot {
+        Self::compile_after(None, Arc::new(config.clone()), state)
+    }
+
+    /// As [`Snapshot::compile`], for what is to run after this one: upstreams
+    /// that stay as they are keep their addresses and connections.
+    pub fn compile_next(&self, config: Arc<Config>, state: &State) -> Snapshot {
+        Self::compile_after(Some(self), config, state)
+    }
+
+    fn compile_after(previous: Option<&Snapshot>, config: Arc<Config>, state: &State) -> Snapshot {
         // No `..`: a key that nobody compiles must not build.
         let Config {
             listeners: _,
@@ -38,16 +48,17 @@ impl Snapshot {
             server,
             state: _,
             include: _,
-        } = config;
+        } = &*config;
+        let known = |name: &str| previous?.upstreams.iter().find(|upstream| upstream.name().as_ref() == name);
         let shared = Shared {
-            config,
+            config: &config,
             state,
             upstreams: upstreams
                 .iter()
-                .map(|(name, section)| (name.as_str(), Arc::new(Upstream::compile(name, section))))
+                .map(|(name, section)| (name.as_str(), Upstream::compile_after(known(name), name, section)))
                 .collect(),
             wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
-            tripwire: Arc::new(Tripwire::compile(credentials(config).map(Secret::expose))),
+            tripwire: Arc::new(Tripwire::compile(credentials(&config).map(Secret::expose))),
         };
         let served = config.served_paths();
         let mut routes: Vec<Route> = Vec::with_capacity(served.len());
@@ -59,6 +70,7 @@ impl Snapshot {
             }
         }
         Snapshot {
+            generation: previous.map_or(1, |previous| previous.generation + 1),
             guard: HeadGuard::compile(server),
             cors: Cors::compile(cors.as_ref()),
             keepalive: server.keepalive.duration().as_secs().max(1),
@@ -66,6 +78,7 @@ impl Snapshot {
             upstreams: shared.upstreams.values().cloned().collect(),
             table: PathTable::compile(patterns.into_iter()),
             routes: routes.into(),
+            config: Arc::clone(&config),
         }
     }
 }

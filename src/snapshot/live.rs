@@ -14,6 +14,11 @@ impl<T> Live<T> {
         Live(ArcSwap::from_pointee(value))
     }
 
+    /// From now on requests begin with `value`; what they began with before is returned.
+    pub fn replace(&self, value: T) -> Arc<T> {
+        self.0.swap(Arc::new(value))
+    }
+
     /// What is current.
     pub fn load(&self) -> Arc<T> {
         self.0.load_full()

@@ -11,6 +11,7 @@ mod table;
 
 use std::sync::Arc;
 
+use crate::config::Config;
 use crate::config::scalar::AddressRange;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::HeadGuard;
@@ -24,6 +25,10 @@ pub use table::Match;
 /// One compiled configuration.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// The how-manieth of this process, from 1.
+    pub generation: u64,
+    /// What it was compiled from.
+    pub config: Arc<Config>,
     /// Limits for every request.
     pub guard: HeadGuard,
     /// Cross-origin rules for answers to requests that no route matches.

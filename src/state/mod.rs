@@ -3,10 +3,12 @@
 //! In: names of upstreams. Out: shared handles. Not here: decisions made from
 //! them (`pipeline`). Locks live here and nowhere else.
 
+pub mod admin_token;
 pub mod deadlines;
 pub mod retry_budget;
+pub mod throttle;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deadlines::Deadlines;
@@ -36,6 +38,13 @@ impl State {
     /// The connections with a deadline.
     pub fn deadlines(&self) -> &Arc<Deadlines> {
         &self.deadlines
+    }
+
+    /// Forgets what belongs to upstreams that are not among these.
+    pub fn keep_upstreams<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let names: HashSet<&str> = names.collect();
+        let mut budgets = self.retry_budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        budgets.retain(|name, _| names.contains(name.as_str()));
     }
 
     /// The budget of the upstream called `name`: the same one each time.

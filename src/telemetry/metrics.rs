@@ -3,8 +3,11 @@
 //! In: outcomes. Out: the text format on demand. Labels are configured
 //! patterns and closed sets, never what a caller chose.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -34,6 +37,8 @@ pub struct Metrics {
     tripwire: IntCounter,
     in_flight: IntGauge,
     log_dropped: IntCounter,
+    config_ok: IntGauge,
+    config_time: IntGauge,
 }
 
 /// One exchange in the count of those under way, until it is dropped.
@@ -82,6 +87,8 @@ impl Metrics {
             tripwire: IntCounter::with_opts(opts(names::TRIPWIRE))?,
             in_flight: IntGauge::with_opts(opts(names::IN_FLIGHT))?,
             log_dropped: IntCounter::with_opts(opts(names::LOG_DROPPED))?,
+            config_ok: IntGauge::with_opts(opts(names::CONFIG_OK))?,
+            config_time: IntGauge::with_opts(opts(names::CONFIG_TIME))?,
         };
         metrics.register()?;
         Ok(metrics)
@@ -102,11 +109,10 @@ impl Metrics {
         let build = IntGauge::with_opts(Opts::new(name, help).const_label("version", env!("CARGO_PKG_VERSION")))?;
         build.set(1);
         registry.register(Box::new(build))?;
-        let (name, help) = names::CONFIG_OK;
-        let config = IntGauge::with_opts(Opts::new(name, help))?;
         // A gateway that runs has loaded its file.
-        config.set(1);
-        registry.register(Box::new(config))?;
+        self.config_ok.set(1);
+        registry.register(Box::new(self.config_ok.clone()))?;
+        registry.register(Box::new(self.config_time.clone()))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(())
@@ -158,6 +164,28 @@ impl Metrics {
         self.upstream_resolved.with_label_values(&[upstream]).set(resolved);
     }
 
+    /// Notes how an attempt to load the configuration at that time of day went.
+    pub fn set_reload(&self, is_good: bool, at: SystemTime) {
+        self.config_ok.set(i64::from(is_good));
+        if is_good {
+            let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            self.config_time.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Forgets the children of routes and upstreams that are not among these:
+    /// a gateway that is reloaded for months must not remember every route it had.
+    pub fn keep(&self, routes: &BTreeSet<Arc<str>>, upstreams: &BTreeSet<Arc<str>>) {
+        let is_route = |label: &str| label == names::UNMATCHED || routes.contains(label);
+        let is_upstream = |label: &str| upstreams.contains(label);
+        forget(&self.requests, &["host", "route", "code"], is_route);
+        forget(&self.request_seconds, &["route"], is_route);
+        forget(&self.refusals, &["route", "reason"], is_route);
+        forget(&self.upstream_seconds, &["upstream"], is_upstream);
+        forget(&self.retries, &["upstream", "reason"], is_upstream);
+        forget(&self.upstream_resolved, &["upstream"], is_upstream);
+    }
+
     /// Everything in Prometheus' text format.
     ///
     /// # Errors
@@ -166,6 +194,25 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+/// Removes the children of a family whose `route` or `upstream` is not kept. `labels` are its labels in their own order.
+fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, labels: &[&str], is_kept: impl Fn(&str) -> bool)
+where
+    MetricVec<B>: Collector,
+{
+    for metric in family.collect().iter().flat_map(|family| family.get_metric()) {
+        // The library hands them out sorted by name.
+        let pairs = metric.get_label();
+        let value = |label: &&str| pairs.iter().find(|pair| pair.name() == *label).map(|pair| pair.value());
+        let named = ["route", "upstream"].iter().find_map(value);
+        if let (Some(named), Some(values)) = (named, labels.iter().map(value).collect::<Option<Vec<_>>>())
+            && !is_kept(named)
+        {
+            // It is there: it was collected just now.
+            let _ = family.remove_label_values(&values);
+        }
     }
 }
 

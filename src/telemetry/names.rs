@@ -28,6 +28,11 @@ pub const UPSTREAM_RESOLVED: (&str, &str) =
 /// Whether the configuration in use is the newest that was tried.
 pub const CONFIG_OK: (&str, &str) =
     ("tollgate_config_last_reload_successful", "1 if the last attempt to load a configuration succeeded, else 0");
+/// When the configuration in use was taken over, or found to be the newest.
+pub const CONFIG_TIME: (&str, &str) = (
+    "tollgate_config_last_reload_success_timestamp_seconds",
+    "Time of day of the last attempt to load a configuration that succeeded, in seconds since 1970",
+);
 /// The build.
 pub const BUILD_INFO: (&str, &str) = ("tollgate_build_info", "The running version");
 

@@ -13,17 +13,12 @@ use crate::config::section::log::{Format, Level, Log};
 
 /// Begins to write. A second call changes nothing: the process has one log.
 pub fn start(section: &Log) {
-    let level = match section.level {
-        Level::Debug => LevelFilter::Debug,
-        Level::Error => LevelFilter::Error,
-        Level::Info => LevelFilter::Info,
-        Level::Warn => LevelFilter::Warn,
-    };
     let format = section.format;
     let started = Builder::new()
         .target(Target::Stderr)
-        .filter_level(level.min(LevelFilter::Warn))
-        .filter_module("tollgate", level)
+        .filter_level(LevelFilter::Warn)
+        // The level itself is set below, where a reload can set it, too.
+        .filter_module("tollgate", LevelFilter::Debug)
         // It quotes the heads that it cannot read, and with them the admin token.
         .filter_module("pingora_core::apps::http_app", LevelFilter::Off)
         // It calls every caller that breaks off an error: a port scan would fill the log. What an operator must know is
@@ -38,7 +33,19 @@ pub fn start(section: &Log) {
         })
         .try_init();
     // Only tests start more than one gateway in a process.
-    drop(started);
+    if started.is_ok() {
+        set_level(section.level);
+    }
+}
+
+/// From now on this much is written.
+pub fn set_level(level: Level) {
+    log::set_max_level(match level {
+        Level::Debug => LevelFilter::Debug,
+        Level::Error => LevelFilter::Error,
+        Level::Info => LevelFilter::Info,
+        Level::Warn => LevelFilter::Warn,
+    });
 }
 
 fn json(record: &Record<'_>) -> serde_json::Value {

@@ -19,7 +19,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pingora::upstreams::peer::HttpPeer;
 
-use crate::config::scalar::Endpoint;
 use crate::config::section::upstreams as section;
 
 use dial::Addresses;
@@ -29,7 +28,7 @@ use peer::PeerTemplate;
 #[derive(Debug)]
 pub struct Upstream {
     name: Arc<str>,
-    endpoint: Endpoint,
+    section: section::Upstream,
     template: PeerTemplate,
     timeouts: Timeouts,
     peers: ArcSwap<Vec<HttpPeer>>,
@@ -49,12 +48,30 @@ pub struct Timeouts {
 }
 
 impl Upstream {
+    /// As [`Upstream::compile`], after one of the same name: if nothing is
+    /// different it goes on, and else its addresses do while the host is the same.
+    pub fn compile_after(previous: Option<&Arc<Upstream>>, name: &str, section: &section::Upstream) -> Arc<Self> {
+        let same_host = |previous: &&Arc<Upstream>| previous.section.url.host() == section.url.host();
+        match previous {
+            Some(previous) if previous.section == *section => Arc::clone(previous),
+            previous => {
+                let upstream = Upstream::compile(name, section);
+                if let Some(previous) = previous.filter(same_host) {
+                    let addresses: Vec<IpAddr> =
+                        previous.addresses.load().iter().map(|address| address.ip()).collect();
+                    upstream.set_addresses(&addresses);
+                }
+                Arc::new(upstream)
+            }
+        }
+    }
+
     /// An upstream without addresses, unless its URL names one.
     pub fn compile(name: &str, section: &section::Upstream) -> Self {
         let addresses = Addresses::default();
         let upstream = Upstream {
             name: name.into(),
-            endpoint: section.url.clone(),
+            section: section.clone(),
             template: PeerTemplate::compile(name, section, Arc::clone(&addresses)),
             timeouts: Timeouts {
                 attempt: section.timeouts.attempt.duration(),
@@ -101,7 +118,7 @@ impl Upstream {
 
     /// Whether its URL names a host that must be looked up.
     pub fn needs_resolving(&self) -> bool {
-        self.endpoint.address().is_none()
+        self.section.url.address().is_none()
     }
 
     /// Looks the host up and takes over the addresses; keeps the old ones on failure.
@@ -109,7 +126,7 @@ impl Upstream {
     /// # Errors
     /// What the resolver says, or that it found nothing.
     pub async fn resolve(&self) -> io::Result<()> {
-        let found = tokio::net::lookup_host((self.endpoint.host(), self.endpoint.port())).await?;
+        let found = tokio::net::lookup_host((self.section.url.host(), self.section.url.port())).await?;
         let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
         addresses.sort_unstable();
         addresses.dedup();
@@ -121,7 +138,7 @@ impl Upstream {
     }
 
     fn set_addresses(&self, addresses: &[IpAddr]) {
-        let port = self.endpoint.port();
+        let port = self.section.url.port();
         let mut addresses: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
         if addresses.iter().any(is_routed) {
             addresses.retain(is_routed);

@@ -23,15 +23,17 @@ use tollgate::config::issue::Issues;
 use tollgate::config::{Loaded, load, load_text};
 
 /// What serves a YAML key each; every one has an example and a page.
-const NOUNS: [&str; 11] = [
+const NOUNS: [&str; 13] = [
     "admin",
     "cors",
+    "include",
     "listeners",
     "log",
     "params",
     "retry",
     "routes",
     "server",
+    "state",
     "tinybird_api",
     "upstreams",
     "white_label",
@@ -113,6 +115,13 @@ fn every_link_leads_somewhere() {
 fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
     let environment =
         Environment::of([("TINYBIRD_TOKEN", "p.token"), ("TOLLGATE_ADMIN_TOKEN", "a-token"), ("CH_KEY", "key")]);
+    if text.contains("\ninclude:") || text.starts_with("include:") {
+        // Which only a file can; nothing matches its patterns.
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tollgate.yaml");
+        std::fs::write(&file, text).unwrap();
+        return load(&file, &environment);
+    }
     load_text(name, text, project("conf"), &environment)
 }
 

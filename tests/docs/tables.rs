@@ -76,12 +76,15 @@ fn the_full_file_has_the_defaults() {
     let full = load_with_a_token("full.yaml", &read(&project("conf/full.yaml"))).unwrap().config;
     let least = "upstreams: { tinybird: { url: 'https://api.tinybird.co' } }\nroutes: { /a: { pipe: a } }";
     let least = load_with_a_token("least.yaml", least).unwrap().config;
-    let Config { listeners, admin, upstreams, routes, tinybird_api, cors: _, white_label, log, server } = full;
+    let Config { listeners, admin, upstreams, routes, tinybird_api, cors: _, white_label, log, server, state, include } =
+        full;
     assert_eq!(listeners, least.listeners);
     assert_eq!(admin, least.admin);
     assert_eq!(tinybird_api, least.tinybird_api);
     assert_eq!(white_label, least.white_label);
     assert_eq!(server, least.server);
+    assert_eq!(state, least.state);
+    assert_eq!(include, least.include);
     assert_eq!(log.access, least.log.access);
     assert_eq!(log, least.log);
     let mut upstream = upstreams["tinybird"].clone();
@@ -105,6 +108,7 @@ fn every_page_of_the_reference_has_every_key() {
         ("routes.*.cors", "cors"),
         ("routes.*.params", "params"),
         ("server", "server"),
+        ("state", "state"),
         ("upstreams.*", "upstreams"),
         ("upstreams.*.retry", "retry"),
         ("upstreams.*.timeouts", "upstreams"),

@@ -14,6 +14,6 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
-        State { dir: PathBuf::from("data") }
+        State { dir: PathBuf::from("./data") }
     }
 }

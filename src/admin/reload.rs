@@ -1,0 +1,191 @@
+//! Asking for a reload, and what came of it.
+//!
+//! In: the wish of an operator. Out: a [`Report`]. Not here: the reload itself
+//! (`app`), which this module only knows by a channel: it is one, however many
+//! ask at a time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwapOption;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::diff::ConfigDiff;
+use crate::config::issue::Issues;
+
+/// Wishes that may wait; more than that is no operator.
+const MAX_WAITING: usize = 16;
+
+/// What is wished for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Take the file over.
+    Apply,
+    /// Say what taking it over would change.
+    Compare,
+}
+
+/// What set a reload off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A call on the admin address.
+    Admin,
+    /// A file that changed.
+    File,
+    /// SIGHUP.
+    Signal,
+}
+
+impl Trigger {
+    /// The word for it in logs and answers.
+    pub fn word(self) -> &'static str {
+        match self {
+            Trigger::Admin => "admin",
+            Trigger::File => "file",
+            Trigger::Signal => "signal",
+        }
+    }
+}
+
+/// What came of loading the file again.
+#[derive(Debug)]
+pub struct Report {
+    /// Which configuration is running now.
+    pub generation: u64,
+    /// What set it off.
+    pub trigger: Trigger,
+    /// When.
+    pub at: SystemTime,
+    /// What was found.
+    pub finding: Finding,
+}
+
+/// What was found in the file.
+#[derive(Debug)]
+pub enum Finding {
+    /// It is running now, but for what needs a restart.
+    Applied(ConfigDiff, Issues),
+    /// This is what would change.
+    Compared(ConfigDiff, Issues),
+    /// It cannot be used, and nothing changed.
+    Rejected(Issues),
+    /// It says what is running already.
+    Unchanged,
+    /// The gateway was not started from a file.
+    WithoutFile,
+}
+
+impl Finding {
+    /// The word for it in answers.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Finding::Applied(..) => "applied",
+            Finding::Compared(..) => "compared",
+            Finding::Rejected(_) => "rejected",
+            Finding::Unchanged => "unchanged",
+            Finding::WithoutFile => "without_file",
+        }
+    }
+
+    /// Whether the file is fine.
+    pub fn is_good(&self) -> bool {
+        match self {
+            Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged => true,
+            Finding::Rejected(_) | Finding::WithoutFile => false,
+        }
+    }
+
+    /// The differences, where there are any.
+    pub fn diff(&self) -> Option<&ConfigDiff> {
+        match self {
+            Finding::Applied(diff, _) | Finding::Compared(diff, _) => Some(diff),
+            Finding::Rejected(_) | Finding::Unchanged | Finding::WithoutFile => None,
+        }
+    }
+}
+
+impl Report {
+    /// As the admin address answers it.
+    pub fn to_json(&self) -> Value {
+        let diff = self.finding.diff();
+        json!({
+            "result": self.finding.word(),
+            "generation": self.generation,
+            "changes": diff,
+            "needs_restart": diff.map(|diff| diff.needs_restart().map(|change| &change.path).collect::<Vec<_>>()),
+            "text": self.to_string(),
+        })
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.finding {
+            Finding::Applied(diff, warnings) => {
+                write!(f, "{warnings}{diff}reloaded: generation {} is running\n", self.generation)?;
+                restart(f, diff, "keep their old value until a restart")
+            }
+            Finding::Compared(diff, warnings) => {
+                write!(f, "{warnings}{diff}")?;
+                restart(f, diff, "would keep their old value until a restart")
+            }
+            Finding::Rejected(issues) => {
+                write!(f, "{issues}{}: nothing was changed, generation {} goes on\n", issues.count(), self.generation)
+            }
+            Finding::Unchanged => write!(f, "nothing has changed: generation {} goes on\n", self.generation),
+            Finding::WithoutFile => f.write_str("this gateway was not started from a file that could be loaded again\n"),
+        }
+    }
+}
+
+fn restart(f: &mut fmt::Formatter<'_>, diff: &ConfigDiff, what: &str) -> fmt::Result {
+    let paths: Vec<&str> = diff.needs_restart().map(|change| change.path.as_str()).collect();
+    match paths.as_slice() {
+        [] => Ok(()),
+        [path] => writeln!(f, "{path} {}", what.replace("keep their", "keeps its")),
+        paths => writeln!(f, "{} {what}", paths.join(", ")),
+    }
+}
+
+/// The operator's end of the channel.
+#[derive(Clone, Debug)]
+pub struct Reloads {
+    asks: mpsc::Sender<Ask>,
+    last: Arc<ArcSwapOption<Report>>,
+}
+
+/// A wish on its way.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is wished for.
+    pub wish: Wish,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Arc<Report>>,
+}
+
+impl Reloads {
+    /// Both ends.
+    pub fn channel() -> (Reloads, mpsc::Receiver<Ask>) {
+        let (asks, received) = mpsc::channel(MAX_WAITING);
+        (Reloads { asks, last: Arc::default() }, received)
+    }
+
+    /// Waits for an answer; none if too many wait already, or nobody is there any more.
+    pub(super) async fn ask(&self, wish: Wish) -> Option<Arc<Report>> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.try_send(Ask { wish, reply }).ok()?;
+        answer.await.ok()
+    }
+
+    /// What came of the last one.
+    pub(super) fn last(&self) -> Option<Arc<Report>> {
+        self.last.load_full()
+    }
+
+    /// Notes what came of one.
+    pub fn note(&self, report: Arc<Report>) {
+        self.last.store(Some(report));
+    }
+}

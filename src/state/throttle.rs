@@ -1,0 +1,101 @@
+//! Slows down who guesses: so many wrong tries per address and minute.
+//!
+//! In: addresses that tried. Out: how long one must wait. Not here: what was
+//! tried. However many addresses try, what is remembered of them is bounded.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+
+/// Wrong tries that an address has in a [`WINDOW`].
+const MAX_WRONG: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(60);
+/// Addresses that are counted one by one; beyond them all count together.
+const MAX_ADDRESSES: usize = 1024;
+
+/// Counts wrong tries by address; `None` stands for all that have no count of their own.
+#[derive(Debug)]
+pub struct Throttle {
+    wrong: Mutex<HashMap<Option<IpAddr>, Wrong>>,
+    clock: Clock,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Wrong {
+    since: Instant,
+    count: u32,
+}
+
+impl Throttle {
+    /// Nobody has tried yet.
+    pub fn new(clock: Clock) -> Self {
+        Throttle { wrong: Mutex::default(), clock }
+    }
+
+    /// How long this address must wait before it may try again.
+    pub fn must_wait(&self, address: Option<IpAddr>) -> Option<Duration> {
+        let now = self.clock.now();
+        let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let Wrong { since, count } = wrong.get(&address).or_else(|| wrong.get(&None))?;
+        let age = now.saturating_duration_since(*since);
+        (*count >= MAX_WRONG && age < WINDOW).then(|| WINDOW.saturating_sub(age))
+    }
+
+    /// Counts a wrong try.
+    pub fn count(&self, address: Option<IpAddr>) {
+        let now = self.clock.now();
+        let is_over = |wrong: &Wrong| now.saturating_duration_since(wrong.since) >= WINDOW;
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        if wrong.len() >= MAX_ADDRESSES {
+            wrong.retain(|_, wrong| !is_over(wrong));
+        }
+        let key = if wrong.len() < MAX_ADDRESSES || wrong.contains_key(&address) { address } else { None };
+        let counted = wrong.entry(key).or_insert(Wrong { since: now, count: 0 });
+        if is_over(counted) {
+            *counted = Wrong { since: now, count: 0 };
+        }
+        counted.count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::clock::TestClock;
+
+    use super::*;
+
+    const ONE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)));
+    const OTHER: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)));
+
+    #[test]
+    fn a2_ten_wrong_tries_a_minute_and_no_more() {
+        let time = TestClock::new();
+        let throttle = Throttle::new(time.clock());
+        for _ in 0..MAX_WRONG {
+            assert_eq!(throttle.must_wait(ONE), None);
+            throttle.count(ONE);
+        }
+        assert_eq!(throttle.must_wait(ONE), Some(WINDOW));
+        assert_eq!(throttle.must_wait(OTHER), None, "others are not held up");
+        time.advance(WINDOW);
+        assert_eq!(throttle.must_wait(ONE), None);
+    }
+
+    #[test]
+    fn d5_many_addresses_share_one_count() {
+        let time = TestClock::new();
+        let throttle = Throttle::new(time.clock());
+        for index in 0..10_000_u32 {
+            throttle.count(Some(IpAddr::V4(index.into())));
+        }
+        assert!(throttle.wrong.lock().unwrap().len() <= MAX_ADDRESSES + 1);
+        assert!(throttle.must_wait(Some(IpAddr::V4(u32::MAX.into()))).is_some());
+        time.advance(WINDOW);
+        assert_eq!(throttle.must_wait(ONE), None);
+        throttle.count(ONE);
+        assert!(throttle.wrong.lock().unwrap().len() <= 2, "what is over is forgotten");
+    }
+}
