@@ -28,6 +28,8 @@ use access::{Access, Asker, Need, Refused};
 use health::Readiness;
 use reload::{Finding, Reloads, Wish};
 
+/// Largest body that is read.
+const MAX_BODY: usize = 1 << 20;
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -120,28 +122,33 @@ impl Admin {
         service
     }
 
-    async fn answer(&self, asker: &Asker<'_>, path: &str) -> Response<Vec<u8>> {
+    /// What is asked for, if this one may ask for it.
+    fn admit(&self, asker: &Asker<'_>, path: &str) -> Result<Resource, Response<Vec<u8>>> {
         let resource = Resource::at(path);
-        if let Err(refused) = self.access.check(asker, resource.map_or(Need::Nothing, Resource::need)) {
-            return refuse(refused);
-        }
-        let Some(resource) = resource else {
-            let known = "/livez /readyz /metrics, and with the token: /config/diff, POST /reload\n";
-            return text(StatusCode::NOT_FOUND, known);
-        };
+        self.access.check(asker, resource.map_or(Need::Nothing, Resource::need)).map_err(refuse)?;
+        let known = "/livez /readyz /metrics, and with the token: /config/diff, POST /reload\n";
+        let resource = resource.ok_or_else(|| text(StatusCode::NOT_FOUND, known))?;
         let allowed = resource.method();
-        if *asker.method != allowed && !(allowed == Method::GET && *asker.method == Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("{allowed} only\n"));
-            let allow = if allowed == Method::GET { "GET, HEAD" } else { "POST" };
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-            return response;
+        if *asker.method == allowed || (allowed == Method::GET && *asker.method == Method::HEAD) {
+            return Ok(resource);
         }
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("{allowed} only\n"));
+        let allow = if allowed == Method::GET { "GET, HEAD" } else { "POST" };
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+        Err(response)
+    }
+
+    async fn answer(&self, resource: Resource, asker: &Asker<'_>, body: &[u8]) -> Response<Vec<u8>> {
         match resource {
             Resource::ConfigDiff => self.load_again(Wish::Compare, asker).await,
             Resource::Livez => text(StatusCode::OK, "alive\n"),
             Resource::Metrics => self.metrics(),
             Resource::Readyz => self.ready(asker),
-            Resource::Reload => self.load_again(Wish::Apply, asker).await,
+            Resource::Reload if body.is_empty() || body == b"{}" => self.load_again(Wish::Apply, asker).await,
+            Resource::Reload => {
+                let told = "nothing is taken over from here: the gateway loads its own file again. Send no body\n";
+                text(StatusCode::BAD_REQUEST, told)
+            }
         }
     }
 
@@ -185,7 +192,28 @@ impl ServeHttp for Admin {
         let request = session.req_header();
         let (method, headers): (Method, HeaderMap) = (request.method.clone(), request.headers.clone());
         let path = request.uri.path().to_owned();
-        self.answer(&Asker { address, method: &method, headers: &headers }, &path).await
+        let asker = Asker { address, method: &method, headers: &headers };
+        let resource = match self.admit(&asker, &path) {
+            Ok(resource) => resource,
+            Err(refusal) => return refusal,
+        };
+        match body_of(session).await {
+            Ok(body) => self.answer(resource, &asker, &body).await,
+            Err(refusal) => refusal,
+        }
+    }
+}
+
+/// The body of a request that may be asked; nobody who may not makes the gateway read one.
+async fn body_of(session: &mut ServerSession) -> Result<Vec<u8>, Response<Vec<u8>>> {
+    let mut body = Vec::new();
+    loop {
+        match session.read_request_body().await {
+            Ok(Some(piece)) if body.len() + piece.len() <= MAX_BODY => body.extend_from_slice(&piece),
+            Ok(Some(_)) => return Err(text(StatusCode::PAYLOAD_TOO_LARGE, "at most 1 MiB\n")),
+            Ok(None) => return Ok(body),
+            Err(_) => return Err(text(StatusCode::BAD_REQUEST, "the body broke off\n")),
+        }
     }
 }
 

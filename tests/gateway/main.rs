@@ -15,6 +15,7 @@ mod head;
 mod log;
 mod metrics;
 mod params;
+mod reload;
 mod retry;
 mod routes;
 mod server;

@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tollgate::app::App;
+use tollgate::app::{App, Origin};
 use tollgate::clock::{Clock, TestClock};
 use tollgate::config::interpolate::Environment;
-use tollgate::config::load_text;
+use tollgate::config::{ConfigFile, load_text};
 use tollgate::proxy::server::Signals;
 
 use super::client::{self, Response};
@@ -22,6 +22,9 @@ use super::watched::PATIENCE;
 
 /// The credential that only the upstream may see.
 pub const TOKEN: &str = "p.eyJ1IjoidGVzdCJ9.a-secret-that-must-never-leave";
+
+/// The name of the gateway's file in its folder.
+const FILE: &str = "test.yaml";
 
 /// A running gateway; dropping it ends it.
 pub struct TestGateway {
@@ -51,6 +54,56 @@ impl TestGateway {
         let loaded = loaded.unwrap_or_else(|issues| panic!("{issues}\nin\n{text}"));
         let app = App::start(&loaded.config, clock, Signals::Ignore).unwrap_or_else(|error| panic!("{error:#}"));
         TestGateway { app: Some(app), origin, folder }
+    }
+
+    /// As [`TestGateway::with`], from a file that the test can write again: see [`TestGateway::rewrite`].
+    pub fn from_file(sections: &str, clock: Clock) -> Self {
+        Self::from_folder(tempfile::tempdir().expect("a folder for the test"), sections, clock)
+    }
+
+    /// As [`TestGateway::from_file`], in a folder where something lies already.
+    pub fn from_folder(folder: tempfile::TempDir, sections: &str, clock: Clock) -> Self {
+        Self::open(MockOrigin::start(), folder, sections, clock)
+    }
+
+    /// As [`TestGateway::from_file`], in front of an origin that the test made.
+    pub fn from_file_at(origin: MockOrigin, sections: &str, clock: Clock) -> Self {
+        Self::open(origin, tempfile::tempdir().expect("a folder for the test"), sections, clock)
+    }
+
+    fn open(origin: MockOrigin, folder: tempfile::TempDir, sections: &str, clock: Clock) -> Self {
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, Self::text(sections, &origin.url(), folder.path())).expect("a file");
+        let file = ConfigFile::new(path, Environment::of([]));
+        let (loaded, touched) = file.load();
+        let config = loaded.unwrap_or_else(|issues| panic!("{issues}")).config;
+        let origin_of_config = Some(Origin { file, touched });
+        let app = App::start_from(origin_of_config, &config, clock, Signals::Ignore);
+        TestGateway { app: Some(app.unwrap_or_else(|error| panic!("{error:#}"))), origin, folder }
+    }
+
+    /// Writes the gateway's file again, as an editor does: under another name first.
+    pub fn rewrite(&self, sections: &str) {
+        let fresh = self.folder.path().join("fresh");
+        std::fs::write(&fresh, Self::text(sections, &self.origin.url(), self.folder.path())).expect("a file");
+        std::fs::rename(fresh, self.folder.path().join(FILE)).expect("a file");
+    }
+
+    /// `POST /reload` with the token that the gateway made.
+    pub async fn reload(&self) -> Response {
+        self.reload_with(&self.admin_token()).await
+    }
+
+    /// `POST /reload` with this token.
+    pub async fn reload_with(&self, token: &str) -> Response {
+        let request = client::Request::post("/reload").bearer(token).header("Content-Type", "application/json");
+        request.send(self.admin()).await
+    }
+
+    /// The token that the gateway made.
+    pub fn admin_token(&self) -> String {
+        let path = self.folder.path().join("data/admin.token");
+        std::fs::read_to_string(path).expect("the gateway made a token").trim_end().to_owned()
     }
 
     fn text(sections: &str, origin: &str, folder: &Path) -> String {
