@@ -113,7 +113,7 @@ impl Report {
         json!({
             "result": self.finding.word(),
             "generation": self.generation,
-            "changes": diff,
+            "changes": diff.map(|diff| &diff.changes),
             "needs_restart": diff.map(|diff| diff.needs_restart().map(|change| &change.path).collect::<Vec<_>>()),
             "text": self.to_string(),
         })
@@ -123,29 +123,19 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.finding {
+            Finding::Applied(diff, warnings) if diff.needs_restart().count() == diff.changes.len() => {
+                write!(f, "{warnings}{diff}nothing could be taken over: generation {} goes on\n", self.generation)
+            }
             Finding::Applied(diff, warnings) => {
-                write!(f, "{warnings}{diff}reloaded: generation {} is running\n", self.generation)?;
-                restart(f, diff, "keep their old value until a restart")
+                write!(f, "{warnings}{diff}reloaded: generation {} is running\n", self.generation)
             }
-            Finding::Compared(diff, warnings) => {
-                write!(f, "{warnings}{diff}")?;
-                restart(f, diff, "would keep their old value until a restart")
-            }
+            Finding::Compared(diff, warnings) => write!(f, "{warnings}{diff}"),
             Finding::Rejected(issues) => {
                 write!(f, "{issues}{}: nothing was changed, generation {} goes on\n", issues.count(), self.generation)
             }
             Finding::Unchanged => write!(f, "nothing has changed: generation {} goes on\n", self.generation),
             Finding::WithoutFile => f.write_str("this gateway was not started from a file that could be loaded again\n"),
         }
-    }
-}
-
-fn restart(f: &mut fmt::Formatter<'_>, diff: &ConfigDiff, what: &str) -> fmt::Result {
-    let paths: Vec<&str> = diff.needs_restart().map(|change| change.path.as_str()).collect();
-    match paths.as_slice() {
-        [] => Ok(()),
-        [path] => writeln!(f, "{path} {}", what.replace("keep their", "keeps its")),
-        paths => writeln!(f, "{} {what}", paths.join(", ")),
     }
 }
 

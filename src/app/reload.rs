@@ -262,11 +262,10 @@ fn tell(report: &Report) {
             for warning in warnings.iter() {
                 log::warn!("{}", warning.summary());
             }
-            let changes = diff.to_string();
-            for change in changes.lines().take(LOGGED_CHANGES) {
+            for change in diff.changes.iter().take(LOGGED_CHANGES) {
                 log::info!("{change}");
             }
-            let more = changes.lines().count().saturating_sub(LOGGED_CHANGES);
+            let more = diff.changes.len().saturating_sub(LOGGED_CHANGES);
             if more > 0 {
                 log::info!("and {more} more changes");
             }

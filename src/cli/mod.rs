@@ -5,10 +5,12 @@
 //! sense. Data goes to stdout, talk to stderr.
 
 mod check;
+mod config;
 mod demo;
 mod healthcheck;
 mod routes;
 mod run;
+mod schema;
 mod version;
 
 use std::io::Write;
@@ -35,7 +37,9 @@ Examples:
   tollgate demo                           a gateway with data to try, nothing needed
   tollgate check conf/tollgate.yaml       every problem of a file, explained
   tollgate run -c conf/tollgate.yaml      serve
-  tollgate routes -c conf/tollgate.yaml   what is served, and where it leads";
+  tollgate routes -c conf/tollgate.yaml   what is served, and where it leads
+  tollgate config show conf/tollgate.yaml --origin   every value, and where it came from
+  tollgate config diff old.yaml new.yaml             what would change";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
 const WRONG_CALL: u8 = 64;
@@ -44,6 +48,8 @@ const WRONG_CALL: u8 = 64;
 enum Command {
     /// Check a configuration: exit 0 clean, 1 problems, 2 could not be read
     Check(check::Arguments),
+    /// Show a configuration as it takes effect, or compare two
+    Config(config::Arguments),
     /// Run a gateway in front of a bundled Tinybird-like API with data
     Demo(demo::Arguments),
     /// Run only the bundled Tinybird-like API
@@ -54,6 +60,8 @@ enum Command {
     Routes(routes::Arguments),
     /// Serve a configuration
     Run(run::Arguments),
+    /// Print the JSON Schema of configurations, for editors
+    Schema(schema::Arguments),
     /// Print the version
     Version(version::Arguments),
 }
@@ -81,11 +89,13 @@ pub fn run() -> ExitCode {
     };
     let ending = match arguments.command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),
     };
     match ending {

@@ -1,9 +1,11 @@
-//! Turns the tree into typed sections. The one file that knows the YAML crate.
+//! Turns the tree into typed sections, and sections into a tree that can be
+//! shown. The one file that knows the YAML crate.
 //!
 //! In: a [`Document`] with variables resolved. Out: a [`Config`], or as many
 //! issues as can be found: each is reported, its node is taken out, and the
 //! rest is decoded again. Not here: rules across sections (`check`).
 
+use serde::Serialize;
 use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Number, Value};
 
@@ -11,6 +13,7 @@ use super::Config;
 use super::document::{Document, Key, Node, NodeKind, Scalar};
 use super::issue::{Issue, IssueCode, Issues};
 use super::mask::is_credential;
+use super::show::{self, Item};
 
 /// More mistakes than this in one run help nobody.
 const MAX_ISSUES: usize = 100;
@@ -43,6 +46,30 @@ pub(super) fn decode(document: &mut Document) -> Decoded {
         }
     }
     Decoded { config: Config::default(), issues }
+}
+
+/// The other way round: `value` as a tree that can be shown.
+pub(super) fn encode(value: &impl Serialize) -> Item {
+    // Sections are plain data, so this does not fail; if it did, that is what would be shown.
+    let encoded = serde_yaml::to_value(value).unwrap_or_else(|error| Value::String(error.to_string()));
+    to_item(encoded)
+}
+
+fn to_item(value: Value) -> Item {
+    Item::of(match value {
+        Value::Bool(value) => show::Value::Boolean(value),
+        Value::Mapping(map) => show::Value::Map(
+            map.into_iter().map(|(key, value)| (key.as_str().unwrap_or_default().to_owned(), to_item(value))).collect(),
+        ),
+        Value::Null => show::Value::Text(String::new()),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => show::Value::Number(number),
+            None => show::Value::Text(number.to_string()),
+        },
+        Value::Sequence(items) => show::Value::List(items.into_iter().map(to_item).collect()),
+        Value::String(text) => show::Value::Text(text),
+        Value::Tagged(tagged) => return to_item(tagged.value),
+    })
 }
 
 /// Reports the mistake at `path` and takes its node out; false if nothing could be taken out.

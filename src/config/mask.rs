@@ -21,6 +21,15 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
     }
 }
 
+/// Whether the value at `path` is a parameter whose name says that it is a credential:
+/// `api_key`, `access_token`, `Password`.
+pub(super) fn is_named_like_a_credential(path: &[&str]) -> bool {
+    let ["routes", _, "params", "fixed" | "default", name] = path else { return false };
+    let name = name.to_ascii_lowercase();
+    ["credential", "passwd", "password", "secret", "token"].iter().any(|word| name.contains(word))
+        || name.ends_with("key")
+}
+
 fn is_credential_key(key: &str) -> bool {
     CREDENTIAL_KEYS.iter().any(|credential| key.eq_ignore_ascii_case(credential))
 }

@@ -8,7 +8,9 @@ pub mod diff;
 pub mod interpolate;
 pub mod issue;
 pub mod scalar;
+pub mod schema;
 pub mod section;
+pub mod show;
 
 mod check;
 mod decode;
@@ -19,9 +21,11 @@ mod source;
 mod touched;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use touched::Touched;
 
@@ -38,10 +42,11 @@ use section::server::Server;
 use section::state::State;
 use section::upstreams::Upstream;
 use section::white_label::WhiteLabel;
+use show::{Origins, Shown};
 use touched::Reader;
 
 /// A whole configuration, one field per YAML key.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Where callers connect; left out: `0.0.0.0:8080`.
@@ -55,6 +60,7 @@ pub struct Config {
     /// Also serves every configured pipe at `/v0/pipes/NAME.FORMAT`.
     pub tinybird_api: bool,
     /// Cross-origin rules for routes without their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
     /// What of the upstream's answers may be seen.
     pub white_label: WhiteLabel,
@@ -65,6 +71,8 @@ pub struct Config {
     /// What outlives a configuration, and where it is kept.
     pub state: State,
     /// Further files with routes and upstreams, as paths or patterns: `conf.d/*.yaml`.
+    // Never written: what they hold stands in the other sections then.
+    #[serde(skip_serializing)]
     pub include: Vec<String>,
 }
 
@@ -140,12 +148,31 @@ impl Config {
 }
 
 /// A configuration that can be used, and what in it deserves a look.
-#[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// Warnings only.
     pub warnings: Issues,
+    /// What it was read from, credentials included.
+    document: Document,
+}
+
+impl Loaded {
+    /// The configuration as it takes effect, for people and programs: defaults filled, credentials hidden.
+    pub fn shown(&self, origins: Origins) -> Shown {
+        match origins {
+            Origins::LeftOut => Shown::of(&self.config),
+            Origins::Written => Shown::with_origins(&self.config, &self.document),
+        }
+    }
+}
+
+// Without the document, whose texts are the file's own.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Loaded { config, warnings, document: _ } = self;
+        f.debug_struct("Loaded").field("config", config).field("warnings", warnings).finish_non_exhaustive()
+    }
 }
 
 /// A configuration file that can be loaded again and again.
@@ -221,7 +248,7 @@ fn finish(
     // Once the file can be used: before, it would stand in every report and help with none.
     issues.append(check::openness(&config, &document));
     issues.sort();
-    Ok(Loaded { config, warnings: issues })
+    Ok(Loaded { config, warnings: issues, document })
 }
 
 /// The candidate nearest to `word`, if any is near enough to be meant.

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::Method;
-
 use crate::config::scalar::{ByteSize, PathPattern, Secret};
 use crate::config::section::routes as section;
 use crate::config::{Config, ServedPath};
@@ -97,7 +95,7 @@ impl Shared<'_> {
         let route = self.config.routes.get(path.route)?;
         let name = self.config.upstream_of(route)?;
         let upstream_section = self.config.upstreams.get(name)?;
-        let section::Route { pipe, proxy, formats: _, upstream: _, methods, pass_headers: _, params, cors } = route;
+        let section::Route { pipe, proxy, formats: _, upstream: _, methods: _, pass_headers: _, params, cors } = route;
         let rule = if pipe.is_some() { BodyRule::Parameters } else { BodyRule::PassThrough };
         let max_body = match rule {
             BodyRule::Parameters => ByteSize::of(MAX_PARAMETER_BODY),
@@ -107,7 +105,7 @@ impl Shared<'_> {
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
-            guard: RouteGuard::compile(allowed(methods.as_deref(), rule), max_body),
+            guard: RouteGuard::compile(route.served_methods(), max_body),
             cors: Cors::compile(cors.as_ref().or(self.config.cors.as_ref())),
             body: rule,
             params: Params::compile(params),
@@ -122,21 +120,6 @@ impl Shared<'_> {
             ),
             upstream: Arc::clone(self.upstreams.get(name)?),
         })
-    }
-}
-
-fn allowed(methods: Option<&[section::Method]>, rule: BodyRule) -> Vec<Method> {
-    match (methods, rule) {
-        (Some(methods), _) => {
-            let mut allowed: Vec<Method> = methods.iter().map(|method| method.0.clone()).collect();
-            // RFC 9110 section 9.1: who answers GET answers HEAD.
-            if allowed.contains(&Method::GET) && !allowed.contains(&Method::HEAD) {
-                allowed.push(Method::HEAD);
-            }
-            allowed
-        }
-        (None, BodyRule::Parameters) => vec![Method::GET, Method::HEAD, Method::POST],
-        (None, BodyRule::PassThrough) => vec![Method::GET, Method::HEAD],
     }
 }
 

@@ -1,5 +1,6 @@
 //! Ranges of client addresses: `10.0.0.0/8`, `::1`.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -29,4 +30,15 @@ impl FromStr for AddressRange {
     }
 }
 
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One address is written as one address.
+        match self.0.prefix_len() == self.0.max_prefix_len() {
+            true => write!(f, "{}", self.0.addr()),
+            false => write!(f, "{}", self.0),
+        }
+    }
+}
+
 super::from_text!(AddressRange, "an address range like 10.0.0.0/8");
+super::as_text!(AddressRange);

@@ -59,3 +59,4 @@ impl fmt::Display for ByteSize {
 }
 
 super::from_text!(ByteSize, "a size like 16KiB");
+super::as_text!(ByteSize);

@@ -4,7 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// A token, key or password. It has no `Display` and its `Debug` is `***`.
+/// What stands in place of a credential wherever one would be shown.
+pub const MASK: &str = "***";
+
+/// A token, key or password. It has no `Display`; its `Debug` and its `Serialize` are [`MASK`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
 
@@ -17,7 +20,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(MASK)
     }
 }
 
@@ -36,6 +39,12 @@ impl FromStr for Secret {
             return Err("this credential has a character outside ASCII, which no HTTP header can carry".to_owned());
         }
         Ok(Secret(Arc::from(text)))
+    }
+}
+
+impl serde::Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASK)
     }
 }
 

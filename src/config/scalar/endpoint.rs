@@ -124,3 +124,4 @@ fn wrong(text: &str) -> String {
 }
 
 super::from_text!(Endpoint, "a URL like https://api.tinybird.co");
+super::as_text!(Endpoint);

@@ -1,5 +1,6 @@
 //! Names of header fields.
 
+use std::fmt;
 use std::str::FromStr;
 
 use http::HeaderName;
@@ -50,4 +51,11 @@ impl FromStr for FieldName {
     }
 }
 
+impl fmt::Display for FieldName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 super::from_text!(FieldName, "the name of a header");
+super::as_text!(FieldName);

@@ -1,8 +1,8 @@
 //! Values with a meaning of their own: each parses from text into a type that
 //! cannot hold a bad value.
 //!
-//! In: one YAML scalar. Out: a typed value, or a sentence that says what would
-//! be right. Not here: sections, references between sections.
+//! In: one YAML scalar. Out: a typed value that shows itself as it is written, or
+//! a sentence that says what would be right. Not here: sections, references between sections.
 
 mod address_range;
 mod byte_size;
@@ -15,9 +15,11 @@ mod percent;
 mod period;
 mod template;
 
+use std::path::{Path, PathBuf};
+
 pub use address_range::AddressRange;
 pub use byte_size::ByteSize;
-pub use credential::Secret;
+pub use credential::{MASK, Secret};
 pub use endpoint::{Endpoint, Scheme};
 pub use header::FieldName;
 pub use origin::OriginPattern;
@@ -38,6 +40,36 @@ macro_rules! from_text {
     };
 }
 pub(crate) use from_text;
+
+/// Implements `Serialize` through `Display`, so that what is shown reads back.
+macro_rules! as_text {
+    ($type:ty) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+pub(crate) use as_text;
+
+/// A path that means the same from every folder.
+pub(crate) fn absolute(path: &Path) -> String {
+    std::path::absolute(path).as_deref().unwrap_or(path).to_string_lossy().into_owned()
+}
+
+/// Writes a folder as a path that means the same from every folder.
+pub(crate) fn absolute_folder<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&absolute(path))
+}
+
+/// Writes a path that means the same from every folder.
+pub(crate) fn absolute_path<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    match path {
+        None => serializer.serialize_none(),
+        Some(path) => serializer.serialize_some(&absolute(path)),
+    }
+}
 
 /// Reads any YAML scalar as text and parses it.
 pub(crate) struct TextVisitor<T> {

@@ -1,5 +1,6 @@
 //! Web origins for CORS: `https://app.acme.com`, `https://*.acme.com`, `*`.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// Which origins a rule means.
@@ -60,4 +61,15 @@ fn is_host_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_'
 }
 
+impl fmt::Display for OriginPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OriginPattern::Any => f.write_str("*"),
+            OriginPattern::Exact(origin) => f.write_str(origin),
+            OriginPattern::Subdomains { scheme, suffix } => write!(f, "{scheme}*{suffix}"),
+        }
+    }
+}
+
 super::from_text!(OriginPattern, "an origin like https://app.example.com");
+super::as_text!(OriginPattern);

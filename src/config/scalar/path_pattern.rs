@@ -130,3 +130,4 @@ fn check_literal(path: &str, text: &str) -> Result<(), String> {
 }
 
 super::from_text!(PathPattern, "a path like /top-10-products");
+super::as_text!(PathPattern);

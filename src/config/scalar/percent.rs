@@ -1,5 +1,6 @@
 //! Shares: `20%`.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// A whole percentage between 0 and 100.
@@ -30,4 +31,11 @@ impl FromStr for Percent {
     }
 }
 
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
 super::from_text!(Percent, "a share like 20%");
+super::as_text!(Percent);

@@ -52,3 +52,4 @@ impl fmt::Display for Period {
 }
 
 super::from_text!(Period, "a span of time like 35s");
+super::as_text!(Period);

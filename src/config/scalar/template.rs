@@ -86,3 +86,4 @@ impl fmt::Display for Template {
 }
 
 super::from_text!(Template, "text, with {path.NAME} where the path fills it");
+super::as_text!(Template);

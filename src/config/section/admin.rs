@@ -2,17 +2,20 @@
 
 use std::net::SocketAddr;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::config::scalar::Secret;
 
 /// Health, readiness and metrics; never on a listener of callers.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Address and port, `127.0.0.1:9901` when left out.
+    #[schemars(with = "crate::config::schema::ListenAddress")]
     pub address: SocketAddr,
     /// Needed for `/metrics` from other machines (`Authorization: Bearer`).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
 }
 

@@ -1,11 +1,12 @@
 //! `cors`: which web pages may call from a browser.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::config::scalar::{OriginPattern, Period};
 
 /// Cross-origin rules, at the top level or on a route; the inner replaces the outer whole.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cors {
     /// Origins that may read answers: exact, `https://*.acme.com`, or `*`.

@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// One address that callers connect to, HTTP/1.1 and HTTP/2 without TLS.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Address and port, like `0.0.0.0:8080`; port 0 takes a free one.
+    #[schemars(with = "crate::config::schema::ListenAddress")]
     pub address: SocketAddr,
 }
 

@@ -1,14 +1,16 @@
 //! `log`: what the gateway writes about itself and about requests.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::config::scalar::Percent;
+use crate::config::scalar::{Percent, absolute};
 
 /// The program's own log goes to stderr, the access log where `access` says.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// Least severe message of the program's own log.
@@ -28,7 +30,7 @@ impl Default for Log {
 }
 
 /// Severities, as the `log` crate knows them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Everything about connections.
@@ -42,8 +44,9 @@ pub enum Level {
 }
 
 /// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "LogFormat")]
 pub enum Format {
     /// One JSON object a line.
     Json,
@@ -75,4 +78,15 @@ impl FromStr for Access {
     }
 }
 
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Access::File(path) => f.write_str(&absolute(path)),
+            Access::Off => f.write_str("off"),
+            Access::Stdout => f.write_str("stdout"),
+        }
+    }
+}
+
 crate::config::scalar::from_text!(Access, "`off`, `stdout` or the path of a file");
+crate::config::scalar::as_text!(Access);

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::config::scalar::Template;
 
 /// Rules for the parameters of a call, wherever the caller puts them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Params {
     /// Names that callers may use; left out: any but control parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<String>>,
     /// Values that always win over the caller's; an empty one refuses the request.
     pub fixed: BTreeMap<String, Template>,
@@ -23,7 +25,7 @@ pub struct Params {
 }
 
 /// What happens when a caller contradicts a fixed parameter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Conflict {
     /// The fixed value is used and the caller's is dropped, as Tinybird does.

@@ -1,16 +1,19 @@
 //! `retry` of an upstream: which failures are tried again, and when.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::config::scalar::{Percent, Period};
 
 /// Retries with exponential backoff and full jitter.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retry {
     /// Tries in all, 1 to 10; 1 means no retry.
+    #[schemars(range(min = 1, max = 10))]
     pub attempts: u32,
     /// Statuses of the upstream that are tried again.
+    #[schemars(inner(range(min = 400, max = 599)))]
     pub on: Vec<u16>,
     /// The first wait is a random time up to this.
     pub base: Period,

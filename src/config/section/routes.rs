@@ -1,36 +1,60 @@
 //! `routes`: which paths exist and what each leads to.
 
+use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::cors::Cors;
 use super::params::Params;
 use crate::config::scalar::{FieldName, PathPattern, Template};
 
 /// One path: exactly one of `pipe` and `proxy`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Route {
     /// The Tinybird pipe that answers: `top-10-products`, `report_{path.report}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pipe: Option<Template>,
     /// The upstream's path that answers, for any HTTP API: `/{path.rest}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<Template>,
     /// Formats of a pipe. Each opens the path with its extension; the first also answers the bare path. Left out: `json` on the bare path.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub formats: Option<Vec<Format>>,
     /// Which upstream; may be left out when there is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
     /// Methods. Left out: GET, HEAD and POST for a pipe, GET and HEAD for a proxy.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<Method>>,
     /// Further request headers that reach the upstream.
     pub pass_headers: Vec<FieldName>,
     /// Rules for parameters.
     pub params: Params,
     /// Cross-origin rules of this route; left out: those of the top level.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
 }
 
 impl Route {
+    /// The methods that are answered: those written, or those of its kind.
+    pub fn served_methods(&self) -> Vec<http::Method> {
+        match (&self.methods, &self.pipe) {
+            (Some(methods), _) => {
+                let mut served: Vec<http::Method> = methods.iter().map(|method| method.0.clone()).collect();
+                // RFC 9110 section 9.1: who answers GET answers HEAD.
+                if served.contains(&http::Method::GET) && !served.contains(&http::Method::HEAD) {
+                    served.push(http::Method::HEAD);
+                }
+                served
+            }
+            (None, Some(_)) => vec![http::Method::GET, http::Method::HEAD, http::Method::POST],
+            (None, None) => vec![http::Method::GET, http::Method::HEAD],
+        }
+    }
+
     /// Every path that `pattern` opens for this route, with the format it asks for.
     ///
     /// A pipe with `formats` answers the bare path in the first of them and each
@@ -60,7 +84,7 @@ impl Route {
 }
 
 /// Formats that Tinybird gives a pipe's rows in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Comma-separated values.
@@ -113,4 +137,11 @@ impl FromStr for Method {
     }
 }
 
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
 crate::config::scalar::from_text!(Method, "one of GET, HEAD, POST, PUT, PATCH, DELETE");
+crate::config::scalar::as_text!(Method);

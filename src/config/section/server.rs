@@ -1,14 +1,16 @@
 //! `server`: threads, limits and time-outs of the gateway itself.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::config::scalar::{AddressRange, ByteSize, Period};
 
 /// How the gateway treats connections and what it accepts on them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
     /// Worker threads, or `auto` for one per core.
@@ -62,6 +64,24 @@ impl FromStr for Threads {
             .filter(|count| count.get() <= 1024)
             .map(Threads::Count)
             .ok_or_else(|| format!("`{text}` is not a number of threads: write `auto` or 1 to 1024"))
+    }
+}
+
+impl fmt::Display for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Threads::Auto => f.write_str("auto"),
+            Threads::Count(count) => count.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Threads {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Threads::Auto => serializer.serialize_str("auto"),
+            Threads::Count(count) => count.serialize(serializer),
+        }
     }
 }
 

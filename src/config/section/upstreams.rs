@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::retry::Retry;
 use crate::config::scalar::{Endpoint, FieldName, Period, Secret};
 
 /// One API behind the gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Its base URL: `https://api.tinybird.co`.
     pub url: Endpoint,
     /// The credential that the gateway sends as `Authorization: Bearer`; callers never see it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
     /// Whose credential reaches the upstream.
     #[serde(default)]
@@ -35,7 +36,7 @@ pub struct Upstream {
 }
 
 /// Whose credential reaches the upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UpstreamAuth {
     /// The upstream's own `token`.
@@ -44,7 +45,7 @@ pub enum UpstreamAuth {
 }
 
 /// Time-outs towards an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timeouts {
     /// For the connection, TLS included.
@@ -69,10 +70,11 @@ impl Default for Timeouts {
 }
 
 /// TLS towards an upstream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamTls {
     /// A PEM file of authorities to trust instead of the system's.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "crate::config::scalar::absolute_path")]
     pub ca: Option<PathBuf>,
     /// The certificates of that file, DER, read when the configuration is loaded.
     #[serde(skip)]

@@ -1,0 +1,352 @@
+//! Compares two configurations, key by key.
+//!
+//! In: two values of one type. Out: changes, with the keys that lead to them.
+//! Equal parts cost one comparison; text is made only of what differs.
+//! Not here: what a change means for a running gateway.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::{Change, Kind, takes};
+use crate::config::Config;
+use crate::config::decode::encode;
+use crate::config::mask::{is_credential, is_named_like_a_credential};
+use crate::config::scalar::{
+    AddressRange, ByteSize, Endpoint, FieldName, MASK, OriginPattern, Percent, Period, Secret, Template,
+};
+use crate::config::section::admin::Admin;
+use crate::config::section::cors::Cors;
+use crate::config::section::listeners::Listener;
+use crate::config::section::log::{self, Access, Level, Log};
+use crate::config::section::params::{Conflict, Params};
+use crate::config::section::retry::Retry;
+use crate::config::section::routes::{Format, Method, Route};
+use crate::config::section::server::{Server, Threads};
+use crate::config::section::state::State;
+use crate::config::section::upstreams::{Timeouts, Upstream, UpstreamAuth, UpstreamTls};
+use crate::config::section::white_label::{ErrorText, WhiteLabel};
+use crate::config::show::{Value, one_line};
+
+/// Where the comparison is, and what it found.
+pub(super) struct Walk<'a> {
+    old: &'a Config,
+    new: &'a Config,
+    path: Vec<String>,
+    changes: Vec<Change>,
+}
+
+/// What can be told apart, and be said in a few words.
+pub(super) trait Compare {
+    /// Reports how `new` differs.
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>);
+
+    /// What is said about it where it is added as a whole.
+    fn summary(&self) -> String;
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(old: &'a Config, new: &'a Config) -> Self {
+        Walk { old, new, path: Vec::new(), changes: Vec::new() }
+    }
+
+    pub(super) fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+
+    fn at(&mut self, key: &str, act: impl FnOnce(&mut Self)) {
+        self.path.push(key.to_owned());
+        act(self);
+        self.path.pop();
+    }
+
+    fn changed(&mut self, before: String, after: String) {
+        // A path may be written in two ways, and be the same.
+        if before != after {
+            self.push(Kind::Changed, Some(before), Some(after));
+        }
+    }
+
+    fn push(&mut self, kind: Kind, before: Option<String>, after: Option<String>) {
+        let steps: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let hidden = is_credential(&steps) || is_named_like_a_credential(&steps);
+        let masked = |text: Option<String>| text.map(|text| if hidden { MASK.to_owned() } else { text });
+        let kind = if hidden && kind == Kind::Changed { Kind::ContentChanged } else { kind };
+        let path = self.path.iter().map(|step| one_line(&Value::Text(step.clone()))).collect::<Vec<_>>().join(".");
+        let takes = takes(&self.path);
+        self.changes.push(Change { path, kind, before: masked(before), after: masked(after), takes });
+    }
+}
+
+/// In one line, as YAML would have it.
+fn text(value: &impl Serialize) -> String {
+    one_line(&encode(value).value)
+}
+
+/// Values without parts.
+macro_rules! values {
+    ($($type:ty),* $(,)?) => {
+        $(impl Compare for $type {
+            fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+                if self != new {
+                    walk.changed(self.summary(), new.summary());
+                }
+            }
+
+            fn summary(&self) -> String {
+                text(self)
+            }
+        })*
+    };
+}
+
+values!(
+    bool,
+    u32,
+    String,
+    SocketAddr,
+    Access,
+    ByteSize,
+    Conflict,
+    Endpoint,
+    ErrorText,
+    Level,
+    Percent,
+    Period,
+    Template,
+    Threads,
+    UpstreamAuth,
+    log::Format,
+);
+// The first format answers the bare path, so their order counts.
+values!(Vec<Format>);
+
+/// Lists whose order means nothing.
+macro_rules! sets {
+    ($($type:ty),* $(,)?) => {
+        $(impl Compare for Vec<$type> {
+            fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+                if self != new && sorted(self) != sorted(new) {
+                    walk.changed(self.summary(), new.summary());
+                }
+            }
+
+            fn summary(&self) -> String {
+                text(self)
+            }
+        })*
+    };
+}
+
+sets!(u16, AddressRange, FieldName, OriginPattern, String);
+
+fn sorted(values: &[impl Serialize]) -> Vec<String> {
+    let mut texts: Vec<String> = values.iter().map(text).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts
+}
+
+/// Sections, without `..`: a key that is not compared does not build.
+macro_rules! sections {
+    ($($section:ident { $($key:ident),* $(,)? })*) => {
+        $(impl Compare for $section {
+            fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+                let $section { $($key),* } = self;
+                $(walk.at(stringify!($key), |walk| $key.compare(&new.$key, walk));)*
+            }
+
+            fn summary(&self) -> String {
+                text(self)
+            }
+        })*
+    };
+}
+
+sections! {
+    Admin { address, token }
+    Cors { origins, credentials, max_age }
+    Log { level, format, access, sample }
+    Params { allow, fixed, default, conflict, allow_public_tenant }
+    Retry { attempts, on, base, max, budget }
+    Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies }
+    Timeouts { connect, attempt, total, idle }
+    WhiteLabel { error_text }
+}
+
+impl Compare for Config {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        // What included files hold stands in the other sections.
+        let Config { listeners, admin, upstreams, routes, tinybird_api, cors, white_label, log, server, state, include: _ } =
+            self;
+        walk.at("listeners", |walk| listeners.compare(&new.listeners, walk));
+        walk.at("admin", |walk| admin.compare(&new.admin, walk));
+        walk.at("upstreams", |walk| upstreams.compare(&new.upstreams, walk));
+        walk.at("routes", |walk| routes.compare(&new.routes, walk));
+        walk.at("tinybird_api", |walk| tinybird_api.compare(&new.tinybird_api, walk));
+        walk.at("cors", |walk| cors.compare(&new.cors, walk));
+        walk.at("white_label", |walk| white_label.compare(&new.white_label, walk));
+        walk.at("log", |walk| log.compare(&new.log, walk));
+        walk.at("server", |walk| server.compare(&new.server, walk));
+        walk.at("state", |walk| state.compare(&new.state, walk));
+    }
+
+    fn summary(&self) -> String {
+        text(self)
+    }
+}
+
+impl Compare for State {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let State { dir } = self;
+        let path = |dir: &std::path::Path| crate::config::scalar::absolute(dir);
+        walk.at("dir", |walk| walk.changed(path(dir), path(&new.dir)));
+    }
+
+    fn summary(&self) -> String {
+        text(self)
+    }
+}
+
+impl Compare for Upstream {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let Upstream { url, token, auth, headers, timeouts, retry, tls } = self;
+        walk.at("url", |walk| url.compare(&new.url, walk));
+        walk.at("token", |walk| token.compare(&new.token, walk));
+        walk.at("auth", |walk| auth.compare(&new.auth, walk));
+        walk.at("headers", |walk| headers.compare(&new.headers, walk));
+        walk.at("timeouts", |walk| timeouts.compare(&new.timeouts, walk));
+        walk.at("retry", |walk| retry.compare(&new.retry, walk));
+        walk.at("tls", |walk| tls.compare(&new.tls, walk));
+    }
+
+    fn summary(&self) -> String {
+        self.url.to_string()
+    }
+}
+
+impl Compare for UpstreamTls {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let UpstreamTls { ca, ca_certificates } = self;
+        let path = |ca: &std::path::Path| crate::config::scalar::absolute(ca);
+        walk.at("ca", |walk| match (ca.as_deref().map(path), new.ca.as_deref().map(path)) {
+            (Some(before), Some(after)) if before != after => walk.changed(before, after),
+            (before @ Some(_), after @ Some(_)) if *ca_certificates != new.ca_certificates => {
+                walk.push(Kind::ContentChanged, before, after);
+            }
+            (before @ Some(_), None) => walk.push(Kind::Removed, before, None),
+            (None, after @ Some(_)) => walk.push(Kind::Added, None, after),
+            (Some(_), Some(_)) | (None, None) => {}
+        });
+    }
+
+    fn summary(&self) -> String {
+        text(self)
+    }
+}
+
+impl Compare for Route {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let Route { pipe, proxy, formats, upstream: _, methods: _, pass_headers, params, cors } = self;
+        walk.at("pipe", |walk| pipe.compare(&new.pipe, walk));
+        walk.at("proxy", |walk| proxy.compare(&new.proxy, walk));
+        walk.at("formats", |walk| formats.compare(&new.formats, walk));
+        // Written or not, what takes effect is compared.
+        let upstreams = (walk.old.upstream_of(self), walk.new.upstream_of(new));
+        if let (Some(before), Some(after)) = upstreams {
+            walk.at("upstream", |walk| walk.changed(before.to_owned(), after.to_owned()));
+        }
+        walk.at("methods", |walk| walk.changed(methods(self), methods(new)));
+        walk.at("pass_headers", |walk| pass_headers.compare(&new.pass_headers, walk));
+        walk.at("params", |walk| params.compare(&new.params, walk));
+        walk.at("cors", |walk| cors.compare(&new.cors, walk));
+    }
+
+    fn summary(&self) -> String {
+        match (&self.pipe, &self.proxy) {
+            (Some(pipe), _) => format!("pipe {pipe}"),
+            (None, Some(proxy)) => format!("proxy {proxy}"),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+fn methods(route: &Route) -> String {
+    let mut served: Vec<Method> = route.served_methods().into_iter().map(Method).collect();
+    served.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+    text(&served)
+}
+
+impl Compare for Vec<Listener> {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        walk.changed(self.summary(), new.summary());
+    }
+
+    fn summary(&self) -> String {
+        let mut addresses: Vec<SocketAddr> = self.iter().map(|Listener { address }| *address).collect();
+        addresses.sort_unstable();
+        text(&addresses)
+    }
+}
+
+impl Compare for Secret {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        if self != new {
+            walk.push(Kind::ContentChanged, Some(MASK.to_owned()), Some(MASK.to_owned()));
+        }
+    }
+
+    fn summary(&self) -> String {
+        MASK.to_owned()
+    }
+}
+
+impl<T: Compare> Compare for Option<T> {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        match (self, new) {
+            (None, None) => {}
+            (None, Some(new)) => walk.push(Kind::Added, None, Some(new.summary())),
+            (Some(old), None) => walk.push(Kind::Removed, Some(old.summary()), None),
+            (Some(old), Some(new)) => old.compare(new, walk),
+        }
+    }
+
+    fn summary(&self) -> String {
+        self.as_ref().map(T::summary).unwrap_or_default()
+    }
+}
+
+impl<K: Ord + Display, V: Compare + PartialEq> Compare for BTreeMap<K, V> {
+    /// Both are sorted, so one walk along both finds what is in which.
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let (mut before, mut after) = (self.iter().peekable(), new.iter().peekable());
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (None, None) => return,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+            };
+            let gone = if order.is_le() { before.next() } else { None };
+            let came = if order.is_ge() { after.next() } else { None };
+            match (gone, came) {
+                (Some((_, old)), Some((_, new))) if old == new => {}
+                (Some((key, old)), Some((_, new))) => walk.at(&key.to_string(), |walk| old.compare(new, walk)),
+                (Some((key, old)), None) => {
+                    walk.at(&key.to_string(), |walk| walk.push(Kind::Removed, Some(old.summary()), None));
+                }
+                (None, Some((key, new))) => {
+                    walk.at(&key.to_string(), |walk| walk.push(Kind::Added, None, Some(new.summary())));
+                }
+                (None, None) => return,
+            }
+        }
+    }
+
+    fn summary(&self) -> String {
+        self.values().map(V::summary).collect::<Vec<_>>().join(", ")
+    }
+}

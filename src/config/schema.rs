@@ -1,0 +1,161 @@
+//! The JSON Schema of [`Config`], for editors.
+//!
+//! In: the section types with their comments, and the table of scalars below.
+//! Out: a schema of draft 2020-12. It refuses unknown keys and values of a wrong
+//! form, and lets every value be a `${VAR}` or a `file://` instead.
+//! Not here: rules that no schema can state, such as names that must exist (`check`).
+
+use std::borrow::Cow;
+
+use schemars::transform::{Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::Config;
+use super::scalar::{
+    AddressRange, ByteSize, Endpoint, FieldName, OriginPattern, PathPattern, Percent, Period, Secret, Template,
+};
+use super::section::log::Access;
+use super::section::routes::Method;
+use super::section::server::Threads;
+
+/// What stands for a value, in the form of a pattern: it is only known when the file is loaded.
+const REFERENCE: &str = r"^file://|\$";
+
+/// The schema, as the file that editors read.
+pub fn text() -> String {
+    let mut schema = SchemaGenerator::default().into_root_schema_for::<Config>();
+    schema.insert("title".to_owned(), json!("Configuration of Tollgate"));
+    References.transform(&mut schema);
+    let reference = json!({
+        "description": "`${VAR}`, `${VAR:-default}` or `file://PATH`.",
+        "pattern": REFERENCE,
+        "type": "string",
+    });
+    if let Some(definitions) = schema.get_mut("$defs").and_then(Value::as_object_mut) {
+        definitions.insert("Reference".to_owned(), reference);
+    }
+    format!("{:#}\n", schema.as_value())
+}
+
+/// Numbers, booleans and words from a list may come from a variable; a key without a value is never right.
+struct References;
+
+impl Transform for References {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        without_null(schema);
+        keys_as_written(schema);
+        if !is_closed(schema) {
+            return;
+        }
+        let Some(object) = schema.as_object_mut() else { return };
+        let about = ["$schema", "default", "description", "examples", "title"];
+        let (outer, inner) = std::mem::take(object).into_iter().partition(|(key, _)| about.contains(&key.as_str()));
+        *object = outer;
+        object.insert("anyOf".to_owned(), json!([Value::Object(inner), { "$ref": "#/$defs/Reference" }]));
+    }
+}
+
+/// Whether no text but a few words would do.
+fn is_closed(schema: &Schema) -> bool {
+    let is_word = |schema: &Value| schema.get("const").is_some_and(Value::is_string) || schema.get("enum").is_some();
+    let words = |schemas: &Value| schemas.as_array().is_some_and(|schemas| schemas.iter().all(is_word));
+    let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+    ["boolean", "integer", "number"].contains(&kind)
+        || schema.get("enum").is_some()
+        || schema.get("oneOf").is_some_and(words)
+}
+
+/// `Option` means that a key may be left out. Written with nothing behind it, it is an error all the same.
+fn without_null(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    if let Some(Value::Array(kinds)) = object.get_mut("type") {
+        kinds.retain(|kind| kind != "null");
+        if let [one] = kinds.as_slice() {
+            let one = one.clone();
+            object.insert("type".to_owned(), one);
+        }
+    }
+    let Some(Value::Array(choices)) = object.get_mut("anyOf") else { return };
+    choices.retain(|choice| choice.get("type").is_none_or(|kind| kind != "null"));
+    if let [Value::Object(one)] = choices.as_slice() {
+        let one = one.clone();
+        object.remove("anyOf");
+        // What was said about this key says more than what is said about its type.
+        one.into_iter().for_each(|(key, value)| _ = object.entry(key).or_insert(value));
+    }
+}
+
+/// Only values may come from a variable or a file: keys are what they are.
+fn keys_as_written(schema: &mut Schema) {
+    let Some(Value::Object(keys)) = schema.get_mut("patternProperties") else { return };
+    *keys = std::mem::take(keys)
+        .into_iter()
+        .map(|(pattern, value)| (pattern.replace(&format!("|{REFERENCE}"), ""), value))
+        .collect();
+}
+
+/// A scalar with a form of its own: what to write, its pattern, and an example.
+macro_rules! scalars {
+    ($($type:ident, $kind:tt, $what:literal, $pattern:literal, $example:tt;)*) => {
+        $(impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({
+                    "description": $what,
+                    "examples": [$example],
+                    "pattern": concat!("^(?:", $pattern, r")$|^file://|\$"),
+                    // Not in the standard; the YAML language server shows it in place of the pattern.
+                    "patternErrorMessage": concat!("Expected: ", $what),
+                    "type": $kind,
+                })
+            }
+        })*
+    };
+}
+
+scalars! {
+    Access, "string", "`off`, `stdout` or the path of a file.", ".+", "stdout";
+    AddressRange, "string", "An address, or a range of addresses with its length.", "[0-9A-Fa-f:.]+(/[0-9]{1,3})?", "10.0.0.0/8";
+    ByteSize, "string", "A size with its unit: B, KB, KiB, MB, MiB, GB or GiB.", "[0-9]+ *([KMG]i?)?B", "16KiB";
+    Endpoint, "string", "A URL with host and, if need be, port and path; without user name and query.", r"https?://[^/?#@\s]+(/[^?#\s]*)?", "https://api.tinybird.co";
+    FieldName, "string", "The name of a header.", "[!#%&'*+.^_`|~0-9A-Za-z-]+", "X-Trace";
+    ListenAddress, "string", "An IP address and a port.", r"([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}", "127.0.0.1:8080";
+    OriginPattern, "string", "An origin, `https://*.` and a domain, or `*`.", r"\*|[0-9A-Za-z+.-]+://(\*\.)?[^/*\s]+", "https://app.example.com";
+    PathPattern, "string", "A path: `{name}` matches inside one segment, `/*` at the end the rest.", r"/[^?#%\s]*", "/top-10-products";
+    Percent, "string", "A share from 0% to 100%.", "([0-9]{1,2}|100) *%", "20%";
+    Period, "string", "A time with its unit: ms, s, m, h or d.", "[0-9]+ *(ms|[smhd])", "35s";
+    Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
+    Template, ["boolean", "number", "string"], "Text, with `{path.NAME}` where the path fills it.", r"([^{}]|\{path\.[0-9A-Za-z_]+\})*", "report_{path.report}";
+}
+
+/// How a `SocketAddr` is written.
+#[derive(Debug)]
+pub(crate) struct ListenAddress;
+
+impl JsonSchema for Method {
+    fn schema_name() -> Cow<'static, str> {
+        "Method".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "A method.", "enum": ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"] })
+    }
+}
+
+impl JsonSchema for Threads {
+    fn schema_name() -> Cow<'static, str> {
+        "Threads".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A number of threads, or `auto` for one per core.",
+            "anyOf": [{ "maximum": 1024, "minimum": 1, "type": "integer" }, { "enum": ["auto"] }],
+        })
+    }
+}
