@@ -332,7 +332,7 @@ async fn a2_forms_do_not_reload_and_guessing_is_slowed_down() {
 async fn a3_a_reload_takes_nothing_from_the_network_and_checks_as_a_start_does() {
     let gw = started(ONE);
     let token = gw.admin_token();
-    let send = |body: String| Request::post("/reload").bearer(&token).json(body).send(gw.admin());
+    let send = async |body: String| Request::post("/reload").bearer(&token).json(body).send(gw.admin()).await;
     assert_eq!(send("{\"upstreams\":{\"t\":{\"url\":\"http://evil.example.com\"}}}".to_owned()).await.status, 400);
     assert_eq!(send(" ".repeat(2 << 20)).await.status, 413);
     assert_eq!(send("{}".to_owned()).await.status, 200);
