@@ -15,7 +15,7 @@ pub use target::Target;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -197,6 +197,11 @@ impl Proxies {
     }
 
     fn before(&self, target: &Target) -> Option<Intercept> {
+        // No proxy can reach what only this machine can.
+        let local = |host: &str| host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        if target.host() == "localhost" || local(target.host()) {
+            return None;
+        }
         self.0.as_ref()?.intercept(target.uri())
     }
 }

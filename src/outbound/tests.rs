@@ -121,17 +121,26 @@ async fn silence_ends_in_time() {
 #[tokio::test]
 async fn a_proxy_stands_before_hosts_unless_no_proxy_names_them() {
     let (proxy, seen) = server(&["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]).await;
-    let variables =
-        ProxyVariables { all: format!("http://user:pass@{proxy}"), no: "127.0.0.1".to_owned(), ..Default::default() };
+    let variables = ProxyVariables {
+        all: format!("http://user:pass@{proxy}"),
+        no: "internal.example".to_owned(),
+        ..Default::default()
+    };
     let client = Client::through(Proxies::of(variables), Clock::system());
     client.call(&Call::get(target("http://api.example.com/v0?a=b"))).await.unwrap();
     let head = seen.recv().unwrap();
     assert!(head.starts_with("GET http://api.example.com/v0?a=b HTTP/1.1\r\n"), "{head}");
     assert!(head.to_lowercase().contains("proxy-authorization: basic dxnlcjpwyxnz\r\n"), "{head}");
 
-    let (address, seen) = server(&["HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]).await;
-    client.call(&Call::get(target(&format!("http://{address}/straight")))).await.unwrap();
-    assert!(seen.recv().unwrap().starts_with("GET /straight "), "the proxy is passed over");
+    for (url, proxied) in [
+        ("https://api.example.com/", true),
+        ("https://a.internal.example/", false),
+        ("http://localhost:1/", false),
+        ("http://127.0.0.1:1/", false),
+        ("http://[::1]:1/", false),
+    ] {
+        assert_eq!(client.proxies.before(&target(url)).is_some(), proxied, "{url}");
+    }
 }
 
 #[tokio::test]
