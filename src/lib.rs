@@ -10,6 +10,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod outbound;
 
 pub mod exchange;
 pub mod state;

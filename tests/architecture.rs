@@ -33,9 +33,10 @@ enum Part {
 use Part::{All, OwnSection, Ports, Scalars};
 
 /// Bottom to top. A module imports only what its row lists.
-const TABLE: [(&str, &[(&str, Part)]); 14] = [
+const TABLE: [(&str, &[(&str, Part)]); 15] = [
     ("clock", &[]),
     ("config", &[]),
+    ("outbound", &[("clock", All), ("config", Scalars)]),
     ("exchange", &[("config", Scalars)]),
     ("state", &[("clock", All), ("config", All), ("exchange", All)]),
     ("pipeline", &[("clock", All), ("config", OwnSection), ("exchange", All), ("state", Ports)]),
@@ -76,6 +77,7 @@ const TABLE: [(&str, &[(&str, Part)]); 14] = [
         &[
             ("clock", All),
             ("config", All),
+            ("outbound", All),
             ("exchange", All),
             ("state", All),
             ("pipeline", All),
@@ -92,6 +94,7 @@ const TABLE: [(&str, &[(&str, Part)]); 14] = [
         &[
             ("clock", All),
             ("config", All),
+            ("outbound", All),
             ("exchange", All),
             ("state", All),
             ("pipeline", All),
@@ -273,7 +276,7 @@ struct Fence {
     advice: &'static str,
 }
 
-const FENCES: [Fence; 9] = [
+const FENCES: [Fence; 10] = [
     Fence {
         what: "Pingora",
         is: |path| path[0].starts_with("pingora"),
@@ -321,6 +324,12 @@ const FENCES: [Fence; 9] = [
         is: |path| path[0] == "tokio" && has(path, &["spawn", "spawn_local"]),
         only_in: &["app/", "state/", "telemetry/", "demo/", "proxy/server.rs"],
         advice: "await it, or let `app` start it: a task that nobody owns outlives its request",
+    },
+    Fence {
+        what: "TLS of our own calls",
+        is: |path| ["hyper_rustls", "rustls", "rustls_native_certs", "tokio_rustls"].contains(&path[0].as_str()),
+        only_in: &["outbound/"],
+        advice: "make the call through `outbound`, which verifies, and ends in time",
     },
     // The demo upstream is a server of its own behind the gateway and may not import `state`.
     Fence {

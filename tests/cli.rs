@@ -87,7 +87,7 @@ fn help_begins_with_examples() {
         assert_eq!(code(&output), 0);
         assert!(out(&output).starts_with("Examples:\n  tollgate demo "), "{}", out(&output));
     }
-    for command in ["run", "check", "routes", "demo", "demo-upstream", "healthcheck", "version"] {
+    for command in ["run", "check", "routes", "demo", "demo-upstream", "healthcheck", "init", "version"] {
         assert!(out(&tollgate(&["--help"])).contains(&format!("  {command} ")), "{command} is not in the help");
         assert_eq!(code(&tollgate(&[command, "--help"])), 0);
     }

@@ -1,13 +1,15 @@
 //! `tollgate healthcheck`: for containers, which have no other HTTP client.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::clock::Clock;
+use crate::config::scalar::Scheme;
 use crate::config::section::admin::Admin;
+use crate::outbound::{Call, Client, Target, wait};
 
 use super::{Ending, load_or_explain, say};
 
@@ -32,32 +34,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             Ok(loaded) => format!("http://{}/readyz", local(loaded.config.admin.address)),
         },
     };
-    let status = ask(&url).with_context(|| format!("{url} does not answer"))?;
-    if status.contains(" 200 ") {
+    let target: Target = url.parse().map_err(anyhow::Error::msg)?;
+    if target.scheme() != Scheme::Http {
+        bail!("only http:// can be asked");
+    }
+    let call = Call { connect_time: TIMEOUT, ..Call::get(target).within(TIMEOUT) };
+    let answer =
+        wait(Client::direct(Clock::system()).call(&call))?.with_context(|| format!("{url} does not answer"))?;
+    if answer.status == http::StatusCode::OK {
         return Ok(Ending::Success);
     }
-    say(&format!("{url}: {status}"));
+    say(&format!("{url}: {}", answer.status));
     Ok(Ending::Problems)
 }
 
-/// The status line of a GET.
-fn ask(url: &str) -> anyhow::Result<String> {
-    let uri: http::Uri = url.parse()?;
-    if uri.scheme_str() != Some("http") {
-        bail!("only http:// can be asked");
-    }
-    let host = uri.host().context("the URL has no host")?;
-    let port = uri.port_u16().unwrap_or(80);
-    let address = (host.trim_matches(['[', ']']), port).to_socket_addrs()?.next().context("the host has no address")?;
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.take(4096).read_to_string(&mut answer)?;
-    Ok(answer.lines().next().unwrap_or_default().to_owned())
-}
-
+/// Where an address that is listened on can be reached from this machine.
 fn local(address: SocketAddr) -> SocketAddr {
     match address.ip().is_unspecified() {
         true => SocketAddr::from(([127, 0, 0, 1], address.port())),

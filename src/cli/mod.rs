@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod demo;
 mod healthcheck;
+mod init;
 mod routes;
 mod run;
 mod schema;
@@ -35,6 +36,7 @@ struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   tollgate demo                           a gateway with data to try, nothing needed
+  tollgate init --yes                     a first tollgate.yaml, here
   tollgate check conf/tollgate.yaml       every problem of a file, explained
   tollgate run -c conf/tollgate.yaml      serve
   tollgate routes -c conf/tollgate.yaml   what is served, and where it leads
@@ -56,6 +58,8 @@ enum Command {
     DemoUpstream(demo::UpstreamArguments),
     /// Ask a running gateway whether it is ready: exit 0 if so, else 1
     Healthcheck(healthcheck::Arguments),
+    /// Write a first configuration, also from an OpenAPI document
+    Init(init::Arguments),
     /// List what a configuration serves, and where it leads
     Routes(routes::Arguments),
     /// Serve a configuration
@@ -93,6 +97,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

@@ -5,6 +5,8 @@
 //! (`pipeline::rewrite`). Names are resolved in the background, never while a
 //! request waits; the last good answer stays.
 
+pub mod catalogue;
+
 mod dial;
 mod peer;
 

@@ -23,6 +23,8 @@ use crate::exchange::refusal::Refusal;
 
 use name::{Fate, Names};
 
+pub use name::{is_control_name, is_possible_name};
+
 /// Largest parameter body, in bytes: what Pingora replays on a retry is 64 KiB.
 pub const MAX_PARAMETER_BODY: u64 = 60 << 10;
 

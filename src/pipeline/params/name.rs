@@ -61,7 +61,7 @@ impl Names {
     }
 
     pub(super) fn fate(&self, name: &str) -> Result<Fate, Refusal> {
-        if !name.bytes().all(is_name_byte) || name.is_empty() {
+        if !is_possible_name(name) {
             return Err(Refusal::bad_parameter(name, "has a character in its name that parameters cannot have"));
         }
         let folded = fold(name);
@@ -78,6 +78,16 @@ impl Names {
         }
         Ok(if allowed == Some(false) { Fate::Drop } else { Fate::Keep })
     }
+}
+
+/// Whether a name belongs to the upstream's engine rather than to a pipe, in any spelling.
+pub fn is_control_name(name: &str) -> bool {
+    is_control(&fold(name))
+}
+
+/// Whether a caller may send a parameter of this name at all.
+pub fn is_possible_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(is_name_byte)
 }
 
 /// Lower case, without an array suffix: `Tenant_Id[]` is `tenant_id`.
