@@ -6,6 +6,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod healthcheck;
 mod routes;
 mod run;
@@ -34,6 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   tollgate demo                           a gateway with data to try, nothing needed
   tollgate check conf/tollgate.yaml       every problem of a file, explained
+  tollgate explain TG0107                 what a problem means, and what to do
   tollgate run -c conf/tollgate.yaml      serve
   tollgate routes -c conf/tollgate.yaml   what is served, and where it leads";
 
@@ -42,12 +44,15 @@ const WRONG_CALL: u8 = 64;
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check a configuration: exit 0 clean, 1 problems, 2 could not be read
+    /// Check configurations: exit 0 clean, 1 problems, 2 could not be read
+    #[command(visible_alias = "validate")]
     Check(check::Arguments),
     /// Run a gateway in front of a bundled Tinybird-like API with data
     Demo(demo::Arguments),
     /// Run only the bundled Tinybird-like API
     DemoUpstream(demo::UpstreamArguments),
+    /// Explain a code that `check` prints, with a wrong and a right file
+    Explain(explain::Arguments),
     /// Ask a running gateway whether it is ready: exit 0 if so, else 1
     Healthcheck(healthcheck::Arguments),
     /// List what a configuration serves, and where it leads
@@ -59,7 +64,7 @@ enum Command {
 }
 
 /// What a command ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {
     /// Everything worked.
     Success,
@@ -83,6 +88,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),

@@ -10,9 +10,11 @@ pub mod scalar;
 pub mod section;
 
 mod check;
+mod complaint;
 mod decode;
 mod document;
 mod mask;
+mod report;
 mod source;
 
 use std::collections::BTreeMap;

@@ -39,10 +39,10 @@ const NOUNS: [&str; 11] = [
 
 #[test]
 fn every_file_under_conf_loads() {
-    // The Compose file gives this one to its container; all others load without any environment.
+    // The Compose file gives this one to its container; the examples load without any environment.
     let with_token = Environment::of([("TINYBIRD_TOKEN", "p.token")]);
     for file in files("conf", "yaml").into_iter().chain(files("conf/examples", "yaml")) {
-        let needs_token = file.ends_with("tollgate.yaml") || file.ends_with("compose.yaml");
+        let needs_token = ["tollgate.yaml", "full.yaml", "compose.yaml"].iter().any(|name| file.ends_with(name));
         let environment = if needs_token { with_token.clone() } else { Environment::of([]) };
         if let Err(issues) = load(&file, &environment) {
             panic!("{issues}");
