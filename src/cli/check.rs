@@ -13,7 +13,7 @@ use super::{Ending, count, ending_for, print, say, show};
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The configurations to check, each on its own
-    #[arg(required_unless_present = "config")]
+    #[arg(value_name = "FILE", required_unless_present = "config")]
     files: Vec<PathBuf>,
     /// The configuration to check, as the other commands take it
     #[arg(short = 'c', long = "config", value_name = "FILE", conflicts_with = "files")]
@@ -81,9 +81,8 @@ fn to_text(checked: &Checked<'_>, arguments: &Arguments) {
 }
 
 fn to_github(checked: &Checked<'_>, arguments: &Arguments) {
-    for issue in checked.issues.iter() {
-        print(&issue.to_github());
-    }
+    let commands = checked.issues.to_github(&checked.file.display().to_string());
+    commands.lines().for_each(print);
     if !arguments.quiet {
         // Beside the commands, for whoever reads the log.
         summarize(checked, say);
@@ -109,8 +108,8 @@ fn summarize(checked: &Checked<'_>, fine: fn(&str)) {
 }
 
 fn to_json(checked: &[Checked<'_>]) -> Value {
-    let issues: Vec<Value> =
-        checked.iter().flat_map(|checked| checked.issues.iter()).map(|issue| issue.to_json()).collect();
+    let issues = checked.iter().flat_map(|checked| checked.issues.to_json(&checked.file.display().to_string()));
+    let issues: Vec<Value> = issues.collect();
     let total = |of: fn(&Issues) -> usize| checked.iter().map(|checked| of(&checked.issues)).sum::<usize>();
     let files: Vec<String> = checked.iter().map(|checked| checked.file.display().to_string()).collect();
     let summaries: Vec<Value> = checked.iter().map(summary).collect();

@@ -23,11 +23,12 @@ impl Place {
 }
 
 impl Issue {
-    /// One object; columns are counted in characters, and the end is what comes first behind.
-    pub fn to_json(&self) -> Value {
+    /// One object; columns are counted in characters, and the end is what comes first behind. A problem of
+    /// the whole file has the name `file`, and no place in it.
+    pub fn to_json(&self, file: &str) -> Value {
         let mut value = match &self.place {
             Some(place) => place.to_json(),
-            None => json!({ "file": null, "line": null, "column": null, "end_line": null, "end_column": null }),
+            None => json!({ "file": file, "line": null, "column": null, "end_line": null, "end_column": null }),
         };
         let related = self.related.iter().map(|(place, label)| with(place.to_json(), [("label", json!(label))]));
         let related: Vec<Value> = related.collect();
@@ -45,12 +46,12 @@ impl Issue {
         value
     }
 
-    /// A workflow command, which GitHub shows beside the line.
-    pub fn to_github(&self) -> String {
-        let mut properties = Vec::new();
+    /// A workflow command, which GitHub shows beside the line; `file` is where a problem of the whole file belongs.
+    pub fn to_github(&self, file: &str) -> String {
+        let name = self.place.as_ref().map_or(file, |place| &place.listing.name);
+        let mut properties = vec![format!("file={}", property(name))];
         if let Some(place) = &self.place {
             let ((line, column), (end_line, end_column)) = (place.line_and_column(), place.end());
-            properties.push(format!("file={}", property(&place.listing.name)));
             properties.push(format!("line={line}"));
             properties.push(format!("endLine={end_line}"));
             // Columns are understood within one line only.
@@ -68,13 +69,13 @@ impl Issue {
 
 impl Issues {
     /// All of them, as [`Issue::to_json`].
-    pub fn to_json(&self) -> Value {
-        self.iter().map(Issue::to_json).collect()
+    pub fn to_json(&self, file: &str) -> Vec<Value> {
+        self.iter().map(|issue| issue.to_json(file)).collect()
     }
 
     /// One workflow command a line.
-    pub fn to_github(&self) -> String {
-        self.iter().map(|issue| issue.to_github() + "\n").collect()
+    pub fn to_github(&self, file: &str) -> String {
+        self.iter().map(|issue| issue.to_github(file) + "\n").collect()
     }
 }
 
@@ -111,17 +112,17 @@ mod tests {
     #[test]
     fn github_takes_nothing_for_the_end_of_a_command() {
         assert_eq!(
-            issue("a,b:c%.yaml", 3..5).to_github(),
+            issue("a,b:c%.yaml", 3..5).to_github("x"),
             "::error file=a%2Cb%3Ac%25.yaml,line=1,endLine=1,col=4,endColumn=5,title=TG0105::100%25 wrong:%0Areally, yes%0Ahelp: 50%25"
         );
-        assert!(!issue("a", 0..8).to_github().contains("col="), "columns are for one line");
-        let whole = Issue::whole(IssueCode::Unreadable, "gone").to_github();
-        assert_eq!(whole, "::error title=TG0001::gone");
+        assert!(!issue("a", 0..8).to_github("x").contains("col="), "columns are for one line");
+        let whole = Issue::whole(IssueCode::Unreadable, "gone").to_github("x");
+        assert_eq!(whole, "::error file=x,title=TG0001::gone");
     }
 
     #[test]
     fn json_counts_characters_from_1() {
-        let value = issue("a.yaml", 3..8).to_json();
+        let value = issue("a.yaml", 3..8).to_json("x");
         assert_eq!(
             value,
             json!({

@@ -4,6 +4,8 @@
 //! fail with that code. In the README a `sh` block is run (`curl` against a `tollgate demo`, `tollgate check` and `routes` as
 //! they stand, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why. A `text,answer` block
 //! stands below the `curl` lines that print it; `…` stands for what was cut or differs.
+//!
+//! `UPDATE_EXPECT=1 cargo test --test docs` writes anew what stands behind the marks of `generated`.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -12,6 +14,7 @@
 )]
 
 mod curl;
+mod generated;
 mod markdown;
 mod running;
 mod tables;
