@@ -124,7 +124,7 @@ fn right_type(path: &[&str], expected: &str) -> String {
 }
 
 /// Whether a message is about the name that an operator gave, and not about what stands under it.
-fn is_about_key(path: &[&str], message: &str) -> bool {
+pub(super) fn is_about_key(path: &[&str], message: &str) -> bool {
     let custom = !["invalid type", "invalid value", "unknown variant"].iter().any(|start| message.starts_with(start));
     match path {
         ["routes", _] => custom,

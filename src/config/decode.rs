@@ -8,13 +8,19 @@ use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Number, Value};
 
 use super::Config;
-use super::complaint::{BLANK_BEHIND_COLON, bad_value, missing_key, quoted_after, unknown_key};
+use super::complaint::{BLANK_BEHIND_COLON, bad_value, is_about_key, missing_key, quoted_after, unknown_key};
 use super::document::{Document, Key, Node, NodeKind, Scalar};
 use super::issue::{Issue, IssueCode, Issues};
 use super::mask::is_credential;
 
 /// More mistakes than this in one run help nobody.
 const MAX_ISSUES: usize = 100;
+
+/// A host that does not exist, for an upstream whose own URL was reported.
+const STAND_IN_URL: &str = "https://stand-in.invalid";
+
+/// A path that no operator writes, for a route whose own path was reported.
+const STAND_IN_PATH: &str = "/stand-in-for-a-path";
 
 /// A configuration as far as it could be decoded.
 #[derive(Debug)]
@@ -52,16 +58,45 @@ pub(super) fn decode(document: &mut Document) -> Decoded {
 fn repair_parts(document: &mut Document, issues: &mut Issues) -> bool {
     let mut repaired = false;
     for part in parts(&document.root) {
+        let mut misnamed = None;
         while issues.errors() < MAX_ISSUES {
             let Some(value) = part_value(&document.root, &part) else { break };
             let Err(error) = serde_path_to_error::deserialize::<_, Config>(value) else { break };
-            if !repair(document, &steps(error.path()), &error.inner().to_string(), issues) {
+            let (path, message) = (steps(error.path()), error.inner().to_string());
+            let is_misnamed = misnamed.is_none() && is_misnamed_section(document, &path, &message);
+            repaired = if is_misnamed {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                issues.push(bad_value(document, &path, &message));
+                // What stands under a name that cannot be used is looked at all the same.
+                misnamed = rename(&mut document.root, &part, STAND_IN_PATH);
+                true
+            } else if repair(document, &path, &message, issues) {
+                true
+            } else {
                 break;
-            }
-            repaired = true;
+            };
+        }
+        if let Some(name) = misnamed {
+            rename(&mut document.root, &part, &name);
+            take_out(document, &["routes", &name]);
         }
     }
     repaired
+}
+
+/// Whether a route's path is what is wrong, and a section stands under it.
+fn is_misnamed_section(document: &Document, path: &[String], message: &str) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let is_section = || document.node(&path).is_some_and(|node| matches!(node.kind, NodeKind::Map(_)));
+    matches!(path.as_slice(), ["routes", _]) && is_about_key(&path, message) && is_section()
+}
+
+/// Gives a part another name; its name so far.
+fn rename(root: &mut Node, (section, index): &Part, name: &str) -> Option<String> {
+    let NodeKind::Map(sections) = &mut root.kind else { return None };
+    let NodeKind::Map(named) = &mut sections.get_mut(*section)?.1.kind else { return None };
+    let (key, _) = named.get_mut((*index)?)?;
+    Some(std::mem::replace(&mut key.text, name.to_owned()))
 }
 
 /// Where a part stands: the position of a section, and of an upstream or route in it.
@@ -113,6 +148,10 @@ fn repair(document: &mut Document, path: &[String], message: &str, issues: &mut 
         if !document.is_reported(&path, &missing) {
             issues.push(missing_key(document, &path, &missing));
         }
+        // What else stands there is looked at all the same.
+        if stand_in(document, &path, &missing) {
+            return true;
+        }
     } else if let Some(unknown) = quoted_after(message, "unknown field ") {
         if path.last() != Some(&unknown.as_str()) {
             let mut inner = path.clone();
@@ -125,6 +164,22 @@ fn repair(document: &mut Document, path: &[String], message: &str, issues: &mut 
         issues.push(bad_value(document, &path, message));
     }
     take_out(document, &path)
+}
+
+/// Puts a value in the place of a missing one that nothing else can be decoded without.
+fn stand_in(document: &mut Document, path: &[&str], key: &str) -> bool {
+    let text = |text: &str| NodeKind::Scalar(Scalar { text: text.to_owned(), plain: false, hidden: false });
+    let kind = match (path, key) {
+        (["upstreams", _], "url") => text(STAND_IN_URL),
+        (["listeners", _], "address") => text("127.0.0.1:0"),
+        (_, "origins") => NodeKind::List(Vec::new()),
+        _ => return false,
+    };
+    let node = path.iter().try_fold(&mut document.root, |node, step| node.child_mut(step));
+    let Some(Node { span, kind: NodeKind::Map(entries) }) = node else { return false };
+    let span = span.start..span.start;
+    entries.push((Key { text: key.to_owned(), span: span.clone() }, Node { span, kind }));
+    true
 }
 
 /// Decoding saw lists without their broken items; this counts them in again.

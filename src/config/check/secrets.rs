@@ -7,6 +7,7 @@
 use crate::config::document::{Node, NodeKind, Scalar};
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::mask::is_credential;
+use crate::config::section::upstreams::Upstream;
 
 use super::{Checker, is_loopback};
 
@@ -68,7 +69,11 @@ impl Checker<'_> {
     /// Whether a credential is of use only on this machine, as those of demonstrations are.
     fn is_local(&self, path: &[&str]) -> bool {
         match path {
-            ["upstreams", name, ..] => self.config.upstreams.get(*name).is_none_or(is_loopback),
+            // Where the URL itself was reported, nobody knows where the upstream is.
+            ["upstreams", name, ..] => {
+                let somewhere = |upstream: &&Upstream| !upstream.url.host().ends_with(".invalid");
+                self.config.upstreams.get(*name).filter(somewhere).is_none_or(is_loopback)
+            }
             _ => self.config.admin.address.ip().is_loopback(),
         }
     }
