@@ -70,6 +70,135 @@ fn check_ends_with_1_for_a_secret_file_that_is_not_there() {
     assert!(err(&output).contains("gone` cannot be read"), "{}", err(&output));
 }
 
+/// Two warnings: one that can be mended, and the one that every file has.
+const RISKY: &str = "\
+upstreams: { a: { url: http://far.example.com } }
+routes:
+  /a: { pipe: a }
+";
+
+#[test]
+fn check_takes_warnings_for_errors_when_it_is_strict() {
+    let folder = Folder::with(RISKY);
+    let lenient = tollgate(&["check", folder.file()]);
+    assert_eq!(code(&lenient), 0, "{}", err(&lenient));
+    assert!(err(&lenient).contains("warning[TG0203]"), "{}", err(&lenient));
+    let strict = tollgate(&["check", "--strict", folder.file()]);
+    assert_eq!((code(&strict), out(&strict)), (1, String::new()));
+    assert!(
+        err(&strict).contains("error[TG0203]") && err(&strict).ends_with("1 error, 1 warning\n"),
+        "{}",
+        err(&strict)
+    );
+    // No file of this version is without TG0201, so it alone makes nothing fail.
+    let folder = Folder::with(GOOD);
+    assert_eq!(code(&tollgate(&["check", "--strict", folder.file()])), 0);
+}
+
+#[test]
+fn check_knows_its_other_names() {
+    let folder = Folder::with(GOOD);
+    let plain = out(&tollgate(&["check", folder.file()]));
+    assert_eq!(out(&tollgate(&["validate", folder.file()])), plain);
+    assert_eq!(out(&tollgate(&["check", "-c", folder.file()])), plain);
+    assert_eq!(code(&tollgate(&["check", "-c", folder.file(), folder.file()])), 64, "one way or the other");
+}
+
+#[test]
+fn check_looks_at_every_file_and_ends_with_the_worst() {
+    let (good, bad) = (Folder::with(GOOD), Folder::with("routes: {}\n"));
+    let output = tollgate(&["check", good.file(), bad.file()]);
+    assert_eq!(code(&output), 1);
+    assert!(out(&output).starts_with(good.file()) && err(&output).contains(bad.file()), "{}", err(&output));
+    assert_eq!(code(&tollgate(&["check", bad.file(), "no/such/file.yaml", good.file()])), 2);
+}
+
+#[test]
+fn check_says_only_what_is_wrong_when_it_is_quiet() {
+    let (good, bad) = (Folder::with(GOOD), Folder::with("routes: {}\n"));
+    let output = tollgate(&["check", "-q", good.file()]);
+    assert_eq!((code(&output), out(&output)), (0, String::new()));
+    let output = tollgate(&["check", "--quiet", bad.file()]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("TG0104") && !err(&output).contains("errors"), "{}", err(&output));
+}
+
+#[test]
+fn check_prints_json_for_programs() {
+    let (good, bad) =
+        (Folder::with(GOOD), Folder::with("upstreams: { a: { url: ftp://x } }\nroutes: { /é: { pip: b } }\n"));
+    let output = tollgate(&["check", "--format", "json", good.file(), bad.file()]);
+    assert_eq!((code(&output), err(&output)), (1, String::new()), "one document on stdout, and nothing beside it");
+    let json: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(json["files"], serde_json::json!([good.file(), bad.file()]));
+    assert_eq!((&json["errors"], &json["warnings"]), (&2.into(), &1.into()));
+    assert_eq!(
+        json["summary"],
+        serde_json::json!([
+            { "file": good.file(), "ok": true, "routes": 2, "paths": 4, "upstreams": 1, "listeners": 1 },
+            { "file": bad.file(), "ok": false },
+        ])
+    );
+    assert_eq!(
+        json["issues"][2],
+        serde_json::json!({
+            "code": "TG0102", "severity": "error", "title": "`pip` is not a key here", "help": "did you mean `pipe`?",
+            "label": "", "file": bad.file(), "line": 2, "column": 17, "end_line": 2, "end_column": 20, "related": [],
+        })
+    );
+    let output = tollgate(&["check", "--format", "json", "no/such/file.yaml"]);
+    assert_eq!(code(&output), 2);
+    let json: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!((&json["issues"][0]["code"], &json["issues"][0]["line"]), (&"TG0001".into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn check_prints_workflow_commands_for_github() {
+    let folder = Folder::with("upstreams: { a: { url: ftp://x, tls: { ca: 50% } } }\nroutes: { /a: { pipe: b } }\n");
+    let output = tollgate(&["check", "--format", "github", folder.file()]);
+    assert_eq!(code(&output), 1);
+    assert_eq!(
+        out(&output),
+        format!(
+            "::error file={},line=1,endLine=1,col=24,endColumn=31,title=TG0105::`ftp://x` is not the URL of an upstream%0Ahelp: write it like https://api.tinybird.co\n",
+            folder.file()
+        )
+    );
+    let output = tollgate(&["check", "--format", "github", "50%,a:b.yaml"]);
+    assert_eq!(code(&output), 2);
+    let text = out(&output);
+    assert!(
+        text.starts_with("::error file=50%25%2Ca%3Ab.yaml,title=TG0001::there is no file `50%25,a:b.yaml`%0Ahelp: "),
+        "{text}"
+    );
+}
+
+#[test]
+fn explain_prints_the_long_text() {
+    let text = out(&tollgate(&["explain", "TG0107"]));
+    assert!(
+        text.starts_with("TG0107 (error: the configuration cannot be used)\n\nA name that is defined nowhere.\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nWrong:\n\n    upstreams:\n") && text.contains("\nRight:\n\n    upstreams:\n"), "{text}");
+    assert!(!text.contains("```"), "a terminal shows fences raw: {text}");
+    for same in ["tg0107", "0107"] {
+        assert_eq!(out(&tollgate(&["explain", same])), text);
+    }
+    let list = out(&tollgate(&["explain"]));
+    assert!(list.contains("TG0107  error    A name that is defined nowhere.\n"), "{list}");
+}
+
+#[test]
+fn explain_names_the_nearest_codes() {
+    let output = tollgate(&["explain", "TG0170"]);
+    assert_eq!((code(&output), out(&output)), (1, String::new()));
+    assert!(err(&output).contains("there is no code `TG0170`") && err(&output).contains("TG0107"), "{}", err(&output));
+    let output = tollgate(&["explain", "é"]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("`tollgate explain` lists all codes"), "{}", err(&output));
+}
+
 #[test]
 fn a_wrong_call_ends_with_64() {
     for arguments in [&["chekc"][..], &["run"], &["run", "-c"], &["check"], &["routes", "--jsn"], &[]] {
@@ -87,7 +216,9 @@ fn help_begins_with_examples() {
         assert_eq!(code(&output), 0);
         assert!(out(&output).starts_with("Examples:\n  tollgate demo "), "{}", out(&output));
     }
-    for command in ["run", "check", "routes", "demo", "demo-upstream", "healthcheck", "init", "version"] {
+    for command in
+        ["run", "check", "routes", "demo", "demo-upstream", "explain", "healthcheck", "init", "config", "schema", "version"]
+    {
         assert!(out(&tollgate(&["--help"])).contains(&format!("  {command} ")), "{command} is not in the help");
         assert_eq!(code(&tollgate(&[command, "--help"])), 0);
     }

@@ -1,31 +1,139 @@
-//! `tollgate check FILE`.
+//! `tollgate check FILE…`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Ending, count, load_or_explain, print};
+use serde_json::{Value, json};
+
+use crate::config::interpolate::Environment;
+use crate::config::issue::Issues;
+use crate::config::{Config, load};
+
+use super::{Ending, count, ending_for, print, say, show};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration to check
-    file: PathBuf,
+    /// The configurations to check, each on its own
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    files: Vec<PathBuf>,
+    /// The configuration to check, as the other commands take it
+    #[arg(short = 'c', long = "config", value_name = "FILE", conflicts_with = "files")]
+    config: Option<PathBuf>,
+    /// Form of what is found: text for people, json for programs, github for its workflows
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// Take warnings for errors
+    #[arg(long)]
+    strict: bool,
+    /// Print problems only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Github,
+    Json,
+    Text,
+}
+
+/// What was found in one file.
+struct Checked<'a> {
+    file: &'a Path,
+    issues: Issues,
+    /// None where the file cannot be used.
+    config: Option<Config>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let loaded = match load_or_explain(&arguments.file) {
-        Ok(loaded) => loaded,
-        Err(ending) => return Ok(ending),
+    let files = arguments.files.iter().chain(&arguments.config);
+    let checked: Vec<Checked<'_>> = files.map(|file| check(file, arguments)).collect();
+    match arguments.format {
+        Format::Github => checked.iter().for_each(|checked| to_github(checked, arguments)),
+        Format::Json => print(&to_json(&checked).to_string()),
+        Format::Text => checked.iter().for_each(|checked| to_text(checked, arguments)),
+    }
+    Ok(checked.iter().map(ending).max().unwrap_or(Ending::Success))
+}
+
+fn check<'a>(file: &'a Path, arguments: &Arguments) -> Checked<'a> {
+    let (mut issues, config) = match load(file, &Environment::of_process()) {
+        Ok(loaded) => (loaded.warnings, Some(loaded.config)),
+        Err(issues) => (issues, None),
     };
-    let config = &loaded.config;
-    let warnings = match loaded.warnings.warnings() {
-        0 => String::new(),
-        _ => format!(", {}", loaded.warnings.count()),
-    };
-    print(&format!(
-        "{}: fine: {} ({}), {}{warnings}",
-        arguments.file.display(),
-        count(config.routes.len(), "route"),
-        count(config.served_paths().len(), "path"),
-        count(config.upstreams.len(), "upstream"),
-    ));
-    Ok(Ending::Success)
+    if arguments.strict {
+        issues.raise();
+    }
+    Checked { file, issues, config }
+}
+
+fn ending(checked: &Checked<'_>) -> Ending {
+    match checked.issues.has_errors() {
+        true => ending_for(&checked.issues),
+        false => Ending::Success,
+    }
+}
+
+fn to_text(checked: &Checked<'_>, arguments: &Arguments) {
+    show(&checked.issues);
+    if !arguments.quiet {
+        summarize(checked, print);
+    }
+}
+
+fn to_github(checked: &Checked<'_>, arguments: &Arguments) {
+    let commands = checked.issues.to_github(&checked.file.display().to_string());
+    commands.lines().for_each(print);
+    if !arguments.quiet {
+        // Beside the commands, for whoever reads the log.
+        summarize(checked, say);
+    }
+}
+
+/// One line for a file that is fine, or how much is wrong with it.
+fn summarize(checked: &Checked<'_>, fine: fn(&str)) {
+    let Checked { file, issues, config } = checked;
+    match config {
+        Some(config) if !issues.has_errors() => {
+            let warnings = if issues.is_empty() { String::new() } else { format!(", {}", issues.count()) };
+            fine(&format!(
+                "{}: fine: {} ({}), {}{warnings}",
+                file.display(),
+                count(config.routes.len(), "route"),
+                count(config.served_paths().len(), "path"),
+                count(config.upstreams.len(), "upstream"),
+            ));
+        }
+        _ => say(&format!("{}: {}", file.display(), issues.count())),
+    }
+}
+
+fn to_json(checked: &[Checked<'_>]) -> Value {
+    let issues = checked.iter().flat_map(|checked| checked.issues.to_json(&checked.file.display().to_string()));
+    let issues: Vec<Value> = issues.collect();
+    let total = |of: fn(&Issues) -> usize| checked.iter().map(|checked| of(&checked.issues)).sum::<usize>();
+    let files: Vec<String> = checked.iter().map(|checked| checked.file.display().to_string()).collect();
+    let summaries: Vec<Value> = checked.iter().map(summary).collect();
+    json!({
+        "files": files,
+        "issues": issues,
+        "errors": total(Issues::errors),
+        "warnings": total(Issues::warnings),
+        "summary": summaries,
+    })
+}
+
+/// What a file that is fine holds; `ok` says whether it is.
+fn summary(checked: &Checked<'_>) -> Value {
+    let Checked { file, issues, config } = checked;
+    match config {
+        Some(config) if !issues.has_errors() => json!({
+            "file": file.display().to_string(),
+            "ok": true,
+            "routes": config.routes.len(),
+            "paths": config.served_paths().len(),
+            "upstreams": config.upstreams.len(),
+            "listeners": config.listeners.len(),
+        }),
+        _ => json!({ "file": file.display().to_string(), "ok": false }),
+    }
 }

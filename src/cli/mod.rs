@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod demo;
+mod explain;
 mod healthcheck;
 mod init;
 mod routes;
@@ -38,6 +39,7 @@ Examples:
   tollgate demo                           a gateway with data to try, nothing needed
   tollgate init --yes                     a first tollgate.yaml, here
   tollgate check conf/tollgate.yaml       every problem of a file, explained
+  tollgate explain TG0107                 what a problem means, and what to do
   tollgate run -c conf/tollgate.yaml      serve
   tollgate routes -c conf/tollgate.yaml   what is served, and where it leads
   tollgate config show conf/tollgate.yaml --origin   every value, and where it came from
@@ -48,7 +50,8 @@ const WRONG_CALL: u8 = 64;
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check a configuration: exit 0 clean, 1 problems, 2 could not be read
+    /// Check configurations: exit 0 clean, 1 problems, 2 could not be read
+    #[command(visible_alias = "validate")]
     Check(check::Arguments),
     /// Show a configuration as it takes effect, or compare two
     Config(config::Arguments),
@@ -56,6 +59,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run only the bundled Tinybird-like API
     DemoUpstream(demo::UpstreamArguments),
+    /// Explain a code that `check` prints, with a wrong and a right file
+    Explain(explain::Arguments),
     /// Ask a running gateway whether it is ready: exit 0 if so, else 1
     Healthcheck(healthcheck::Arguments),
     /// Write a first configuration, also from an OpenAPI document
@@ -71,7 +76,7 @@ enum Command {
 }
 
 /// What a command ended with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {
     /// Everything worked.
     Success,
@@ -96,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Config(arguments) => config::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),

@@ -10,6 +10,7 @@ use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Number, Value};
 
 use super::Config;
+use super::complaint::{BLANK_BEHIND_COLON, bad_value, is_about_key, missing_key, quoted_after, unknown_key};
 use super::document::{Document, Key, Node, NodeKind, Scalar};
 use super::issue::{Issue, IssueCode, Issues};
 use super::mask::is_credential;
@@ -18,7 +19,11 @@ use super::show::{self, Item};
 /// More mistakes than this in one run help nobody.
 const MAX_ISSUES: usize = 100;
 
-const BLANK_BEHIND_COLON: &str = "behind the `:` of a key stands a blank";
+/// A host that does not exist, for an upstream whose own URL was reported.
+const STAND_IN_URL: &str = "https://stand-in.invalid";
+
+/// A path that no operator writes, for a route whose own path was reported.
+const STAND_IN_PATH: &str = "/stand-in-for-a-path";
 
 /// A configuration as far as it could be decoded.
 #[derive(Debug)]
@@ -37,12 +42,16 @@ pub(super) fn decode(document: &mut Document) -> Decoded {
         let value = to_value(&document.root);
         match serde_path_to_error::deserialize::<_, Config>(value) {
             Ok(config) => return Decoded { config, issues },
-            Err(error) => {
+            // Not only this one: every section, upstream and route is decoded on its own, so that a
+            // large file with many mistakes is not decoded as a whole for each of them.
+            Err(error) if !repair_parts(document, &mut issues) => {
                 let path = steps(error.path());
                 if !repair(document, &path, &error.inner().to_string(), &mut issues) {
                     break;
                 }
             }
+            Err(_) if issues.errors() >= MAX_ISSUES => break,
+            Err(_) => {}
         }
     }
     Decoded { config: Config::default(), issues }
@@ -72,6 +81,87 @@ fn to_item(value: Value) -> Item {
     })
 }
 
+/// Repairs each part of the file that can be decoded on its own; whether there was anything to repair.
+fn repair_parts(document: &mut Document, issues: &mut Issues) -> bool {
+    let mut repaired = false;
+    for part in parts(&document.root) {
+        let mut misnamed = None;
+        while issues.errors() < MAX_ISSUES {
+            let Some(value) = part_value(&document.root, &part) else { break };
+            let Err(error) = serde_path_to_error::deserialize::<_, Config>(value) else { break };
+            let (path, message) = (steps(error.path()), error.inner().to_string());
+            let is_misnamed = misnamed.is_none() && is_misnamed_section(document, &path, &message);
+            repaired = if is_misnamed {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                issues.push(bad_value(document, &path, &message));
+                // What stands under a name that cannot be used is looked at all the same.
+                misnamed = rename(&mut document.root, &part, STAND_IN_PATH);
+                true
+            } else if repair(document, &path, &message, issues) {
+                true
+            } else {
+                break;
+            };
+        }
+        if let Some(name) = misnamed {
+            rename(&mut document.root, &part, &name);
+            take_out(document, &["routes", &name]);
+        }
+    }
+    repaired
+}
+
+/// Whether a route's path is what is wrong, and a section stands under it.
+fn is_misnamed_section(document: &Document, path: &[String], message: &str) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    let is_section = || document.node(&path).is_some_and(|node| matches!(node.kind, NodeKind::Map(_)));
+    matches!(path.as_slice(), ["routes", _]) && is_about_key(&path, message) && is_section()
+}
+
+/// Gives a part another name; its name so far.
+fn rename(root: &mut Node, (section, index): &Part, name: &str) -> Option<String> {
+    let NodeKind::Map(sections) = &mut root.kind else { return None };
+    let NodeKind::Map(named) = &mut sections.get_mut(*section)?.1.kind else { return None };
+    named.rename((*index)?, name)
+}
+
+/// Where a part stands: the position of a section, and of an upstream or route in it.
+type Part = (usize, Option<usize>);
+
+/// The sections, and each upstream and route, in file order.
+fn parts(root: &Node) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (section, (key, node)) in entries(root).iter().enumerate() {
+        match entries(node) {
+            named if !named.is_empty() && matches!(key.text.as_str(), "routes" | "upstreams") => {
+                parts.extend((0..named.len()).map(|index| (section, Some(index))));
+            }
+            _ => parts.push((section, None)),
+        }
+    }
+    parts
+}
+
+/// A file that has nothing but one part; none where the part was taken out.
+fn part_value(root: &Node, (section, index): &Part) -> Option<Value> {
+    let only = |(key, node): &(Key, Node), value: Option<Value>| {
+        let value = value.unwrap_or_else(|| to_value(node));
+        (!is_broken(node)).then(|| Value::Mapping(Mapping::from_iter([(Value::String(key.text.clone()), value)])))
+    };
+    let section = entries(root).get(*section)?;
+    match index {
+        None => only(section, None),
+        Some(index) => only(section, Some(only(entries(&section.1).get(*index)?, None)?)),
+    }
+}
+
+fn entries(node: &Node) -> &[(Key, Node)] {
+    match &node.kind {
+        NodeKind::Map(entries) => entries,
+        NodeKind::Broken | NodeKind::List(_) | NodeKind::Null | NodeKind::Scalar(_) => &[],
+    }
+}
+
 /// Reports the mistake at `path` and takes its node out; false if nothing could be taken out.
 fn repair(document: &mut Document, path: &[String], message: &str, issues: &mut Issues) -> bool {
     let path = with_broken_items(&document.root, path);
@@ -83,6 +173,10 @@ fn repair(document: &mut Document, path: &[String], message: &str, issues: &mut 
     if let Some(missing) = quoted_after(message, "missing field ") {
         if !document.is_reported(&path, &missing) {
             issues.push(missing_key(document, &path, &missing));
+        }
+        // What else stands there is looked at all the same.
+        if stand_in(document, &path, &missing) {
+            return true;
         }
     } else if let Some(unknown) = quoted_after(message, "unknown field ") {
         if path.last() != Some(&unknown.as_str()) {
@@ -96,6 +190,22 @@ fn repair(document: &mut Document, path: &[String], message: &str, issues: &mut 
         issues.push(bad_value(document, &path, message));
     }
     take_out(document, &path)
+}
+
+/// Puts a value in the place of a missing one that nothing else can be decoded without.
+fn stand_in(document: &mut Document, path: &[&str], key: &str) -> bool {
+    let text = |text: &str| NodeKind::Scalar(Scalar { text: text.to_owned(), plain: false, hidden: false });
+    let kind = match (path, key) {
+        (["upstreams", _], "url") => text(STAND_IN_URL),
+        (["listeners", _], "address") => text("127.0.0.1:0"),
+        (_, "origins") => NodeKind::List(Vec::new()),
+        _ => return false,
+    };
+    let node = path.iter().try_fold(&mut document.root, |node, step| node.child_mut(step));
+    let Some(Node { span, kind: NodeKind::Map(entries) }) = node else { return false };
+    let span = span.start..span.start;
+    entries.push((Key { text: key.to_owned(), span: span.clone() }, Node { span, kind }));
+    true
 }
 
 /// Decoding saw lists without their broken items; this counts them in again.
@@ -162,8 +272,12 @@ fn mark_empty<'a>(node: &'a mut Node, path: &mut Vec<&'a str>, report: &mut impl
         }
         NodeKind::Map(entries) => {
             for (key, child) in entries {
-                // For sections, for upstreams and for routes there is a better sentence than this one.
-                let named = matches!(path.as_slice(), [] | ["routes" | "upstreams"]);
+                // For these sections, for upstreams and for routes there is a better sentence than this one.
+                let named = match path.as_slice() {
+                    [] => matches!(key.text.as_str(), "listeners" | "routes" | "upstreams"),
+                    ["routes" | "upstreams"] => true,
+                    _ => false,
+                };
                 path.push(&key.text);
                 if matches!(child.kind, NodeKind::Null) && !named {
                     report(path, key);
@@ -177,154 +291,6 @@ fn mark_empty<'a>(node: &'a mut Node, path: &mut Vec<&'a str>, report: &mut impl
     }
 }
 
-fn missing_key(document: &Document, path: &[&str], key: &str) -> Issue {
-    let owner = name_of(document, path);
-    Issue::at(IssueCode::MissingKey, document.key_place(path), format!("{owner} has no `{key}`"))
-        .help(format!("add `{key}:`"))
-}
-
-fn unknown_key(document: &Document, path: &[&str], message: &str) -> Issue {
-    let key = path.last().copied().unwrap_or_default();
-    let expected = quoted_list(message);
-    let issue = Issue::at(IssueCode::UnknownKey, document.key_place(path), format!("`{key}` is not a key here"));
-    match super::nearest(key, expected.iter().map(String::as_str)) {
-        Some(nearest) => issue.help(format!("did you mean `{nearest}`?")),
-        None if key == "<<" => {
-            issue.help("merge keys have no meaning here: write the keys out, or give a whole section by `*name`")
-        }
-        None if expected.is_empty() => issue.help("no keys are possible here"),
-        None => issue.help(format!("possible here: {}", expected.join(", "))),
-    }
-}
-
-fn bad_value(document: &Document, path: &[&str], message: &str) -> Issue {
-    if is_about_key(path, message) {
-        return Issue::at(IssueCode::BadValue, document.key_place(path), message);
-    }
-    let place = document.value_place(path);
-    let name = name_of(document, path);
-    let node = document.node(path);
-    let hidden = is_credential(path) || node.is_some_and(is_hidden);
-    if message.contains("this credential") {
-        let help = match node.is_some_and(is_hidden) {
-            true => "set the variable or the file that it comes from",
-            false => "write its value, best as `${NAME}` or `file://PATH`",
-        };
-        return Issue::at(IssueCode::EmptyCredential, place, format!("{name}: {message}")).help(help);
-    }
-    // serde quotes what it found; a credential must not be quoted.
-    if message.starts_with("invalid type") || message.starts_with("invalid value") {
-        let expected = message.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
-        let found = node.map_or("nothing".to_owned(), |node| describe(document, path, node));
-        let issue =
-            Issue::at(IssueCode::WrongType, place, format!("{name} is {found}, and must be {}", in_words(expected)));
-        return match node.and_then(|node| help_for_type(node, expected)).filter(|_| !is_credential(path)) {
-            Some(help) => issue.help(help),
-            None => issue,
-        };
-    }
-    let text = node.and_then(text_of).unwrap_or_default();
-    let shown = if is_credential(path) { "this value".to_owned() } else { format!("`{}`", document.shown(path, text)) };
-    if message == "invalid socket address syntax" {
-        return Issue::at(IssueCode::BadValue, place, format!("{shown} is not an address to listen on"))
-            .help("write an IP address and a port, like 127.0.0.1:8080 or [::1]:8080");
-    }
-    if let Some(variant) = quoted_after(message, "unknown variant ") {
-        let expected = quoted_list(message);
-        let issue = Issue::at(IssueCode::BadValue, place, format!("{shown} is not possible for {name}"));
-        return match super::nearest(&variant, expected.iter().map(String::as_str)) {
-            Some(nearest) => issue.help(format!("did you mean `{nearest}`?")),
-            None => issue.help(format!("possible: {}", expected.join(", "))),
-        };
-    }
-    let title = match hidden && !text.is_empty() {
-        false => message.to_owned(),
-        // What was written is shown, not what it was resolved to.
-        true if message.contains(&format!("`{text}`")) => message.replace(&format!("`{text}`"), &shown),
-        true => format!("{shown} cannot be used for {name} (its value is not shown)"),
-    };
-    Issue::at(IssueCode::BadValue, place, title)
-}
-
-/// Whether a message is about the name that an operator gave, and not about what stands under it.
-fn is_about_key(path: &[&str], message: &str) -> bool {
-    let custom = !["invalid type", "invalid value", "unknown variant"].iter().any(|start| message.starts_with(start));
-    match path {
-        ["routes", _] => custom,
-        ["upstreams", _, "headers", _] => custom && !message.contains("this credential"),
-        _ => false,
-    }
-}
-
-/// How a message calls what stands at `path`.
-fn name_of(document: &Document, path: &[&str]) -> String {
-    match path {
-        [] => "the file".to_owned(),
-        [above @ .., last] => match (document.node(above).map(|node| &node.kind), last.parse::<usize>()) {
-            (Some(NodeKind::List(_)), Ok(index)) => {
-                format!("item {} of `{}`", index + 1, above.last().unwrap_or(&"the file"))
-            }
-            _ => format!("`{last}`"),
-        },
-    }
-}
-
-/// The most usual slips behind a wrong kind of value.
-fn help_for_type(node: &Node, expected: &str) -> Option<String> {
-    let text = text_of(node)?;
-    let section = expected == "a map" || expected.starts_with("struct ");
-    let is_key = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    match (expected, text) {
-        _ if section && text.parse::<std::net::SocketAddr>().is_ok() => Some(format!("write {{ address: {text} }}")),
-        // A URL on its own has a colon, too.
-        _ if section && text.split_once(':').is_some_and(|(key, rest)| is_key(key) && !rest.starts_with("//")) => {
-            Some(BLANK_BEHIND_COLON.to_owned())
-        }
-        ("a sequence", text) if !is_hidden(node) => Some(format!("write [{text}]")),
-        ("a boolean", "yes" | "on" | "True" | "TRUE") => Some("write `true`".to_owned()),
-        ("a boolean", "no" | "off" | "False" | "FALSE") => Some("write `false`".to_owned()),
-        _ => None,
-    }
-}
-
-fn text_of(node: &Node) -> Option<&str> {
-    match &node.kind {
-        NodeKind::Scalar(scalar) => Some(&scalar.text),
-        NodeKind::Broken | NodeKind::List(_) | NodeKind::Map(_) | NodeKind::Null => None,
-    }
-}
-
-fn is_hidden(node: &Node) -> bool {
-    matches!(&node.kind, NodeKind::Scalar(scalar) if scalar.hidden)
-}
-
-fn describe(document: &Document, path: &[&str], node: &Node) -> String {
-    match &node.kind {
-        NodeKind::Broken | NodeKind::Null => "empty".to_owned(),
-        NodeKind::List(_) => "a list".to_owned(),
-        NodeKind::Map(_) => "a section of its own".to_owned(),
-        NodeKind::Scalar(scalar) if !is_credential(path) && scalar.text.len() <= 40 && !scalar.text.contains("://") => {
-            format!("`{}`", document.shown(path, &scalar.text))
-        }
-        NodeKind::Scalar(_) => "a single value".to_owned(),
-    }
-}
-
-/// serde's names for kinds of value, in the reader's words.
-fn in_words(expected: &str) -> String {
-    match expected {
-        "a map" => "a section with keys of its own".to_owned(),
-        "a sequence" => "a list: [a, b]".to_owned(),
-        "a boolean" => "true or false".to_owned(),
-        "a string" => "text".to_owned(),
-        _ if expected.starts_with("struct ") => "a section with keys of its own".to_owned(),
-        "socket address" => "an address to listen on: 127.0.0.1:8080".to_owned(),
-        "u16" => format!("a whole number up to {}", u16::MAX),
-        "u32" => "a whole number".to_owned(),
-        _ => expected.to_owned(),
-    }
-}
-
 fn steps(path: &serde_path_to_error::Path) -> Vec<String> {
     path.iter()
         .filter_map(|segment| match segment {
@@ -333,19 +299,6 @@ fn steps(path: &serde_path_to_error::Path) -> Vec<String> {
             Segment::Seq { index } => Some(index.to_string()),
         })
         .collect()
-}
-
-/// The name in backquotes behind `before`.
-fn quoted_after(message: &str, before: &str) -> Option<String> {
-    let (_, rest) = message.split_once(before)?;
-    let rest = rest.strip_prefix('`')?;
-    rest.split_once('`').map(|(name, _)| name.to_owned())
-}
-
-/// The names in backquotes behind "expected".
-fn quoted_list(message: &str) -> Vec<String> {
-    let expected = message.split_once("expected ").map_or("", |(_, expected)| expected);
-    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 fn to_value(node: &Node) -> Value {

@@ -108,6 +108,24 @@ impl Entries {
         self.list
     }
 
+    /// Adds an entry at the end.
+    pub fn push(&mut self, entry: (Key, Node)) {
+        if !self.index.is_empty() {
+            self.index.insert(entry.0.text.clone(), self.list.len());
+        }
+        self.list.push(entry);
+    }
+
+    /// Gives the entry at a position another key, and returns the one it had.
+    pub fn rename(&mut self, at: usize, name: &str) -> Option<String> {
+        let (key, _) = self.list.get_mut(at)?;
+        let before = std::mem::replace(&mut key.text, name.to_owned());
+        if self.index.remove(&before).is_some() {
+            self.index.insert(name.to_owned(), at);
+        }
+        Some(before)
+    }
+
     fn position(&self, text: &str) -> Option<usize> {
         match self.index.is_empty() {
             true => self.list.iter().position(|(key, _)| key.text == text),

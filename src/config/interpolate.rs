@@ -162,7 +162,8 @@ fn variable(inside: &str, environment: &Environment) -> Result<String, Problem> 
     if !is_name(name) {
         return Err(Problem {
             code: IssueCode::UnsetVariable,
-            title: format!("`${{{inside}}}` is not a variable"),
+            // A default may be a credential.
+            title: format!("`${{{name}}}` is not a variable"),
             help: "write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar sign".to_owned(),
         });
     }

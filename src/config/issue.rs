@@ -50,6 +50,16 @@ pub enum Severity {
     Warning,
 }
 
+impl Severity {
+    /// `error` or `warning`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
 /// One problem: what, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
@@ -65,17 +75,26 @@ pub struct Issue {
     pub related: Option<(Place, String)>,
     /// What to do.
     pub help: Option<String>,
+    severity: Severity,
 }
 
 impl Issue {
     /// A problem at `place`.
     pub fn at(code: IssueCode, place: Place, title: impl Into<String>) -> Self {
-        Issue { code, title: title.into(), place: Some(place), label: String::new(), related: None, help: None }
+        Issue { place: Some(place), ..Issue::whole(code, title) }
     }
 
     /// A problem of the file as a whole.
     pub fn whole(code: IssueCode, title: impl Into<String>) -> Self {
-        Issue { code, title: title.into(), place: None, label: String::new(), related: None, help: None }
+        Issue {
+            code,
+            title: title.into(),
+            place: None,
+            label: String::new(),
+            related: None,
+            help: None,
+            severity: code.severity(),
+        }
     }
 
     /// Adds words beside the marked place.
@@ -99,17 +118,14 @@ impl Issue {
         self
     }
 
-    /// How bad it is: a property of the code.
+    /// How bad it is: a property of the code, unless warnings count as errors.
     pub fn severity(&self) -> Severity {
-        self.code.severity()
+        self.severity
     }
 
     /// `file:line:column: error[TG0101]: title`, for logs.
     pub fn summary(&self) -> String {
-        let word = match self.severity() {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let word = self.severity().word();
         match &self.place {
             None => format!("{word}[{}]: {}", self.code, self.title),
             Some(place) => {
@@ -206,6 +222,13 @@ impl Issues {
         self.0.dedup();
     }
 
+    /// Makes an error of every warning that can be mended in the file.
+    pub fn raise(&mut self) {
+        for issue in self.0.iter_mut().filter(|issue| issue.code.can_be_mended()) {
+            issue.severity = Severity::Error;
+        }
+    }
+
     /// The text for a person, in colour for a terminal that has it.
     pub fn render(&self, colour: Colour) -> String {
         let renderer = match colour {
@@ -272,6 +295,11 @@ macro_rules! issue_codes {
             pub fn meaning(self) -> &'static str {
                 match self { $(IssueCode::$name => $meaning,)* }
             }
+
+            /// The long text: Markdown, with a wrong and a right file where a file can show it.
+            pub fn explanation(self) -> &'static str {
+                match self { $(IssueCode::$name => include_str!(concat!("explanations/", $code, ".md")),)* }
+            }
         }
 
         impl fmt::Display for IssueCode {
@@ -280,6 +308,23 @@ macro_rules! issue_codes {
             }
         }
     };
+}
+
+impl IssueCode {
+    /// Whether a file can be without it. No file can say yet who may call, so that
+    /// `check --strict` would otherwise pass none.
+    pub fn can_be_mended(self) -> bool {
+        self != IssueCode::EveryRoutePublic
+    }
+
+    /// The code that `text` names: `TG0107`, `tg0107` or `0107`.
+    pub fn find(text: &str) -> Option<IssueCode> {
+        let digits = text
+            .get(..2)
+            .filter(|start| start.eq_ignore_ascii_case("TG"))
+            .map_or(text, |_| text.get(2..).unwrap_or_default());
+        IssueCode::ALL.iter().copied().find(|code| code.to_string().strip_prefix("TG") == Some(digits))
+    }
 }
 
 issue_codes! {
@@ -303,7 +348,15 @@ issue_codes! {
     AdminExposed = "TG0114", Error, "The admin address can be reached from elsewhere and has no token.";
     EveryRoutePublic = "TG0201", Warning, "Nothing says who may call: every route is public.";
     FixedInQueryOnly = "TG0202", Warning, "A proxy route forces parameters in the query only, and callers may send a body.";
-    PlainHttp = "TG0203", Warning, "A credential travels to the upstream without TLS.";
+    PlainHttp = "TG0203", Warning, "Requests travel to the upstream without TLS.";
     UnusedUpstream = "TG0204", Warning, "An upstream that no route uses.";
     CorsCredentials = "TG0205", Warning, "Cross-origin credentials together with the origin `*`.";
+    ShadowedRoute = "TG0206", Warning, "A route that does not get every request that its path matches.";
+    PlainCredential = "TG0207", Warning, "A credential is written in the file itself.";
+    ReadableCredential = "TG0208", Warning, "A file with a credential can be read by every user of the machine.";
+    YamlTrap = "TG0209", Warning, "A value that is read differently by other YAML tools.";
+    RetryBeyondTimeout = "TG0210", Warning, "The time-outs leave no room for what is written beside them.";
+    FixedAndAllowed = "TG0211", Warning, "A parameter is fixed and also stands in `allow`.";
+    RefusedPipe = "TG0212", Warning, "`tinybird_api` opens a path that refuses every request.";
+    DoubledVersion = "TG0213", Warning, "The URL of an upstream with pipes ends in `/v0`.";
 }

@@ -75,6 +75,11 @@ fn credential_in(line: &str, in_headers: bool) -> Option<usize> {
             ':' if named || line.get(word_start..at).is_some_and(is_credential_key) => {
                 let value = line.get(at + 1..).unwrap_or_default();
                 let begins = value.trim_start_matches([' ', '"', '\'']);
+                if begins.starts_with("${")
+                    && let Some(default) = value.find(":-")
+                {
+                    return Some(at + 1 + default + 2);
+                }
                 let literal = !begins.starts_with("${") && !begins.starts_with("file://") && !begins.trim().is_empty();
                 if literal && !begins.starts_with('{') {
                     return Some(at + 1);
@@ -107,9 +112,11 @@ fn stars(text: &str, spans: &[Range<usize>]) -> String {
 fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut Vec<Range<usize>>) {
     match &node.kind {
         NodeKind::Scalar(scalar) if is_credential(path) => {
-            let by_reference = scalar.text.contains("${") || scalar.text.starts_with("file://");
             let is_alias = text.get(node.span.clone()).is_some_and(|written| written.starts_with('*'));
-            if !by_reference && !is_alias && !scalar.text.is_empty() {
+            if scalar.text.starts_with("file://") || is_alias || scalar.text.is_empty() {
+            } else if scalar.text.contains("${") {
+                spans.extend(beside_variables(text, &node.span));
+            } else {
                 spans.push(node.span.clone());
             }
         }
@@ -130,6 +137,32 @@ fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut 
         }
         NodeKind::Broken | NodeKind::Null => {}
     }
+}
+
+/// What stands around variables, and their defaults: `Bearer ${NAME:-****}`.
+fn beside_variables(text: &str, span: &Range<usize>) -> Vec<Range<usize>> {
+    let written = text.get(span.clone()).unwrap_or_default();
+    let mut spans = Vec::new();
+    let mut hide = |from: usize, to: usize| {
+        if from < to {
+            spans.push(span.start + from..span.start + to);
+        }
+    };
+    // Quotes and the scheme of an `Authorization` header say nothing that others may not know.
+    let mut rest = written.len() - written.trim_start_matches(['"', '\'']).len();
+    for scheme in ["Bearer ", "Basic "] {
+        rest += if written.get(rest..).is_some_and(|written| written.starts_with(scheme)) { scheme.len() } else { 0 };
+    }
+    let end = written.trim_end_matches(['"', '\'']).len();
+    while let Some(opened) = written.get(rest..end).and_then(|text| text.find("${")).map(|at| rest + at) {
+        hide(rest, opened);
+        let closed = written.get(opened..end).and_then(|text| text.find('}')).map_or(end, |at| opened + at);
+        let default = written.get(opened..closed).and_then(|text| text.find(":-")).map(|at| opened + at + 2);
+        hide(default.unwrap_or(closed), closed);
+        rest = (closed + 1).min(end);
+    }
+    hide(rest, end);
+    spans
 }
 
 /// `user:password` and the query of a URL, which are wrong there and must not be shown for it.

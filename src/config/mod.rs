@@ -13,10 +13,12 @@ pub mod section;
 pub mod show;
 
 mod check;
+mod complaint;
 mod decode;
 mod document;
 mod mask;
 mod parse;
+mod report;
 mod source;
 mod touched;
 
@@ -29,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use touched::Touched;
 
-use document::Document;
+use document::{Document, Node, NodeKind};
 use interpolate::Environment;
 use issue::Issues;
 use scalar::PathPattern;
@@ -222,9 +224,10 @@ fn load_touching(path: &Path, environment: &Environment) -> (Result<Loaded, Issu
 /// As for [`load`].
 pub fn load_text(name: &str, text: &str, folder: PathBuf, environment: &Environment) -> Result<Loaded, Issues> {
     let (document, mut issues) = source::of_text(name, text, folder)?;
-    if document.root.child("include").is_some_and(|include| !include.is_empty()) {
+    let is_list = |node: &Node| matches!(&node.kind, NodeKind::List(items) if !items.is_empty());
+    if document.root.child("include").is_some_and(is_list) {
         let title = "`include` has no meaning here: this text is not read from a folder of files";
-        issues.push(issue::Issue::at(issue::IssueCode::BadValue, document.key_place(&["include"]), title));
+        issues.push(issue::Issue::at(issue::IssueCode::BadValue, document.key_place(&["include"]), title).help("remove it"));
     }
     finish(document, issues, environment, &mut Reader::default())
 }

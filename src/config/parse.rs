@@ -102,8 +102,11 @@ fn advice(complaint: &str, line: &str) -> Option<&'static str> {
         }
         _ if complaint.contains("tab") => "indent with blanks",
         _ if complaint.contains("quoted scalar") => "look for a quote that is not closed",
+        _ if complaint.contains("did not find expected node content") => {
+            "a value is missing, or a `]` or `}` without its `[` or `{`"
+        }
         _ if complaint.contains("anchor") => "text that begins with `*` or `&` stands in quotes: \"*.example.com\"",
-        _ => return None,
+        _ => "look at this line and the one above it: a missing quote, bracket or colon, or another indentation",
     };
     Some(advice)
 }
@@ -283,7 +286,8 @@ impl<'t> Builder<'t> {
                 | Event::SequenceStart(..)
                 | Event::StreamEnd
                 | Event::StreamStart => {
-                    return Err(Problem::new(IssueCode::Syntax, span, "a key must be plain text"));
+                    return Err(Problem::new(IssueCode::Syntax, span, "a key must be plain text")
+                        .help("a value that begins with `[`, `{` or `*` stands in quotes"));
                 }
             };
             let (event, span) = self.next(parser)?;

@@ -37,7 +37,7 @@ servre: {}
         "t.yaml:3:",
         "not the name of a pipe",
         "there is no upstream `c`",
-        "`FETCH` is not one of",
+        "`FETCH` is not a method here",
         "leads nowhere",
         "did you mean `server`?",
     ] {

@@ -62,97 +62,91 @@ pub enum Refusal {
     },
 }
 
-/// The stable name of a kind of refusal: in bodies, metrics, documentation and tests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RefusalCode {
-    /// 400
-    BadParameter,
-    /// 400
-    BadRequest,
-    /// 413
-    BodyTooLarge,
-    /// 400
-    ControlParameter,
-    /// 431
-    HeadersTooLarge,
-    /// 405
-    MethodNotAllowed,
-    /// 408
-    RequestTimeout,
-    /// 404
-    RouteNotFound,
-    /// 403
-    TenantMissing,
-    /// 415
-    UnsupportedBody,
-    /// 502
-    UpstreamFailed,
-    /// 504
-    UpstreamTimeout,
-    /// 503
-    UpstreamUnavailable,
-    /// 414
-    UriTooLong,
+/// Makes the enum, its texts and `ALL` from one table.
+macro_rules! refusal_codes {
+    ($($name:ident = $code:literal, $status:ident, $when:literal, $remedy:literal;)*) => {
+        /// The stable name of a kind of refusal: in bodies, metrics, documentation and tests.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum RefusalCode { $(#[doc = $when] $name,)* }
+
+        impl RefusalCode {
+            /// Every code.
+            pub const ALL: &'static [RefusalCode] = &[$(RefusalCode::$name,)*];
+
+            /// The code as callers see it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(RefusalCode::$name => $code,)* }
+            }
+
+            /// The HTTP status.
+            pub fn status(self) -> StatusCode {
+                match self { $(RefusalCode::$name => StatusCode::$status,)* }
+            }
+
+            /// When it is given, in the Markdown of docs/refusals.md.
+            pub fn when(self) -> &'static str {
+                match self { $(RefusalCode::$name => $when,)* }
+            }
+
+            /// What the caller or the operator can do, in the Markdown of docs/refusals.md.
+            pub fn remedy(self) -> &'static str {
+                match self { $(RefusalCode::$name => $remedy,)* }
+            }
+        }
+    };
 }
 
-impl RefusalCode {
-    /// Every code.
-    pub const ALL: [RefusalCode; 14] = [
-        RefusalCode::BadParameter,
-        RefusalCode::BadRequest,
-        RefusalCode::BodyTooLarge,
-        RefusalCode::ControlParameter,
-        RefusalCode::HeadersTooLarge,
-        RefusalCode::MethodNotAllowed,
-        RefusalCode::RequestTimeout,
-        RefusalCode::RouteNotFound,
-        RefusalCode::TenantMissing,
-        RefusalCode::UnsupportedBody,
-        RefusalCode::UpstreamFailed,
-        RefusalCode::UpstreamTimeout,
-        RefusalCode::UpstreamUnavailable,
-        RefusalCode::UriTooLong,
-    ];
-
-    /// The code as callers see it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RefusalCode::BadParameter => "bad_parameter",
-            RefusalCode::BadRequest => "bad_request",
-            RefusalCode::BodyTooLarge => "body_too_large",
-            RefusalCode::ControlParameter => "control_parameter",
-            RefusalCode::HeadersTooLarge => "headers_too_large",
-            RefusalCode::MethodNotAllowed => "method_not_allowed",
-            RefusalCode::RequestTimeout => "request_timeout",
-            RefusalCode::RouteNotFound => "route_not_found",
-            RefusalCode::TenantMissing => "tenant_missing",
-            RefusalCode::UnsupportedBody => "unsupported_body",
-            RefusalCode::UpstreamFailed => "upstream_failed",
-            RefusalCode::UpstreamTimeout => "upstream_timeout",
-            RefusalCode::UpstreamUnavailable => "upstream_unavailable",
-            RefusalCode::UriTooLong => "uri_too_long",
-        }
-    }
-
-    /// The HTTP status.
-    pub fn status(self) -> StatusCode {
-        match self {
-            RefusalCode::BadParameter | RefusalCode::BadRequest | RefusalCode::ControlParameter => {
-                StatusCode::BAD_REQUEST
-            }
-            RefusalCode::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            RefusalCode::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            RefusalCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            RefusalCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            RefusalCode::RouteNotFound => StatusCode::NOT_FOUND,
-            RefusalCode::TenantMissing => StatusCode::FORBIDDEN,
-            RefusalCode::UnsupportedBody => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            RefusalCode::UpstreamFailed => StatusCode::BAD_GATEWAY,
-            RefusalCode::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
-            RefusalCode::UpstreamUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            RefusalCode::UriTooLong => StatusCode::URI_TOO_LONG,
-        }
-    }
+refusal_codes! {
+    BadParameter = "bad_parameter", BAD_REQUEST,
+        "A parameter has a name or value that cannot be used, is nested, or contradicts a fixed one on a \
+         route with `conflict: refuse`.",
+        "Caller: correct the parameter that the text names.";
+    BadRequest = "bad_request", BAD_REQUEST,
+        "The request cannot be read in one way only: `..`, `//`, an encoded slash or a control character in \
+         the path, no or a malformed `Host`, an ambiguous `Content-Length` or `Transfer-Encoding`, malformed \
+         JSON.",
+        "Caller: send what the text asks for.";
+    BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE,
+        "The body is larger than `server.max_body`, or than 60 KiB on a pipe route.",
+        "Caller: send less. Operator: raise [`server.max_body`](reference/server.md) for `proxy` routes.";
+    ControlParameter = "control_parameter", BAD_REQUEST,
+        "A parameter steers the query engine itself: `q`, `explain`, `__tb__…` ([the \
+         list](reference/params.md)).",
+        "Caller: leave it out. Operator: name it in `params.allow` if callers may use it.";
+    HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The headers are larger than `server.max_headers`, or there are more than 100.",
+        "Caller: send fewer; cookies are the usual cause.";
+    MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED,
+        "The path exists, and has other methods; `Allow` lists them.",
+        "Caller: use one of them. Operator: see `methods` in [routes](reference/routes.md).";
+    RequestTimeout = "request_timeout", REQUEST_TIMEOUT,
+        "The request body did not arrive in time: 30 s between two reads, 30 s for a whole parameter body.",
+        "Caller: send again.";
+    RouteNotFound = "route_not_found", NOT_FOUND,
+        "No route matches the path. Neighbours of configured pipes, such as `/v0/pipes/openapi.json`, are not \
+         routes either.",
+        "Operator: `tollgate routes -c FILE` lists what is served.";
+    TenantMissing = "tenant_missing", FORBIDDEN,
+        "A fixed parameter has no value in this request. It is refused because most pipes show every row when \
+         such a parameter is empty.",
+        "Caller: use a path that has the value.";
+    UnsupportedBody = "unsupported_body", UNSUPPORTED_MEDIA_TYPE,
+        "A body on a pipe route that parameters cannot be read from: another type than form or JSON, \
+         compressed, not UTF-8, on GET, or without `Content-Type`.",
+        "Caller: send a form or a flat JSON object, and say which.";
+    UpstreamFailed = "upstream_failed", BAD_GATEWAY,
+        "The connection to the upstream failed or broke, TLS could not be verified, its answer was malformed, \
+         or it carried a configured credential.",
+        "Operator: `fault=` in the access log says which.";
+    UpstreamTimeout = "upstream_timeout", GATEWAY_TIMEOUT,
+        "The upstream did not connect or answer within `timeouts`.",
+        "Operator: see [timeouts](reference/upstreams.md).";
+    UpstreamUnavailable = "upstream_unavailable", SERVICE_UNAVAILABLE,
+        "The upstream's host name has no address yet.",
+        "Operator: see `tollgate_upstream_resolved` and the program's log.";
+    UriTooLong = "uri_too_long", URI_TOO_LONG,
+        "Path and query are longer than `server.max_uri`.",
+        "Caller: send long parameters by POST.";
 }
 
 impl Refusal {

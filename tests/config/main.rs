@@ -10,6 +10,7 @@
 )]
 
 mod arbitrary;
+mod mutations;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -105,8 +106,33 @@ fn a_missing_file_and_a_folder_are_unreadable() {
     }
 }
 
+#[test]
+fn every_issue_says_what_to_do() {
+    let mut wrong = String::new();
+    for case in cases() {
+        let issues = match load(&case, &environment()) {
+            Err(issues) => issues,
+            Ok(loaded) => loaded.warnings,
+        };
+        for issue in issues.iter().filter(|issue| issue.help.is_none()) {
+            let _ = writeln!(wrong, "{}", issue.summary());
+        }
+    }
+    assert!(wrong.is_empty(), "these have no help:\n{wrong}");
+}
+
+/// Files of the cases that only their owner may read, and that everybody may: a checkout does not keep the modes.
+fn set_modes() {
+    use std::os::unix::fs::PermissionsExt;
+    for (file, mode) in [("secret.txt", 0o600), ("readable.txt", 0o644)] {
+        let path = Path::new(CASES).join("files").join(file);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("the mode can be set");
+    }
+}
+
 /// What a person reads after `tollgate check`.
 fn outcome(case: &Path) -> String {
+    set_modes();
     match load(case, &environment()) {
         Err(issues) => format!("{issues}{}\n", issues.count()),
         Ok(Loaded { config, warnings, .. }) => format!("{warnings}{}", summary(&config)),

@@ -4,6 +4,8 @@
 //! fail with that code. In the README a `sh` block is run (`curl` against a `tollgate demo`, `tollgate check` and `routes` as
 //! they stand, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why. A `text,answer` block
 //! stands below the `curl` lines that print it; `…` stands for what was cut or differs.
+//!
+//! `UPDATE_EXPECT=1 cargo test --test docs` writes anew what stands behind the marks of `generated`.
 #![expect(
     clippy::indexing_slicing,
     clippy::panic,
@@ -12,6 +14,7 @@
 )]
 
 mod curl;
+mod generated;
 mod markdown;
 mod running;
 mod tables;
@@ -41,10 +44,10 @@ const NOUNS: [&str; 13] = [
 
 #[test]
 fn every_file_under_conf_loads() {
-    // The Compose file gives this one to its container; all others load without any environment.
+    // The Compose file gives this one to its container; the examples load without any environment.
     let with_token = Environment::of([("TINYBIRD_TOKEN", "p.token")]);
     for file in files("conf", "yaml").into_iter().chain(files("conf/examples", "yaml")) {
-        let needs_token = file.ends_with("tollgate.yaml") || file.ends_with("compose.yaml");
+        let needs_token = ["tollgate.yaml", "full.yaml", "compose.yaml"].iter().any(|name| file.ends_with(name));
         let environment = if needs_token { with_token.clone() } else { Environment::of([]) };
         if let Err(issues) = load(&file, &environment) {
             panic!("{issues}");

@@ -4,46 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_yaml::Value;
 use tollgate::config::interpolate::Environment;
-use tollgate::config::issue::{IssueCode, Severity};
+use tollgate::config::issue::IssueCode;
 use tollgate::config::{Config, load_text};
-use tollgate::exchange::refusal::RefusalCode;
 
 use crate::{load_with_a_token, markdown, project, read};
 
 /// Nothing like any key, so that no "did you mean" hides what is possible.
 const PROBE: &str = "zzzzzzzzzzzzzzzz";
-
-#[test]
-fn refusals_are_all_explained() {
-    let page = read(&project("docs/refusals.md"));
-    let written: BTreeSet<(String, String)> = markdown::rows(&page)
-        .filter(|row| row.len() == 4 && row[1].parse::<u16>().is_ok())
-        .map(|row| (row[0].to_owned(), row[1].to_owned()))
-        .collect();
-    let codes = RefusalCode::ALL.iter();
-    let real = codes.map(|code| (code.as_str().to_owned(), code.status().as_u16().to_string())).collect();
-    assert_eq!(written, real, "docs/refusals.md and RefusalCode::ALL differ");
-}
-
-#[test]
-fn configuration_errors_are_all_explained() {
-    let page = read(&project("docs/config-errors.md"));
-    let mut sections = page.split("\n### ").skip(1).map(|section| section.split_once('\n').unwrap());
-    for code in IssueCode::ALL {
-        let severity = match code.severity() {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        let (heading, text) = sections.next().unwrap_or_else(|| panic!("docs/config-errors.md ends before {code}"));
-        assert_eq!(heading, format!("{code} ({severity})"));
-        assert_eq!(text.trim().lines().next(), Some(code.meaning()), "{code}");
-        // Where a file of ours can show it, it is shown, and then it is also tested.
-        let shown = text.contains(&format!("```yaml,error={code}"));
-        let outside = ["TG0001", "TG0002", "TG0003"].contains(&code.to_string().as_str());
-        assert!(shown || outside, "{code} has no example");
-    }
-    assert!(sections.next().is_none(), "docs/config-errors.md has a code that does not exist");
-}
 
 #[test]
 fn metrics_are_all_explained() {

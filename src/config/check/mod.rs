@@ -5,7 +5,11 @@
 
 mod conflicts;
 mod files;
+mod overlap;
+mod risks;
 mod routes;
+mod secrets;
+mod traps;
 
 pub(super) use files::read_files;
 
@@ -15,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::Config;
 use super::document::{self, Document, Key, NodeKind};
 use super::issue::{Issue, IssueCode, Issues, Place};
-use super::scalar::{OriginPattern, Period, Scheme};
+use super::scalar::{OriginPattern, Period};
 use super::section::cors::Cors;
 use super::section::retry::Retry;
 use super::section::routes::Route;
@@ -33,7 +37,11 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     checker.present("routes", "a gateway without routes answers 404 to everything");
     for (pattern, route) in &config.routes {
         checker.route(pattern, route);
+        checker.risks_of_a_route(pattern, route);
     }
+    checker.secrets();
+    checker.traps();
+    checker.overlaps();
     checker.conflicts();
     checker.tinybird_api();
     checker.unused_upstreams();
@@ -132,7 +140,8 @@ impl Checker<'_> {
                 false => issue.help("take another port, or write `admin: { address: 127.0.0.1:PORT }`"),
             });
         }
-        if !admin.address.ip().is_loopback() && admin.token.is_none() && !self.reported(&["admin", "token"]) {
+        if !admin.address.ip().is_loopback() && admin.token.is_none() && !self.document.is_reported(&["admin"], "token")
+        {
             self.at_value(
                 IssueCode::AdminExposed,
                 &["admin", "address"],
@@ -149,6 +158,7 @@ impl Checker<'_> {
             self.credentials(name, upstream);
             self.timeouts(name, &upstream.timeouts);
             self.retry(name, &upstream.retry);
+            self.risks_of_an_upstream(name, upstream);
         }
     }
 
@@ -174,15 +184,6 @@ impl Checker<'_> {
                 &["upstreams", name, "headers"],
                 "`Authorization` is set twice: by `headers` and by `token`".to_owned(),
                 "keep one of them",
-            );
-        }
-        let secret = upstream.token.is_some() || !upstream.headers.is_empty();
-        if secret && upstream.url.scheme() == Scheme::Http && !is_loopback(upstream) {
-            self.at_value(
-                IssueCode::PlainHttp,
-                &["upstreams", name, "url"],
-                format!("the credential of `{name}` travels without TLS"),
-                "use https:// unless every machine on the way is yours",
             );
         }
     }
@@ -248,11 +249,9 @@ impl Checker<'_> {
             let used = self.config.routes.values().any(|route| self.config.upstream_of(route) == Some(name));
             if !used && self.config.upstreams.len() > 1 {
                 let place = self.document.key_place(&["upstreams", name]);
-                self.issues.push(Issue::at(
-                    IssueCode::UnusedUpstream,
-                    place,
-                    format!("no route uses the upstream `{name}`"),
-                ));
+                let title = format!("no route uses the upstream `{name}`");
+                self.issues
+                    .push(Issue::at(IssueCode::UnusedUpstream, place, title).help("name it in a route, or remove it"));
             }
         }
     }

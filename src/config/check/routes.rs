@@ -185,7 +185,7 @@ impl Checker<'_> {
                 };
                 self.at_value(IssueCode::UnknownName, &path, format!("there is no upstream `{shown}`"), &help);
             }
-            None if names.len() > 1 && !self.reported(&["routes", key, "upstream"]) => self.issues.push(
+            None if names.len() > 1 && !self.document.is_reported(&["routes", key], "upstream") => self.issues.push(
                 Issue::at(
                     IssueCode::MissingKey,
                     self.document.key_place(&["routes", key]),
@@ -198,15 +198,20 @@ impl Checker<'_> {
     }
 
     fn params(&mut self, key: &str, pattern: &PathPattern, params: &Params) {
-        let allow = params.allow.iter().flatten().enumerate();
-        for (index, name) in allow.filter(|(_, name)| is_token(name)) {
+        for (index, name) in params.allow.iter().flatten().enumerate() {
             let index = index.to_string();
-            self.at_value(
-                IssueCode::ParameterRules,
-                &["routes", key, "params", "allow", &index],
-                format!("`{name}` never reaches the upstream"),
-                "the upstream's own `token` is sent in a header",
-            );
+            let path = ["routes", key, "params", "allow", &index];
+            if is_token(name) {
+                let title = format!("`{name}` never reaches the upstream");
+                self.at_value(
+                    IssueCode::ParameterRules,
+                    &path,
+                    title,
+                    "the upstream's own `token` is sent in a header",
+                );
+            } else {
+                self.parameter_name(&path, name);
+            }
         }
         for (name, template) in &params.fixed {
             let path = ["routes", key, "params", "fixed", name.as_str()];
@@ -229,7 +234,9 @@ impl Checker<'_> {
                     "a fixed value always wins: remove the default",
                 );
             }
-            if template.captures().next().is_some() && !params.allow_public_tenant {
+            let accepted = params.allow_public_tenant
+                || self.document.is_reported(&["routes", key, "params"], "allow_public_tenant");
+            if template.captures().next().is_some() && !accepted {
                 self.at_value(
                     IssueCode::CallerChoosesTenant,
                     &path,

@@ -90,7 +90,7 @@ impl FromStr for Endpoint {
         // Without a name there is no SNI, and Pingora then skips verification.
         if scheme == Scheme::Https && endpoint.address().is_some() {
             return Err(format!(
-                "`{text}` names an address: a certificate is checked against a host name, so write the name"
+                "`{text}` names an address, and a certificate is checked against a host name: write the name"
             ));
         }
         Ok(endpoint)

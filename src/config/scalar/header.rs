@@ -42,10 +42,10 @@ impl FromStr for FieldName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let name =
-            HeaderName::from_bytes(text.as_bytes()).map_err(|_| format!("`{text}` is not the name of a header"))?;
+        let name = HeaderName::from_bytes(text.as_bytes())
+            .map_err(|_| format!("`{text}` is not the name of a header: write letters, digits and `-`"))?;
         if RESERVED.contains(&name.as_str()) {
-            return Err(format!("`{text}` belongs to the connection and is set by the gateway itself"));
+            return Err(format!("`{text}` belongs to the connection and is set by the gateway itself: leave it out"));
         }
         Ok(FieldName(name.as_str().to_owned()))
     }

@@ -9,6 +9,7 @@ mod byte_size;
 mod credential;
 mod endpoint;
 mod header;
+mod likely;
 mod origin;
 mod path_pattern;
 mod percent;

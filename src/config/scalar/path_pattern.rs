@@ -71,7 +71,7 @@ impl FromStr for PathPattern {
             Some("") => ("", true),
             Some(rest) => match rest.strip_suffix('/') {
                 Some(rest) => (rest, true),
-                None => return Err(format!("in `{text}` the `*` may only stand alone at the end: `/*`")),
+                None => return Err(format!("in `{text}` the `*` does not stand alone at the end: write `/{rest}/*`")),
             },
             None => (body, false),
         };
@@ -82,13 +82,13 @@ impl FromStr for PathPattern {
         };
         let inner = segments.len().saturating_sub(1);
         if segments.iter().take(inner).any(|segment| matches!(segment, Segment::Literal(text) if text.is_empty())) {
-            return Err(format!("`{text}` has an empty segment (`//`), which no request can match"));
+            return Err(format!("`{text}` has an empty segment (`//`), which no request can match: write one `/`"));
         }
         let pattern = PathPattern { text: text.to_owned(), segments, tail };
         let names: Vec<&str> = pattern.captures().collect();
         for (index, name) in names.iter().enumerate() {
             if names.iter().take(index).any(|earlier| earlier == name) {
-                return Err(format!("`{text}` uses the capture name `{name}` twice"));
+                return Err(format!("`{text}` uses the capture name `{name}` twice: write two names"));
             }
         }
         Ok(pattern)
@@ -103,18 +103,19 @@ impl fmt::Display for PathPattern {
 
 fn parse_segment(path: &str, segment: &str) -> Result<Segment, String> {
     if segment == "." || segment == ".." {
-        return Err(format!("`{path}` has a `{segment}` segment, which the gateway refuses in requests"));
+        return Err(format!("`{path}` has a `{segment}` segment, which the gateway refuses in requests: leave it out"));
     }
     let Some((prefix, rest)) = segment.split_once('{') else {
         check_literal(path, segment)?;
         return Ok(Segment::Literal(segment.to_owned()));
     };
-    let (name, suffix) = rest.split_once('}').ok_or_else(|| format!("`{path}` has a `{{` without its `}}`"))?;
+    let (name, suffix) =
+        rest.split_once('}').ok_or_else(|| format!("`{path}` has a `{{` without its `}}`: write {{name}}"))?;
     if suffix.contains('{') {
-        return Err(format!("`{path}` has two captures in one segment: one is possible"));
+        return Err(format!("`{path}` has two captures in one segment: write one, or put a `/` between them"));
     }
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(format!("`{{{name}}}` is not a capture: its name is made of letters, digits and `_`"));
+        return Err(format!("`{{{name}}}` is not a capture: write a name of letters, digits and `_`"));
     }
     check_literal(path, prefix)?;
     check_literal(path, suffix)?;
@@ -124,7 +125,7 @@ fn parse_segment(path: &str, segment: &str) -> Result<Segment, String> {
 fn check_literal(path: &str, text: &str) -> Result<(), String> {
     match text.chars().find(|c| c.is_control() || c.is_whitespace() || "?#%\\*{}\"<>^`|".contains(*c)) {
         Some('%') => Err(format!("`{path}` is percent-encoded: write the decoded path")),
-        Some(c) => Err(format!("`{path}` has the character {c:?}, which a path here cannot have")),
+        Some(c) => Err(format!("`{path}` has the character {c:?}, which a path here cannot have: leave it out")),
         None => Ok(()),
     }
 }

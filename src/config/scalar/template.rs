@@ -48,10 +48,11 @@ impl FromStr for Template {
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
             if before.contains('}') {
-                return Err(format!("`{text}` has a `}}` without its `{{`"));
+                return Err(format!("`{text}` has a `}}` without its `{{`: write {{path.NAME}}"));
             }
-            let (hole, behind) =
-                after.split_once('}').ok_or_else(|| format!("`{text}` has a `{{` without its `}}`"))?;
+            let (hole, behind) = after
+                .split_once('}')
+                .ok_or_else(|| format!("`{text}` has a `{{` without its `}}`: write {{path.NAME}}"))?;
             if !before.is_empty() {
                 parts.push(Part::Literal(before.to_owned()));
             }
@@ -67,7 +68,7 @@ impl FromStr for Template {
             rest = behind;
         }
         if rest.contains('}') {
-            return Err(format!("`{text}` has a `}}` without its `{{`"));
+            return Err(format!("`{text}` has a `}}` without its `{{`: write {{path.NAME}}"));
         }
         if !rest.is_empty() {
             parts.push(Part::Literal(rest.to_owned()));

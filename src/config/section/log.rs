@@ -72,7 +72,7 @@ impl FromStr for Access {
         match text {
             "off" | "false" => Ok(Access::Off),
             "stdout" => Ok(Access::Stdout),
-            "" => Err("write `off`, `stdout` or the path of a file".to_owned()),
+            "" => Err("this is empty: write `off`, `stdout` or the path of a file".to_owned()),
             path => Ok(Access::File(PathBuf::from(path))),
         }
     }

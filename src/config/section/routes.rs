@@ -131,8 +131,11 @@ impl FromStr for Method {
             "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" => {
                 http::Method::from_bytes(text.as_bytes()).map(Method).map_err(|_| format!("`{text}` is not a method"))
             }
-            "OPTIONS" => Err("OPTIONS is answered by the gateway itself, from `cors`".to_owned()),
-            _ => Err(format!("`{text}` is not one of GET, HEAD, POST, PUT, PATCH, DELETE")),
+            "OPTIONS" => Err("OPTIONS is answered by the gateway itself, from `cors`: leave it out".to_owned()),
+            "get" | "head" | "post" | "put" | "patch" | "delete" => {
+                Err(format!("`{text}` is not in capitals: write {}", text.to_ascii_uppercase()))
+            }
+            _ => Err(format!("`{text}` is not a method here: write GET, HEAD, POST, PUT, PATCH or DELETE")),
         }
     }
 }

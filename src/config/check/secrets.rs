@@ -1,0 +1,127 @@
+//! Credentials that lie where others may read them.
+//!
+//! In: the tree of the file, before defaults. Out: warnings about credentials
+//! in the file itself and about files that anyone may read. Not here: what a
+//! credential may look like (`scalar`), what of it is shown (`mask`).
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::config::document::{Node, NodeKind, Scalar};
+use crate::config::issue::{Issue, IssueCode, Place};
+use crate::config::mask::is_credential;
+use crate::config::section::upstreams::Upstream;
+
+use super::{Checker, is_loopback};
+
+/// Words in the name of a header whose value is more than a setting.
+const CREDENTIAL_WORDS: [&str; 8] = ["auth", "cookie", "key", "pass", "pwd", "secret", "signature", "token"];
+
+impl Checker<'_> {
+    pub(super) fn secrets(&mut self) {
+        let document = self.document;
+        for section in ["admin", "upstreams"] {
+            let Some(node) = document.root.child(section) else { continue };
+            walk(node, &mut vec![section], &mut |path, node, scalar| self.secret(path, node, scalar));
+        }
+    }
+
+    fn secret(&mut self, path: &[&str], node: &Node, scalar: &Scalar) {
+        if !is_credential(path) || !self.is_worth_hiding(path, &scalar.text) {
+            return;
+        }
+        let name = path.last().copied().unwrap_or_default();
+        let place = self.document.place(&node.span);
+        let written = place.listing.text.get(place.span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
+        // The text was replaced by what it stands for, and only the file knows where that came from.
+        let file = written.strip_prefix("file://").filter(|_| scalar.hidden).map(str::to_owned);
+        if let Some(file) = file {
+            let path = self.document.folder_at(node.span.start).join(file);
+            self.readable_file(&path, place);
+            return;
+        }
+        // What must not be shown of a file is shown as stars; what is left then are variables and aliases.
+        let is_literal = !scalar.hidden || written.chars().all(|c| c == '*');
+        let (title, help) = match is_literal {
+            true => (
+                format!("`{name}` is written in the file itself"),
+                "write `${NAME}` and set that variable, or `file://PATH`; replace it if others have seen the file",
+            ),
+            false if written.contains(":-*") => (
+                format!("the default of `{name}` is written in the file"),
+                "remove the default: an unset variable is then an error, and not a credential that others know",
+            ),
+            false if written.contains("${") && written.contains('*') => {
+                (format!("a part of `{name}` is written in the file"), "put the whole value into the variable")
+            }
+            false => return,
+        };
+        if !self.is_local(path) {
+            self.issues.push(Issue::at(IssueCode::PlainCredential, place, title).help(help));
+        }
+    }
+
+    /// A header that the gateway sets may be a plain setting: `X-ClickHouse-User: reader`.
+    fn is_worth_hiding(&self, path: &[&str], value: &str) -> bool {
+        let ["upstreams", _, "headers", header] = path else { return true };
+        let header = header.to_ascii_lowercase();
+        let is_scheme =
+            |scheme: &&str| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+        CREDENTIAL_WORDS.iter().any(|word| header.contains(word)) || ["Bearer ", "Basic "].iter().any(|s| is_scheme(&s))
+    }
+
+    /// Whether a credential is of use only on this machine, as those of demonstrations are.
+    fn is_local(&self, path: &[&str]) -> bool {
+        match path {
+            // Where the URL itself was reported, nobody knows where the upstream is.
+            ["upstreams", name, ..] => {
+                let somewhere = |upstream: &&Upstream| !upstream.url.host().ends_with(".invalid");
+                self.config.upstreams.get(*name).filter(somewhere).is_none_or(is_loopback)
+            }
+            _ => self.config.admin.address.ip().is_loopback(),
+        }
+    }
+
+    fn readable_file(&mut self, path: &Path, place: Place) {
+        let Ok(metadata) = std::fs::metadata(path) else { return };
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o004 != 0 && !is_mounted(path) {
+            let title = format!("every user of this machine may read `{}` (mode {mode:04o})", path.display());
+            self.issues.push(Issue::at(IssueCode::ReadableCredential, place, title).help(format!(
+                "chmod {:o} {}",
+                mode & 0o770,
+                path.display()
+            )));
+        }
+    }
+}
+
+/// Whether a container's runtime put the file there: it is readable by everybody in a container that has one user.
+fn is_mounted(path: &Path) -> bool {
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let by_docker =
+        ["/run/secrets", "/var/run/secrets"].iter().any(|folder| path.starts_with(folder) || real.starts_with(folder));
+    // Kubernetes' volumes: `token` is a link to `..data/token`, and that to `..2026_01_31_…/token`.
+    by_docker || real.components().any(|part| part.as_os_str().to_string_lossy().starts_with("..20"))
+}
+
+fn walk<'a>(node: &'a Node, path: &mut Vec<&'a str>, act: &mut impl FnMut(&[&str], &'a Node, &'a Scalar)) {
+    match &node.kind {
+        NodeKind::List(items) => {
+            for item in items {
+                path.push("");
+                walk(item, path, act);
+                path.pop();
+            }
+        }
+        NodeKind::Map(entries) => {
+            for (key, child) in entries {
+                path.push(&key.text);
+                walk(child, path, act);
+                path.pop();
+            }
+        }
+        NodeKind::Scalar(scalar) => act(path, node, scalar),
+        NodeKind::Broken | NodeKind::Null => {}
+    }
+}

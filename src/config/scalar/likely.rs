@@ -1,0 +1,77 @@
+//! What somebody probably meant who wrote a number without its unit, or with
+//! a unit that is not known here.
+//!
+//! In: a text that is no [`Period`], [`ByteSize`] or [`Percent`]. Out: the
+//! values that come near, the likeliest first. Not here: accepting them.
+
+use super::{ByteSize, Percent, Period};
+
+impl Period {
+    /// The spans that `text` may mean.
+    pub fn likely(text: &str) -> Vec<String> {
+        let Some((number, unit)) = number_and_unit(text) else { return Vec::new() };
+        let millis = match unit.as_str() {
+            // Nobody waits for a hundred seconds, and many programs count milliseconds.
+            "" if number >= 100.0 => return valid::<Self>(vec![format!("{number}ms"), format!("{number}s")]),
+            "" | "s" | "sec" | "secs" | "second" | "seconds" => 1_000.0,
+            "ms" | "msec" | "msecs" | "millis" | "millisecond" | "milliseconds" => 1.0,
+            "m" | "min" | "mins" | "minute" | "minutes" => 60_000.0,
+            "h" | "hr" | "hrs" | "hour" | "hours" => 3_600_000.0,
+            "d" | "day" | "days" => 86_400_000.0,
+            _ => return Vec::new(),
+        };
+        let millis = number * millis;
+        let whole = [(86_400_000.0, "d"), (3_600_000.0, "h"), (60_000.0, "m"), (1_000.0, "s"), (1.0, "ms")];
+        let found = whole.into_iter().find(|(scale, _)| millis >= *scale && (millis / scale).fract() == 0.0);
+        valid::<Self>(found.map(|(scale, unit)| format!("{}{unit}", millis / scale)).into_iter().collect())
+    }
+}
+
+impl ByteSize {
+    /// The sizes that `text` may mean.
+    pub fn likely(text: &str) -> Vec<String> {
+        let Some((number, unit)) = number_and_unit(text) else { return Vec::new() };
+        let unit = match unit.as_str() {
+            "" if number >= 1024.0 && (number / 1024.0).fract() == 0.0 => {
+                return valid::<Self>(vec![format!("{}KiB", number / 1024.0)]);
+            }
+            "" if number >= 1000.0 => "B",
+            "" => return valid::<Self>(vec![format!("{number}KiB"), format!("{number}MiB")]),
+            "b" | "byte" | "bytes" => "B",
+            "k" | "kib" => "KiB",
+            "kb" => "KB",
+            "m" | "mib" => "MiB",
+            "mb" => "MB",
+            "g" | "gib" => "GiB",
+            "gb" => "GB",
+            _ => return Vec::new(),
+        };
+        valid::<Self>(vec![format!("{number}{unit}")])
+    }
+}
+
+impl Percent {
+    /// The shares that `text` may mean.
+    pub fn likely(text: &str) -> Vec<String> {
+        match number_and_unit(text) {
+            Some((number, unit)) if unit.is_empty() && number > 0.0 && number < 1.0 => {
+                valid::<Self>(vec![format!("{}%", number * 100.0)])
+            }
+            Some((number, unit)) if unit.is_empty() => valid::<Self>(vec![format!("{number}%")]),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A number, and what stands behind it in lower case.
+fn number_and_unit(text: &str) -> Option<(f64, String)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(end)?;
+    Some((number.parse().ok()?, unit.trim().to_ascii_lowercase()))
+}
+
+/// Those that would be accepted.
+fn valid<T: std::str::FromStr>(mut texts: Vec<String>) -> Vec<String> {
+    texts.retain(|text| text.parse::<T>().is_ok());
+    texts
+}
