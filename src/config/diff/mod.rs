@@ -130,7 +130,7 @@ const UNTIL_RESTART: [Setting; 8] = [
     Setting { path: &["server", "keepalive"], keep: |new, running| new.server.keepalive = running.server.keepalive },
 ];
 
-fn takes(path: &[String]) -> Takes {
+fn takes(path: &[&str]) -> Takes {
     let covers = |setting: &Setting| {
         path.len() >= setting.path.len() && path.iter().zip(setting.path).all(|(step, wanted)| step == wanted)
     };

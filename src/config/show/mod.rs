@@ -20,7 +20,7 @@ use super::mask::{is_credential, is_named_like_a_credential};
 use super::scalar::MASK;
 use super::section::routes::Route;
 
-pub(super) use yaml::one_line;
+pub(super) use yaml::{key_of, one_line};
 
 /// Whether what is shown says where it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
