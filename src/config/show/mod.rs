@@ -1,6 +1,6 @@
 //! A configuration as it takes effect, and where each of its values came from.
 //!
-//! In: a [`Config`] and, for origins, the [`Document`] it was read from. Out: a
+//! In: a [`Config`] and, for origins, the document it was read from. Out: a
 //! tree that shows itself as YAML, which loads again, or as JSON. Credentials are
 //! [`MASK`] in both. Not here: turning sections into values (`decode`).
 
