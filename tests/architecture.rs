@@ -292,8 +292,8 @@ const FENCES: [Fence; 10] = [
     Fence {
         what: "the YAML parser",
         is: |path| path[0] == "saphyr_parser",
-        only_in: &["config/source.rs"],
-        advice: "move it to config/source.rs, and work on its tree",
+        only_in: &["config/parse.rs"],
+        advice: "move it to config/parse.rs, and work on its tree",
     },
     Fence {
         what: "SQL",

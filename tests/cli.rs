@@ -272,6 +272,75 @@ fn routes_lists_what_is_served_and_where_it_leads() {
 }
 
 #[test]
+fn config_show_prints_what_takes_effect() {
+    let folder = Folder::with(GOOD);
+    let output = tollgate(&["config", "show", folder.file()]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(err(&output), "", "what deserves a look is for `check`");
+    let text = out(&output);
+    assert!(text.contains("    token: \"***\"\n") && text.contains("\n  keepalive: 1m\n"), "{text}");
+    assert!(!text.contains("a-token-of-tests"), "{text}");
+    assert_eq!(out(&tollgate(&["config", "show", "-c", folder.file()])), text, "as the other commands are called");
+    let again = Folder::with(&text);
+    assert_eq!(code(&tollgate(&["check", again.file()])), 0, "it loads again");
+    let origins = out(&tollgate(&["config", "show", folder.file(), "--origin"]));
+    let at = format!("# ${{TINYBIRD_TOKEN}} at {}:2", folder.file());
+    assert!(origins.contains(&at) && origins.contains("# default"), "{origins}");
+    let json = out(&tollgate(&["config", "show", folder.file(), "--format", "json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json.pointer("/upstreams/tinybird/token"), Some(&"***".into()));
+    assert_eq!(json.pointer("/server/keepalive"), Some(&"1m".into()));
+}
+
+#[test]
+fn config_show_ends_as_check_does() {
+    let bad = Folder::with("upstreams: { a: { url: ftp://x } }\nroutes: { /x: { pipe: x } }\n");
+    let output = tollgate(&["config", "show", bad.file()]);
+    assert_eq!((code(&output), out(&output)), (1, String::new()));
+    assert!(err(&output).contains("TG0105"), "{}", err(&output));
+    assert_eq!(code(&tollgate(&["config", "show", "no/such/file.yaml"])), 2);
+    for wrong in [&["config"][..], &["config", "show"], &["config", "show", "a", "-c", "b"], &["config", "diff", "a"]] {
+        assert_eq!(code(&tollgate(wrong)), 64, "{wrong:?}");
+    }
+}
+
+#[test]
+fn config_diff_tells_by_its_exit_code() {
+    let old = Folder::with(GOOD);
+    let same = Folder::with(&format!("# A comment.\n{GOOD}server: {{ threads: auto }}\n"));
+    let output = tollgate(&["config", "diff", old.file(), same.file()]);
+    assert_eq!((code(&output), out(&output).as_str()), (0, ""), "{}", err(&output));
+    assert!(err(&output).contains("no difference"), "{}", err(&output));
+
+    let new = Folder::with(&GOOD.replace("${TINYBIRD_TOKEN}", "p.another").replace("access: off", "access: stdout"));
+    let output = tollgate(&["config", "diff", old.file(), new.file()]);
+    assert_eq!(code(&output), 1, "{}", err(&output));
+    assert_eq!(
+        out(&output),
+        "~ upstreams.tinybird.token: *** (changed)\n~ log.access: \"off\" -> stdout\nneeds a restart: log.access\n"
+    );
+    let json = out(&tollgate(&["config", "diff", "--format", "json", old.file(), new.file()]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json.pointer("/changes/1/takes"), Some(&"restart".into()));
+    assert_eq!(json.pointer("/changes/0/after"), Some(&"***".into()));
+
+    let bad = Folder::with("routes: {}\n");
+    for (first, second) in [(bad.file(), new.file()), (new.file(), bad.file()), (old.file(), "no/such/file.yaml")] {
+        let output = tollgate(&["config", "diff", first, second]);
+        assert_eq!((code(&output), out(&output)), (2, String::new()));
+        assert!(err(&output).contains("error[TG0"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn schema_prints_the_file_that_editors_read() {
+    let output = tollgate(&["schema"]);
+    assert_eq!(code(&output), 0);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/tollgate.schema.json");
+    assert_eq!(out(&output), std::fs::read_to_string(file).unwrap());
+}
+
+#[test]
 fn a_reader_who_has_enough_is_no_reason_to_panic() {
     let mut text = "upstreams: { a: { url: http://127.0.0.1:9 } }\nroutes:\n".to_owned();
     for number in 0..5_000 {

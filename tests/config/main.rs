@@ -10,7 +10,10 @@
 )]
 
 mod arbitrary;
+mod diff;
 mod mutations;
+mod schema;
+mod show;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

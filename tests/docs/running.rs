@@ -1,4 +1,4 @@
-//! Examples are started and called; the README's commands are run.
+//! Examples are started and called; the commands of the README and of docs/commands.md are run.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -101,31 +101,35 @@ fn tenants_of_the_examples_stay_apart() {
     assert_eq!(acme, rows("curl -d 'tenant_id=beta&limit=2' 'http://x/acme/top-pages'"));
 }
 
+/// Pages whose commands are run.
+const PAGES: [&str; 2] = ["README.md", "docs/commands.md"];
+
 #[test]
-fn the_readme_does_what_it_shows() {
-    let page = read(&project("README.md"));
+fn commands_do_what_their_pages_show() {
     let demo = DemoProgram::start();
-    let mut answers = String::new();
-    let mut run = 0;
-    for block in markdown::blocks(&page) {
-        match (block.language, block.flags) {
-            ("sh", "norun") => {
-                assert!(block.text.starts_with("# "), "README.md:{}: say why it is not run", block.line);
+    for page in PAGES {
+        let mut answers = String::new();
+        let mut run = 0;
+        for block in markdown::blocks(&read(&project(page))) {
+            let place = format!("{page}:{}", block.line);
+            match (block.language, block.flags) {
+                ("sh", "norun") => assert!(block.text.starts_with("# "), "{place}: say why it is not run"),
+                ("sh", flags) if flags.is_empty() || flags.starts_with("exit=") => {
+                    let status: i32 = flags.strip_prefix("exit=").unwrap_or("0").parse().unwrap();
+                    answers = block.text.lines().map(|line| command(&place, line, status, &demo)).collect();
+                    run += 1;
+                }
+                ("text", "answer") => assert_shown(&place, &block, &answers),
+                ("sh" | "text", flags) => panic!("{place}: `{flags}` means nothing"),
+                _ => {}
             }
-            ("sh", "") => {
-                answers = block.text.lines().map(|line| command(line, &demo)).collect();
-                run += 1;
-            }
-            ("text", "answer") => assert_shown(&block, &answers),
-            ("sh" | "text", flags) => panic!("README.md:{}: `{flags}` means nothing", block.line),
-            _ => {}
         }
+        assert!(run > 2, "{page}: only {run} blocks were run");
     }
-    assert!(run > 3, "only {run} blocks were run");
 }
 
 /// Runs a line of a shell block; what it prints.
-fn command(line: &str, demo: &DemoProgram) -> String {
+fn command(place: &str, line: &str, status: i32, demo: &DemoProgram) -> String {
     let words = words(line);
     match words.first().map(String::as_str) {
         None => String::new(),
@@ -140,23 +144,21 @@ fn command(line: &str, demo: &DemoProgram) -> String {
         Some("tollgate") => {
             let mut program = tollgate(words.get(1..).unwrap_or_default());
             let output = program.env("TINYBIRD_TOKEN", "p.token").output().unwrap();
-            assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+            let (code, said) = (output.status.code(), String::from_utf8_lossy(&output.stderr));
+            assert_eq!(code, Some(status), "{place}: {line}\n{said}");
             String::from_utf8(output.stdout).unwrap()
         }
-        Some(other) => panic!("README.md: nobody knows how to run `{other}`"),
+        Some(other) => panic!("{place}: nobody knows how to run `{other}`"),
     }
 }
 
 /// What is shown stands in what was printed, in this order.
-fn assert_shown(block: &Block, printed: &str) {
+fn assert_shown(place: &str, block: &Block, printed: &str) {
     let mut rest = printed;
     for piece in block.text.lines().flat_map(|line| line.split('…')).map(str::trim).filter(|piece| !piece.is_empty())
     {
         let Some((_, behind)) = rest.split_once(piece) else {
-            panic!(
-                "README.md:{}: `{piece}` is not in the answer, or not behind what stands before it:\n{printed}",
-                block.line
-            )
+            panic!("{place}: `{piece}` is not in the answer, or not behind what stands before it:\n{printed}")
         };
         rest = behind;
     }

@@ -44,6 +44,13 @@ pub(in crate::config) fn read_files(config: &mut Config, document: &Document, re
     if let Access::File(path) = &mut config.log.access {
         *path = document.folder_of(&["log", "access"]).join(&*path);
     }
+    if config.state.dir.as_os_str().is_empty() {
+        let title = "`dir` is empty";
+        issues.push(
+            Issue::at(IssueCode::BadValue, document.value_place(&["state", "dir"]), title)
+                .help("write the path of a folder, or leave it out for ./data"),
+        );
+    }
     config.state.dir = document.folder_of(&["state", "dir"]).join(&config.state.dir);
     issues
 }

@@ -4,6 +4,7 @@
 //! Equal parts cost one comparison; text is made only of what differs.
 //! Not here: what a change means for a running gateway.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -21,7 +22,7 @@ use crate::config::scalar::{
 use crate::config::section::admin::Admin;
 use crate::config::section::cors::Cors;
 use crate::config::section::listeners::Listener;
-use crate::config::section::log::{self, Access, Level, Log};
+use crate::config::section::log::{Access, Format as LogFormat, Level, Log};
 use crate::config::section::params::{Conflict, Params};
 use crate::config::section::retry::Retry;
 use crate::config::section::routes::{Format, Method, Route};
@@ -29,13 +30,13 @@ use crate::config::section::server::{Server, Threads};
 use crate::config::section::state::State;
 use crate::config::section::upstreams::{Timeouts, Upstream, UpstreamAuth, UpstreamTls};
 use crate::config::section::white_label::{ErrorText, WhiteLabel};
-use crate::config::show::{Value, one_line};
+use crate::config::show::{key_of, one_line};
 
 /// Where the comparison is, and what it found.
 pub(super) struct Walk<'a> {
     old: &'a Config,
     new: &'a Config,
-    path: Vec<String>,
+    path: Vec<Cow<'static, str>>,
     changes: Vec<Change>,
 }
 
@@ -57,8 +58,8 @@ impl<'a> Walk<'a> {
         self.changes
     }
 
-    fn at(&mut self, key: &str, act: impl FnOnce(&mut Self)) {
-        self.path.push(key.to_owned());
+    fn at(&mut self, key: impl Into<Cow<'static, str>>, act: impl FnOnce(&mut Self)) {
+        self.path.push(key.into());
         act(self);
         self.path.pop();
     }
@@ -71,12 +72,12 @@ impl<'a> Walk<'a> {
     }
 
     fn push(&mut self, kind: Kind, before: Option<String>, after: Option<String>) {
-        let steps: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let steps: Vec<&str> = self.path.iter().map(AsRef::as_ref).collect();
         let hidden = is_credential(&steps) || is_named_like_a_credential(&steps);
         let masked = |text: Option<String>| text.map(|text| if hidden { MASK.to_owned() } else { text });
         let kind = if hidden && kind == Kind::Changed { Kind::ContentChanged } else { kind };
-        let path = self.path.iter().map(|step| one_line(&Value::Text(step.clone()))).collect::<Vec<_>>().join(".");
-        let takes = takes(&self.path);
+        let path = steps.iter().map(|step| key_of(step)).collect::<Vec<_>>().join(".");
+        let takes = takes(&steps);
         self.changes.push(Change { path, kind, before: masked(before), after: masked(after), takes });
     }
 }
@@ -119,7 +120,7 @@ values!(
     Template,
     Threads,
     UpstreamAuth,
-    log::Format,
+    LogFormat,
 );
 // The first format answers the bare path, so their order counts.
 values!(Vec<Format>);
@@ -256,10 +257,15 @@ impl Compare for Route {
         walk.at("formats", |walk| formats.compare(&new.formats, walk));
         // Written or not, what takes effect is compared.
         let upstreams = (walk.old.upstream_of(self), walk.new.upstream_of(new));
-        if let (Some(before), Some(after)) = upstreams {
+        if let (Some(before), Some(after)) = upstreams
+            && before != after
+        {
             walk.at("upstream", |walk| walk.changed(before.to_owned(), after.to_owned()));
         }
-        walk.at("methods", |walk| walk.changed(methods(self), methods(new)));
+        let methods = (methods(self), methods(new));
+        if methods.0 != methods.1 {
+            walk.at("methods", |walk| walk.changed(text(&methods.0), text(&methods.1)));
+        }
         walk.at("pass_headers", |walk| pass_headers.compare(&new.pass_headers, walk));
         walk.at("params", |walk| params.compare(&new.params, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
@@ -274,10 +280,11 @@ impl Compare for Route {
     }
 }
 
-fn methods(route: &Route) -> String {
+/// In an order of their own: theirs means nothing.
+fn methods(route: &Route) -> Vec<Method> {
     let mut served: Vec<Method> = route.served_methods().into_iter().map(Method).collect();
     served.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
-    text(&served)
+    served
 }
 
 impl Compare for Vec<Listener> {
@@ -334,12 +341,12 @@ impl<K: Ord + Display, V: Compare + PartialEq> Compare for BTreeMap<K, V> {
             let came = if order.is_ge() { after.next() } else { None };
             match (gone, came) {
                 (Some((_, old)), Some((_, new))) if old == new => {}
-                (Some((key, old)), Some((_, new))) => walk.at(&key.to_string(), |walk| old.compare(new, walk)),
+                (Some((key, old)), Some((_, new))) => walk.at(key.to_string(), |walk| old.compare(new, walk)),
                 (Some((key, old)), None) => {
-                    walk.at(&key.to_string(), |walk| walk.push(Kind::Removed, Some(old.summary()), None));
+                    walk.at(key.to_string(), |walk| walk.push(Kind::Removed, Some(old.summary()), None));
                 }
                 (None, Some((key, new))) => {
-                    walk.at(&key.to_string(), |walk| walk.push(Kind::Added, None, Some(new.summary())));
+                    walk.at(key.to_string(), |walk| walk.push(Kind::Added, None, Some(new.summary())));
                 }
                 (None, None) => return,
             }

@@ -131,7 +131,7 @@ const UNTIL_RESTART: [Setting; 9] = [
     Setting { path: &["state"], keep: |new, running| new.state.clone_from(&running.state) },
 ];
 
-fn takes(path: &[String]) -> Takes {
+fn takes(path: &[&str]) -> Takes {
     let covers = |setting: &Setting| {
         path.len() >= setting.path.len() && path.iter().zip(setting.path).all(|(step, wanted)| step == wanted)
     };

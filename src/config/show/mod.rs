@@ -1,6 +1,6 @@
 //! A configuration as it takes effect, and where each of its values came from.
 //!
-//! In: a [`Config`] and, for origins, the [`Document`] it was read from. Out: a
+//! In: a [`Config`] and, for origins, the document it was read from. Out: a
 //! tree that shows itself as YAML, which loads again, or as JSON. Credentials are
 //! [`MASK`] in both. Not here: turning sections into values (`decode`).
 
@@ -20,7 +20,7 @@ use super::mask::{is_credential, is_named_like_a_credential};
 use super::scalar::MASK;
 use super::section::routes::Route;
 
-pub(super) use yaml::one_line;
+pub(super) use yaml::{key_of, one_line};
 
 /// Whether what is shown says where it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

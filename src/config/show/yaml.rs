@@ -67,7 +67,7 @@ fn inner_line(value: &Value) -> String {
 }
 
 /// A key as it stands before its colon.
-fn key_of(key: &str) -> String {
+pub(in crate::config) fn key_of(key: &str) -> String {
     // A key is never taken for anything but text: `on` of `retry` needs no quotes.
     let is_name =
         key.starts_with(|c: char| c.is_ascii_lowercase()) && key.chars().all(|c| c.is_ascii_lowercase() || c == '_');

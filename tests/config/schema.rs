@@ -1,0 +1,158 @@
+//! The JSON Schema for editors says what the loader says.
+
+use std::path::{Path, PathBuf};
+
+use jsonschema::Validator;
+use serde_json::Value;
+use tollgate::config::schema;
+use tollgate::config::show::Origins;
+use tollgate::config::{load, load_text};
+
+use crate::show::good_cases;
+use crate::{cases, environment, read_expected};
+
+const FILE: &str = "conf/tollgate.schema.json";
+
+#[test]
+fn the_schema_in_conf_is_that_of_the_program() {
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        std::fs::write(FILE, schema::text()).expect("it can be written");
+    }
+    let written = std::fs::read_to_string(FILE).unwrap_or_default();
+    assert!(written == schema::text(), "{FILE} is out of date: UPDATE_EXPECT=1 cargo test --test config schema");
+}
+
+#[test]
+fn every_sample_names_the_schema_in_its_first_line() {
+    for sample in samples() {
+        let text = std::fs::read_to_string(&sample).expect("it can be read");
+        let first = text.lines().next().unwrap_or_default();
+        let target = first.strip_prefix("# yaml-language-server: $schema=").unwrap_or_else(|| {
+            panic!("{} begins with `{first}`, and not with the line that editors look for", sample.display())
+        });
+        let folder = sample.parent().expect("a folder");
+        let (found, wanted) = (folder.join(target).canonicalize(), Path::new(FILE).canonicalize());
+        assert_eq!(found.ok(), wanted.ok(), "{}: {target} is not the schema", sample.display());
+    }
+}
+
+#[test]
+fn every_good_file_is_valid() {
+    let validator = validator();
+    for file in samples().into_iter().chain(good_cases()) {
+        let text = std::fs::read_to_string(&file).expect("it can be read");
+        assert_valid(&validator, &file.display().to_string(), &text);
+    }
+}
+
+#[test]
+fn what_is_shown_is_valid() {
+    let validator = validator();
+    for case in good_cases() {
+        let shown = load(&case, &environment()).expect("it is good").shown(Origins::LeftOut).to_string();
+        assert_valid(&validator, &format!("{}, shown", case.display()), &shown);
+    }
+}
+
+#[test]
+fn every_unknown_key_is_invalid() {
+    let validator = validator();
+    let mut seen = 0;
+    for case in cases().iter().filter(|case| read_expected(case).contains("[TG0102]")) {
+        let text = std::fs::read_to_string(case).expect("it can be read");
+        let Ok(value) = serde_yaml::from_str::<Value>(text.trim_start_matches('\u{feff}')) else { continue };
+        let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        let unknown = |error: &String| error.contains("Additional properties are not allowed");
+        assert!(errors.iter().any(unknown), "{}: {errors:?}", case.display());
+        seen += 1;
+    }
+    assert!(seen >= 4, "{seen} cases");
+}
+
+#[test]
+fn values_are_checked_and_variables_are_not() {
+    let validator = validator();
+    let valid = |section: &str| {
+        let value: Value = serde_yaml::from_str(section).expect("it is YAML");
+        validator.is_valid(&value)
+    };
+    for (good, bad) in [
+        ("server: { drain: 20s }", "server: { drain: 20 }"),
+        ("server: { drain: '${DRAIN}' }", "server: { drain: 20parsecs }"),
+        ("server: { drain: 'file://drain' }", "server: { drain: true }"),
+        ("server: { max_uri: 16KiB }", "server: { max_uri: 16KIB }"),
+        ("server: { threads: auto }", "server: { threads: many }"),
+        ("server: { threads: '${N}' }", "server: { threads: 0 }"),
+        ("server: { threads: 2 }", "server: { threads: }"),
+        ("server: { trusted_proxies: ['::1'] }", "server: { trusted_proxies: [localhost] }"),
+        ("tinybird_api: '${YES:-true}'", "tinybird_api: yess"),
+        ("tinybird_api: true", "tinybird_api:"),
+        ("log: { level: '${LEVEL}' }", "log: { level: loud }"),
+        ("log: { sample: 10% }", "log: { sample: 10 }"),
+        ("log: { access: access.log }", "log: { access: '' }"),
+        ("listeners: [{ address: '[::1]:80' }]", "listeners: [{ address: localhost:80 }]"),
+        ("cors: { origins: ['*'] }", "cors: {}"),
+        ("cors: { origins: ['https://*.a.com'] }", "cors: { origins: ['https://a.com/b'] }"),
+        ("upstreams: { a: { url: 'https://${HOST}/' } }", "upstreams: { a: { url: 'ftp://a' } }"),
+        ("upstreams: { a: { url: 'https://a', token: 5 } }", "upstreams: { a: { url: 'https://a', token: } }"),
+        (
+            "upstreams: { a: { url: 'https://a', retry: { attempts: 10 } } }",
+            "upstreams: { a: { url: 'https://a', retry: { attempts: 11 } } }",
+        ),
+        (
+            "upstreams: { a: { url: 'https://a', retry: { on: ['${S}'] } } }",
+            "upstreams: { a: { url: 'https://a', retry: { on: [200] } } }",
+        ),
+        ("routes: { /a: { pipe: 'a_{path.x}' } }", "routes: { /a: { pipe: 'a_{tenant}' } }"),
+        ("routes: { /a: { pipe: a } }", "routes: { a: { pipe: a } }"),
+        ("routes: { /a: { pipe: a, methods: [GET] } }", "routes: { /a: { pipe: a, methods: [get] } }"),
+        (
+            "routes: { /a: { params: { fixed: { a: 1, b: true } } } }",
+            "routes: { /a: { params: { fixed: { a: [1] } } } }",
+        ),
+    ] {
+        assert!(valid(good), "{good}");
+        assert!(!valid(bad), "{bad}");
+    }
+}
+
+#[test]
+fn the_samples_are_as_good_for_the_loader() {
+    // What only editors have seen before may be nothing that the loader takes.
+    let text = "upstreams: { a: { url: 'https://${HOST}', token: 5, retry: { attempts: '${N:-4}', on: ['${S:-429}'] } } }\n\
+        routes: { /a: { pipe: a, methods: ['${M:-GET}'] } }\ntinybird_api: '${YES:-true}'\n\
+        log: { level: '${LEVEL:-warn}' }\nserver: { threads: '${T:-2}', drain: '${DRAIN:-5s}' }\n";
+    let loaded = load_text("t.yaml", text, PathBuf::new(), &environment()).unwrap_or_else(|issues| panic!("{issues}"));
+    assert_eq!(loaded.config.upstreams.values().next().map(|upstream| upstream.retry.attempts), Some(4));
+}
+
+fn validator() -> Validator {
+    let schema: Value = serde_json::from_str(&schema::text()).expect("it is JSON");
+    jsonschema::draft202012::meta::validate(&schema).unwrap_or_else(|error| panic!("the schema is none: {error}"));
+    jsonschema::draft202012::new(&schema).unwrap_or_else(|error| panic!("the schema is none: {error}"))
+}
+
+fn assert_valid(validator: &Validator, name: &str, text: &str) {
+    let text = text.trim_start_matches('\u{feff}');
+    let value: Value = serde_yaml::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let errors: Vec<String> =
+        validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(errors.is_empty(), "{name}: {errors:#?}");
+}
+
+fn samples() -> Vec<PathBuf> {
+    let mut folders = vec![PathBuf::from("conf")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("it can be read") {
+            let path = entry.expect("it can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(found.len() > 10, "{found:?}");
+    found
+}

@@ -1,0 +1,144 @@
+//! `config show`: what it prints, and that what it prints loads again.
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use tollgate::config::diff::ConfigDiff;
+use tollgate::config::interpolate::Environment;
+use tollgate::config::show::{Origins, Shown};
+use tollgate::config::{Config, load, load_text};
+
+use crate::{SECRETS, cases, environment};
+
+/// Cases whose whole text is kept beside them, `.shown` and `.origins`.
+const KEPT: [&str; 2] = ["defaults_of_variables", "every_key"];
+
+#[test]
+fn what_is_shown_is_what_was_agreed() {
+    for case in good_cases() {
+        if !KEPT.iter().any(|kept| case.file_stem().is_some_and(|stem| stem == *kept)) {
+            continue;
+        }
+        let loaded = load(&case, &environment()).expect("it is good");
+        for (extension, origins) in [("shown", Origins::LeftOut), ("origins", Origins::Written)] {
+            let found = loaded.shown(origins).to_string().replace(env!("CARGO_MANIFEST_DIR"), "/HERE");
+            let file = case.with_extension(extension);
+            if std::env::var_os("UPDATE_EXPECT").is_some() {
+                std::fs::write(&file, &found).expect("the cases can be written");
+            }
+            let expected = std::fs::read_to_string(&file).unwrap_or_default();
+            assert_eq!(found, expected, "{}: UPDATE_EXPECT=1 cargo test --test config", file.display());
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_loads_again() {
+    for case in good_cases() {
+        let loaded = load(&case, &environment()).expect("it is good");
+        for origins in [Origins::LeftOut, Origins::Written] {
+            let shown = loaded.shown(origins).to_string();
+            // No variable and no folder is needed any more.
+            let again = load_text("shown.yaml", &shown, PathBuf::from("/"), &Environment::of([]))
+                .unwrap_or_else(|issues| panic!("{}\n{issues}\nin\n{shown}", case.display()));
+            let diff = ConfigDiff::between(&loaded.config, &again.config);
+            let visible: Vec<_> = diff.changes.iter().filter(|change| change.after.as_deref() != Some("***")).collect();
+            assert!(visible.is_empty(), "{}: {visible:?}", case.display());
+            assert_eq!(again.shown(Origins::LeftOut).to_string(), loaded.shown(Origins::LeftOut).to_string());
+        }
+    }
+}
+
+#[test]
+fn no_case_shows_a_secret_in_any_form() {
+    let mut stars = 0;
+    for case in good_cases() {
+        let loaded = load(&case, &environment()).expect("it is good");
+        for origins in [Origins::LeftOut, Origins::Written] {
+            let shown = loaded.shown(origins);
+            let json = serde_json::to_string(&shown).expect("it is JSON");
+            let bare = serde_json::to_string(&loaded.config).expect("it is JSON");
+            let all = format!("{shown}{json}{bare}");
+            // The default of a variable is in the text, and is one of its values.
+            for secret in SECRETS.iter().chain(&["a-default-token"]) {
+                assert!(!all.contains(secret), "{} shows {secret}:\n{all}", case.display());
+            }
+            let debug = format!("{loaded:?}");
+            assert!(SECRETS.iter().all(|secret| !debug.contains(secret)), "{}: {debug}", case.display());
+            stars += shown.to_string().matches("\"***\"").count();
+        }
+    }
+    assert!(stars > 10, "credentials are shown as stars");
+}
+
+#[test]
+fn parameters_with_the_name_of_a_credential_are_hidden() {
+    let text = "upstreams: { a: { url: https://a.example.com } }\nroutes:\n  /x: { pipe: x, params: { default: { api_key: hunter2, access_token: hunter2, limit: 7 } } }\n";
+    let loaded = load_text("t.yaml", text, PathBuf::new(), &environment()).expect("it is good");
+    let shown = loaded.shown(Origins::Written).to_string();
+    assert!(!shown.contains("hunter2") && shown.contains("limit: \"7\""), "{shown}");
+    let other = load_text("t.yaml", &text.replace("hunter2", "hunter3"), PathBuf::new(), &environment());
+    let diff = ConfigDiff::between(&loaded.config, &other.expect("it is good").config).to_string();
+    assert_eq!(
+        diff,
+        "~ routes./x.params.default.access_token: *** (changed)\n~ routes./x.params.default.api_key: *** (changed)\n"
+    );
+}
+
+#[test]
+fn origins_name_the_line_the_variable_or_the_default() {
+    let text = "\
+upstreams:
+  a:
+    url: https://${HOST}
+    token: ${TOKEN:-a-default-token}
+routes:
+  /x: { pipe: x, params: { allow: [
+    a, \"${WORD}\",
+  ] } }
+log: { sample: 100% }
+";
+    let loaded = load_text("t.yaml", text, PathBuf::new(), &environment()).expect("it is good");
+    let shown = loaded.shown(Origins::Written).to_string();
+    let lines: Vec<String> = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for expected in [
+        "url: https://api.example.com # ${HOST} at t.yaml:3",
+        "token: \"***\" # ${TOKEN:-…} at t.yaml:4",
+        "- a # t.yaml:7",
+        "sample: 100% # t.yaml:9",
+        "level: info # default",
+        "# upstream: a # the only one",
+        "# methods: [GET, HEAD, POST] # default of a pipe",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "{expected} is missing in\n{shown}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_text_is_read_back_as_it_was(
+        texts in prop::collection::vec("[^{}]{0,16}|[-:#,&*!|>%@`'\"$ \\\\a1.~\\n\\t]{0,12}|(file://|\\$|\\$\\$|0x|yes|~)[a-z]{0,3}", 1..6),
+        name in "[a-z][^{}\\p{C}]{0,8}",
+    ) {
+        let base = "upstreams: { a: { url: https://a.example.com } }\nroutes: { /x: { pipe: x } }\n";
+        let mut config: Config = load_text("t.yaml", base, PathBuf::new(), &environment()).unwrap().config;
+        let upstream = config.upstreams.pop_first().unwrap().1;
+        config.upstreams.insert(name.clone(), upstream);
+        let route = config.routes.values_mut().next().unwrap();
+        route.upstream = Some(name);
+        route.params.default = texts.iter().enumerate().map(|(at, text)| (format!("p{at}"), text.parse().unwrap())).collect();
+        let shown = Shown::of(&config).to_string();
+        let again = load_text("t.yaml", &shown, PathBuf::new(), &Environment::of([]));
+        let again = again.unwrap_or_else(|issues| panic!("{issues}\nin\n{shown}"));
+        prop_assert_eq!(again.config, config, "{}", shown);
+    }
+}
+
+/// Everything that loads.
+pub(crate) fn good_cases() -> Vec<PathBuf> {
+    let good: Vec<PathBuf> = cases().into_iter().filter(|case| load(case, &environment()).is_ok()).collect();
+    assert!(good.len() > 7 && good.iter().any(|case| case.starts_with(Path::new(crate::CASES).join("good"))));
+    good
+}
