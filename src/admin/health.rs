@@ -33,11 +33,8 @@ impl Readiness {
 /// the gateway serves what it served before.
 pub(super) fn ready(readiness: &Readiness, snapshot: &Snapshot, last_reload: Option<Value>) -> (StatusCode, Value) {
     let upstreams = &snapshot.upstreams;
-    let unresolved: Vec<&str> = upstreams
-        .iter()
-        .filter(|upstream| !upstream.is_resolved())
-        .map(|upstream| upstream.name().as_ref())
-        .collect();
+    let unresolved: Vec<&str> =
+        upstreams.iter().filter(|upstream| !upstream.is_resolved()).map(|upstream| upstream.name().as_ref()).collect();
     let wanted = readiness.is_set();
     let reachable = upstreams.is_empty() || unresolved.len() < upstreams.len();
     let status = match (wanted, reachable) {

@@ -170,7 +170,10 @@ impl Admin {
 
     async fn load_again(&self, wish: Wish, asker: &Asker<'_>) -> Response<Vec<u8>> {
         let Some(report) = self.reloads.ask(wish).await else {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "too many reloads wait already, or the gateway is stopping\n");
+            return text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many reloads wait already, or the gateway is stopping\n",
+            );
         };
         if wish == Wish::Apply {
             let from = asker.address.map_or("?".to_owned(), |address| address.to_string());

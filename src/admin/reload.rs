@@ -134,7 +134,9 @@ impl fmt::Display for Report {
                 write!(f, "{issues}{}: nothing was changed, generation {} goes on\n", issues.count(), self.generation)
             }
             Finding::Unchanged => write!(f, "nothing has changed: generation {} goes on\n", self.generation),
-            Finding::WithoutFile => f.write_str("this gateway was not started from a file that could be loaded again\n"),
+            Finding::WithoutFile => {
+                f.write_str("this gateway was not started from a file that could be loaded again\n")
+            }
         }
     }
 }

@@ -71,12 +71,7 @@ impl App {
     ///
     /// # Errors
     /// As for [`App::start`].
-    pub fn start_from(
-        origin: Option<Origin>,
-        config: &Config,
-        clock: Clock,
-        signals: Signals,
-    ) -> anyhow::Result<App> {
+    pub fn start_from(origin: Option<Origin>, config: &Config, clock: Clock, signals: Signals) -> anyhow::Result<App> {
         // Held until Pingora listens, so that nobody comes between.
         let claims = config
             .listeners

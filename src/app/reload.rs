@@ -182,8 +182,7 @@ impl Reloader {
         let snapshot = running.snapshot.compile_next(Arc::new(config), &self.state);
         self.find(&snapshot.upstreams).await;
         let config = Arc::clone(&snapshot.config);
-        let meters =
-            self.metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
+        let meters = self.metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
         drop(running);
         self.retired.push(self.live.replace(Running { snapshot: Arc::new(snapshot), meters }));
         self.token.store(token(&config).map(Arc::new));
@@ -229,7 +228,7 @@ pub(super) fn token(config: &Config) -> Option<Secret> {
     if let Some(token) = &config.admin.token {
         return Some(token.clone());
     }
-    let dir = &config.state.dir;
+    let dir = &config.state.folder();
     match admin_token::open(dir) {
         Ok(token) => Some(token),
         Err(error) => {

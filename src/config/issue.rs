@@ -158,8 +158,7 @@ impl Issue {
                         true => snippet = snippet.annotation(context),
                         false => {
                             let listing = &other.listing;
-                            elsewhere =
-                                Some(Snippet::source(&listing.text).path(&listing.name).annotation(context));
+                            elsewhere = Some(Snippet::source(&listing.text).path(&listing.name).annotation(context));
                         }
                     }
                 }

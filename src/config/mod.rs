@@ -227,7 +227,9 @@ pub fn load_text(name: &str, text: &str, folder: PathBuf, environment: &Environm
     let is_list = |node: &Node| matches!(&node.kind, NodeKind::List(items) if !items.is_empty());
     if document.root.child("include").is_some_and(is_list) {
         let title = "`include` has no meaning here: this text is not read from a folder of files";
-        issues.push(issue::Issue::at(issue::IssueCode::BadValue, document.key_place(&["include"]), title).help("remove it"));
+        issues.push(
+            issue::Issue::at(issue::IssueCode::BadValue, document.key_place(&["include"]), title).help("remove it"),
+        );
     }
     finish(document, issues, environment, &mut Reader::default())
 }

@@ -274,7 +274,10 @@ impl<'t> Builder<'t> {
                 Event::MappingEnd => {
                     self.open.pop();
                     let end = entries.last().map_or(start.end, |(_, node)| node.span.end);
-                    return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::Map(Entries::new(entries)) });
+                    return Ok(Node {
+                        span: start.start..end.max(start.end),
+                        kind: NodeKind::Map(Entries::new(entries)),
+                    });
                 }
                 Event::Scalar(text, ..) => Key { text: text.into_owned(), span },
                 Event::Alias(_)

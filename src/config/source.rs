@@ -27,16 +27,17 @@ const SHARED: [&str; 2] = ["routes", "upstreams"];
 ///
 /// # Errors
 /// What is wrong, where it leaves no tree: then there is nothing else to say.
-pub(super) fn read(
-    path: &Path,
-    environment: &Environment,
-    reader: &mut Reader,
-) -> Result<(Document, Issues), Issues> {
+pub(super) fn read(path: &Path, environment: &Environment, reader: &mut Reader) -> Result<(Document, Issues), Issues> {
     let text = text_of(path, 0, reader).map_err(|problem| problem.into_issues(path, None))?;
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let (mut document, mut issues) = of_text(&path.display().to_string(), &text, folder)?;
-    let mut including =
-        Including { environment, reader, known: HashSet::from([same(path)]), issues: Issues::default(), is_whole: true };
+    let mut including = Including {
+        environment,
+        reader,
+        known: HashSet::from([same(path)]),
+        issues: Issues::default(),
+        is_whole: true,
+    };
     including.all(&mut document);
     issues.append(including.issues);
     match including.is_whole {

@@ -59,8 +59,7 @@ impl Upstream {
             previous => {
                 let upstream = Upstream::compile(name, section);
                 if let Some(previous) = previous.filter(same_host) {
-                    let addresses: Vec<IpAddr> =
-                        previous.addresses.load().iter().map(|address| address.ip()).collect();
+                    let addresses: Vec<IpAddr> = previous.addresses.load().iter().map(|address| address.ip()).collect();
                     upstream.set_addresses(&addresses);
                 }
                 Arc::new(upstream)

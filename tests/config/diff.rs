@@ -10,7 +10,7 @@ use tollgate::config::{Config, load, load_text};
 use crate::environment;
 
 /// What a gateway takes only when it starts.
-const UNTIL_RESTART: [&str; 8] = [
+const UNTIL_RESTART: [&str; 9] = [
     "admin.address",
     "listeners",
     "log.access",
@@ -19,6 +19,7 @@ const UNTIL_RESTART: [&str; 8] = [
     "server.drain",
     "server.keepalive",
     "server.threads",
+    "state.dir",
 ];
 
 const BASE: &str = "\

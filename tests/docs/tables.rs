@@ -50,7 +50,7 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(tinybird_api, least.tinybird_api);
     assert_eq!(white_label, least.white_label);
     assert_eq!(server, least.server);
-    assert_eq!(state, least.state);
+    assert_eq!(state.dir, least.state.dir);
     assert_eq!(include, least.include);
     assert_eq!(log.access, least.log.access);
     assert_eq!(log, least.log);

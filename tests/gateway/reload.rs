@@ -103,7 +103,8 @@ async fn what_needs_a_restart_is_named_and_keeps_its_value() {
     gw.rewrite(&changed);
     let told = gw.reload().await.json();
     assert_eq!(told["result"], "applied", "{told}");
-    let named: Vec<&str> = told["needs_restart"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    let named: Vec<&str> =
+        told["needs_restart"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
     assert!(named.iter().any(|path| path.starts_with("listeners")), "{named:?}");
     assert!(named.contains(&"server.threads"), "{named:?}");
     assert!(!named.contains(&"server.max_uri"), "{named:?}");
@@ -183,9 +184,11 @@ async fn series_of_routes_that_are_gone_are_forgotten() {
     assert_eq!(gw.reload().await.status, 200);
     assert_eq!(status(&gw, "/two").await, 200);
     // What is under way may still count there; when the last request has ended, nothing does.
-    driven(&time, Duration::from_secs(1), eventually_async("the series to go", || async {
-        !gw.metrics().await.contains("route=\"/one\"")
-    }))
+    driven(
+        &time,
+        Duration::from_secs(1),
+        eventually_async("the series to go", || async { !gw.metrics().await.contains("route=\"/one\"") }),
+    )
     .await;
     assert_eq!(gw.metric("tollgate_requests_total{code=\"200\",host=\"*\",route=\"/two\"}").await, 1.0);
 }
@@ -366,7 +369,9 @@ fn numbers(request: &Received) -> Answer {
 fn generation(number: u64, origin: &str) -> String {
     let extra = match number % 2 {
         0 => String::new(),
-        _ => format!("  /extra: {{ pipe: pipe_{number}, upstream: extra, params: {{ fixed: {{ generation: '{number}' }} }} }}\n"),
+        _ => format!(
+            "  /extra: {{ pipe: pipe_{number}, upstream: extra, params: {{ fixed: {{ generation: '{number}' }} }} }}\n"
+        ),
     };
     let upstream = match number % 2 {
         0 => String::new(),

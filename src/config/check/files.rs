@@ -44,14 +44,18 @@ pub(in crate::config) fn read_files(config: &mut Config, document: &Document, re
     if let Access::File(path) = &mut config.log.access {
         *path = document.folder_of(&["log", "access"]).join(&*path);
     }
-    if config.state.dir.as_os_str().is_empty() {
-        let title = "`dir` is empty";
-        issues.push(
-            Issue::at(IssueCode::BadValue, document.value_place(&["state", "dir"]), title)
-                .help("write the path of a folder, or leave it out for ./data"),
-        );
+    document.main_folder().clone_into(&mut config.state.beside);
+    if let Some(dir) = &mut config.state.dir {
+        if dir.as_os_str().is_empty() {
+            let place = document.value_place(&["state", "dir"]);
+            issues.push(
+                Issue::at(IssueCode::BadValue, place, "`dir` is empty")
+                    .help("write the path of a folder, or leave it out for ./data"),
+            );
+        }
+        *dir = document.folder_of(&["state", "dir"]).join(&*dir);
     }
-    config.state.dir = document.folder_of(&["state", "dir"]).join(&config.state.dir);
+    config.state.settle();
     issues
 }
 

@@ -181,8 +181,19 @@ sections! {
 impl Compare for Config {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
         // What included files hold stands in the other sections.
-        let Config { listeners, admin, upstreams, routes, tinybird_api, cors, white_label, log, server, state, include: _ } =
-            self;
+        let Config {
+            listeners,
+            admin,
+            upstreams,
+            routes,
+            tinybird_api,
+            cors,
+            white_label,
+            log,
+            server,
+            state,
+            include: _,
+        } = self;
         walk.at("listeners", |walk| listeners.compare(&new.listeners, walk));
         walk.at("admin", |walk| admin.compare(&new.admin, walk));
         walk.at("upstreams", |walk| upstreams.compare(&new.upstreams, walk));
@@ -202,13 +213,13 @@ impl Compare for Config {
 
 impl Compare for State {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let State { dir } = self;
-        let path = |dir: &std::path::Path| crate::config::scalar::absolute(dir);
-        walk.at("dir", |walk| walk.changed(path(dir), path(&new.dir)));
+        let State { dir: _, beside: _ } = self;
+        walk.at("dir", |walk| walk.changed(self.summary(), new.summary()));
     }
 
     fn summary(&self) -> String {
-        text(self)
+        let dir = |dir: &std::path::PathBuf| crate::config::scalar::absolute(dir);
+        self.dir.as_ref().map_or_else(|| "./data".to_owned(), dir)
     }
 }
 

@@ -59,11 +59,6 @@ pub(crate) fn absolute(path: &Path) -> String {
     std::path::absolute(path).as_deref().unwrap_or(path).to_string_lossy().into_owned()
 }
 
-/// Writes a folder as a path that means the same from every folder.
-pub(crate) fn absolute_folder<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&absolute(path))
-}
-
 /// Writes a path that means the same from every folder.
 pub(crate) fn absolute_path<S: serde::Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     match path {

@@ -13,7 +13,7 @@ const MAX_COLUMN: usize = 48;
 const MAX_FLOW: usize = 80;
 
 /// Words that YAML, old or new, takes for something other than text.
-const WORDS: [&str; 11] = ["", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+const WORDS: [&str; 13] = [".inf", ".nan", "", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n"];
 
 /// A line and the comment behind it.
 struct Line {
