@@ -11,6 +11,7 @@
 
 mod arbitrary;
 mod mutations;
+mod overlaps;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
