@@ -154,7 +154,7 @@ fn check_prints_json_for_programs() {
 
 #[test]
 fn check_prints_workflow_commands_for_github() {
-    let folder = Folder::with("upstreams: { a: { url: ftp://x, tls: { ca: 50% } } }\nroutes: { /a: { pipe: b } }\n");
+    let folder = Folder::with("upstreams: { a: { url: ftp://x } }\nroutes: { /a: { pipe: b } }\n");
     let output = tollgate(&["check", "--format", "github", folder.file()]);
     assert_eq!(code(&output), 1);
     assert_eq!(
