@@ -118,6 +118,7 @@ fn right_type(path: &[&str], expected: &str) -> String {
         "a sequence" => "write [a, b]".to_owned(),
         "a boolean" => "write true or false".to_owned(),
         "a string" => "write one value, without brackets".to_owned(),
+        "socket address" => "write it like 127.0.0.1:8080, or in quotes like \"[::1]:8080\"".to_owned(),
         "u16" | "u32" => "write digits only, like 3".to_owned(),
         _ => format!("write one value: {}", in_words(expected)),
     }

@@ -92,6 +92,7 @@ impl Problem {
 /// What to do about the parser's complaint.
 fn advice(complaint: &str, line: &str) -> Option<&'static str> {
     let advice = match complaint {
+        _ if line.contains(" [:") && line.contains("]:") => "an IPv6 address stands in quotes: \"[::]:8080\"",
         _ if complaint.contains("flow mapping") && line.contains("${") => {
             "inside `{ }`, a variable stands in quotes: { token: \"${NAME}\" }"
         }

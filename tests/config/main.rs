@@ -12,6 +12,7 @@
 mod arbitrary;
 mod diff;
 mod mutations;
+mod overlaps;
 mod schema;
 mod show;
 
@@ -122,6 +123,30 @@ fn every_issue_says_what_to_do() {
         }
     }
     assert!(wrong.is_empty(), "these have no help:\n{wrong}");
+}
+
+#[test]
+fn a_secret_that_kubernetes_mounts_is_no_reason_to_warn() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    // As its volumes are laid out: every file is a link into a folder that is swapped as a whole.
+    std::fs::create_dir(at("..2026_01_31_10_20_30.123")).expect("a folder");
+    std::fs::write(at("..2026_01_31_10_20_30.123/token"), "p.token").expect("a file");
+    symlink("..2026_01_31_10_20_30.123", at("..data")).expect("a link");
+    symlink("..data/token", at("token")).expect("a link");
+    std::fs::write(at("plain"), "p.token").expect("a file");
+    for file in ["token", "plain"] {
+        std::fs::set_permissions(at(file), std::fs::Permissions::from_mode(0o644)).expect("the mode can be set");
+        let config = at("main.yaml");
+        let url = "https://api.tinybird.co";
+        let text =
+            format!("upstreams: {{ t: {{ url: {url}, token: file://{file} }} }}\nroutes: {{ /a: {{ pipe: a }} }}\n");
+        std::fs::write(&config, text).expect("a file");
+        let warnings = load(&config, &environment()).expect("it can be used").warnings;
+        let warned = warnings.iter().any(|issue| issue.code == IssueCode::ReadableCredential);
+        assert_eq!(warned, file == "plain", "{file}: {warnings}");
+    }
 }
 
 /// Files of the cases that only their owner may read, and that everybody may: a checkout does not keep the modes.

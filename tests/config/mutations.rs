@@ -81,7 +81,7 @@ fn errors(text: &str, folder: &Path) -> Vec<Issue> {
 /// Whether an issue helps with the mistake that was made.
 fn is_about(issue: &Issue, mutation: &Mutation, emitted: &Emitted) -> bool {
     let help = issue.help.as_deref().unwrap_or_default();
-    let (first, last) = emitted.lines[&mutation.path];
+    let (first, last) = *emitted.lines.get(&mutation.path).expect("a line");
     let line = issue.place.as_ref().map_or(0, |place| place.line_and_column().0);
     let names = |word: &String| issue.title.contains(word.as_str()) || help.contains(word.as_str());
     !help.is_empty() && ((first..=last).contains(&line) || mutation.missed.as_ref().is_some_and(names))
@@ -180,16 +180,16 @@ fn paths(root: &Value) -> Vec<Steps> {
 }
 
 fn at<'a>(root: &'a Value, path: &[String]) -> &'a Value {
-    path.iter().fold(root, |value, step| match value {
-        Value::Sequence(items) => items.get(step.parse::<usize>().expect("a position")).expect("an item"),
-        _ => value.get(step.as_str()).expect("a key"),
+    path.iter().fold(root, |value, step| match step.parse::<usize>() {
+        Ok(index) if value.is_sequence() => value.get(index).expect("an item"),
+        Ok(_) | Err(_) => value.get(step.as_str()).expect("a key"),
     })
 }
 
 fn at_mut<'a>(root: &'a mut Value, path: &[String]) -> &'a mut Value {
-    path.iter().fold(root, |value, step| match value {
-        Value::Sequence(items) => items.get_mut(step.parse::<usize>().expect("a position")).expect("an item"),
-        _ => value.get_mut(step.as_str()).expect("a key"),
+    path.iter().fold(root, |value, step| match step.parse::<usize>() {
+        Ok(index) if value.is_sequence() => value.get_mut(index).expect("an item"),
+        Ok(_) | Err(_) => value.get_mut(step.as_str()).expect("a key"),
     })
 }
 
@@ -230,21 +230,17 @@ impl Emitted {
             let _ = write!(self.text, "{}{start}", "  ".repeat(path.len()));
             let first = self.line() + 1;
             path.push(step);
-            match child {
-                Value::Mapping(map) if !map.is_empty() => self.below(child, path),
-                Value::Sequence(items) if !items.is_empty() => self.below(child, path),
-                _ => {
-                    let _ = writeln!(self.text, " {}", scalar(child));
-                }
+            let has_children = child.as_mapping().is_some_and(|map| !map.is_empty())
+                || child.as_sequence().is_some_and(|items| !items.is_empty());
+            if has_children {
+                self.text.push('\n');
+                self.write(child, path);
+            } else {
+                let _ = writeln!(self.text, " {}", scalar(child));
             }
             self.lines.insert(path.clone(), (first, self.line()));
             path.pop();
         }
-    }
-
-    fn below(&mut self, value: &Value, path: &mut Steps) {
-        self.text.push('\n');
-        self.write(value, path);
     }
 }
 

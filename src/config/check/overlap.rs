@@ -14,7 +14,7 @@ use crate::config::scalar::{PathPattern, Piece, Segment};
 use super::Checker;
 
 /// Comparisons in all; files that need more have ten thousand crossing shapes, and are let through.
-const MAX_STEPS: usize = 2_000_000;
+const MAX_STEPS: usize = 300_000;
 
 impl Checker<'_> {
     pub(super) fn overlaps(&mut self) {
@@ -26,10 +26,11 @@ impl Checker<'_> {
         }
         let shapes: HashSet<String> =
             served.iter().map(|path| shape(path.pattern.segments(), path.pattern.has_tail())).collect();
-        let mut search = Search { shapes, steps: 0 };
+        let mut steps = 0;
         let mut reported: HashSet<(&str, &str)> = HashSet::new();
         for path in served.iter().filter(|path| !is_exact(&path.pattern)) {
-            let Some((winner, both)) = search.winner(path, &root) else { continue };
+            let mut search = Search { ours: path, shapes: &shapes, both: Vec::new(), steps: &mut steps };
+            let Some((winner, both)) = search.follow(&root, Standing::Level) else { continue };
             if reported.insert((path.route.as_str(), winner.route.as_str())) {
                 let title = format!("requests for `{both}` go to `{}`, not to `{}`", winner.pattern, path.pattern);
                 let place = self.document.key_place(&["routes", path.route.as_str()]);
@@ -126,72 +127,59 @@ enum Standing {
     Level,
 }
 
-struct Search {
-    shapes: HashSet<String>,
-    steps: usize,
+struct Search<'s> {
+    ours: &'s ServedPath<'s>,
+    shapes: &'s HashSet<String>,
+    /// What both paths match, as far as it was followed.
+    both: Vec<Segment>,
+    steps: &'s mut usize,
 }
 
-impl Search {
-    /// The path that takes requests from `ours`, and what both match.
-    fn winner<'a>(&mut self, ours: &ServedPath<'_>, root: &Branch<'a>) -> Option<(&'a ServedPath<'a>, String)> {
-        self.follow(ours, 0, root, Standing::Level, &mut Vec::new())
-    }
-
-    fn follow<'a>(
-        &mut self,
-        ours: &ServedPath<'_>,
-        depth: usize,
-        branch: &Branch<'a>,
-        standing: Standing,
-        both: &mut Vec<Segment>,
-    ) -> Option<(&'a ServedPath<'a>, String)> {
-        self.steps += 1;
-        if self.steps > MAX_STEPS {
+impl Search<'_> {
+    /// The path that takes requests from ours, and what both match.
+    fn follow<'a>(&mut self, branch: &Branch<'a>, standing: Standing) -> Option<(&'a ServedPath<'a>, String)> {
+        *self.steps += 1;
+        if *self.steps > MAX_STEPS {
             return None;
         }
-        let Some(segment) = ours.pattern.segments().get(depth) else {
-            return match ours.pattern.has_tail() {
+        let depth = self.both.len();
+        let Some(segment) = self.ours.pattern.segments().get(depth) else {
+            return match self.ours.pattern.has_tail() {
                 // Whatever stands below is matched by our tail, and is more specific than it.
-                true => (standing == Standing::Crossed).then(|| self.any_below(ours, branch, both)).flatten(),
-                false => branch.end.and_then(|other| self.crossing(ours, other, standing, both, Tail::None)),
+                true => (standing == Standing::Crossed).then(|| self.any_below(branch)).flatten(),
+                false => branch.end.and_then(|other| self.crossing(other, standing, Tail::None)),
             };
         };
         for (standing, common, next) in onward(segment, branch, standing) {
-            both.push(common);
-            let found = self.follow(ours, depth + 1, next, standing, both);
-            both.pop();
+            self.both.push(common);
+            let found = self.follow(next, standing);
+            self.both.pop();
             if found.is_some() {
                 return found;
             }
         }
         // The other's tail takes the rest of ours, which is more specific than a tail.
         let other = branch.tail.filter(|_| standing != Standing::Level)?;
-        let kept = both.len();
-        both.extend(ours.pattern.segments().iter().skip(depth).cloned());
-        let tail = if ours.pattern.has_tail() { Tail::Rest } else { Tail::None };
-        let found = self.crossing(ours, other, Standing::Crossed, both, tail);
-        both.truncate(kept);
+        self.both.extend(self.ours.pattern.segments().iter().skip(depth).cloned());
+        let tail = if self.ours.pattern.has_tail() { Tail::Rest } else { Tail::None };
+        let found = self.crossing(other, Standing::Crossed, tail);
+        self.both.truncate(depth);
         found
     }
 
-    fn any_below<'a>(
-        &mut self,
-        ours: &ServedPath<'_>,
-        branch: &Branch<'a>,
-        both: &mut Vec<Segment>,
-    ) -> Option<(&'a ServedPath<'a>, String)> {
-        self.steps += 1;
-        let here = branch.tail.and_then(|other| self.crossing(ours, other, Standing::Crossed, both, Tail::Rest));
-        if here.is_some() || self.steps > MAX_STEPS {
+    fn any_below<'a>(&mut self, branch: &Branch<'a>) -> Option<(&'a ServedPath<'a>, String)> {
+        *self.steps += 1;
+        let here = branch.tail.and_then(|other| self.crossing(other, Standing::Crossed, Tail::Rest));
+        if here.is_some() || *self.steps > MAX_STEPS {
             return here;
         }
         let literals = branch.literals.iter().map(|(text, next)| (Segment::Literal((*text).to_owned()), next));
         let captures = branch.captures.iter().map(|((prefix, suffix), next)| (capture(prefix, suffix), next));
         for (segment, next) in literals.chain(captures) {
-            both.push(segment);
-            let end = next.end.and_then(|other| self.crossing(ours, other, Standing::Crossed, both, Tail::None));
-            let found = end.or_else(|| self.any_below(ours, next, both));
-            both.pop();
+            self.both.push(segment);
+            let end = next.end.and_then(|other| self.crossing(other, Standing::Crossed, Tail::None));
+            let found = end.or_else(|| self.any_below(next));
+            self.both.pop();
             if found.is_some() {
                 return found;
             }
@@ -201,15 +189,14 @@ impl Search {
 
     fn crossing<'a>(
         &self,
-        ours: &ServedPath<'_>,
         other: &'a ServedPath<'a>,
         standing: Standing,
-        both: &[Segment],
         tail: Tail,
     ) -> Option<(&'a ServedPath<'a>, String)> {
         // A route for exactly what both match settles it.
-        let settled = self.shapes.contains(&shape(both, tail == Tail::Rest));
-        (standing == Standing::Crossed && other.route != ours.route && !settled).then(|| (other, text(both, tail)))
+        let settled = self.shapes.contains(&shape(&self.both, tail == Tail::Rest));
+        let crossed = standing == Standing::Crossed && other.route != self.ours.route && !settled;
+        crossed.then(|| (other, text(&self.both, tail)))
     }
 }
 

@@ -234,9 +234,10 @@ impl Checker<'_> {
                     "a fixed value always wins: remove the default",
                 );
             }
-            let accepted = params.allow_public_tenant
-                || self.document.is_reported(&["routes", key, "params"], "allow_public_tenant");
-            if template.captures().next().is_some() && !accepted {
+            if template.captures().next().is_some()
+                && !params.allow_public_tenant
+                && !self.document.is_reported(&["routes", key, "params"], "allow_public_tenant")
+            {
                 self.at_value(
                     IssueCode::CallerChoosesTenant,
                     &path,

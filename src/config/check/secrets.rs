@@ -27,7 +27,7 @@ impl Checker<'_> {
     }
 
     fn secret(&mut self, path: &[&str], node: &Node, scalar: &Scalar) {
-        if !is_credential(path) || !self.is_worth_hiding(path, &scalar.text) {
+        if !is_credential(path) || !Self::is_worth_hiding(path, &scalar.text) {
             return;
         }
         let name = path.last().copied().unwrap_or_default();
@@ -62,12 +62,13 @@ impl Checker<'_> {
     }
 
     /// A header that the gateway sets may be a plain setting: `X-ClickHouse-User: reader`.
-    fn is_worth_hiding(&self, path: &[&str], value: &str) -> bool {
+    fn is_worth_hiding(path: &[&str], value: &str) -> bool {
         let ["upstreams", _, "headers", header] = path else { return true };
         let header = header.to_ascii_lowercase();
-        let is_scheme =
-            |scheme: &&str| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-        CREDENTIAL_WORDS.iter().any(|word| header.contains(word)) || ["Bearer ", "Basic "].iter().any(|s| is_scheme(&s))
+        let has_scheme = ["Bearer ", "Basic "]
+            .iter()
+            .any(|scheme| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+        has_scheme || CREDENTIAL_WORDS.iter().any(|word| header.contains(word))
     }
 
     /// Whether a credential is of use only on this machine, as those of demonstrations are.
