@@ -16,13 +16,14 @@ mod mask;
 mod source;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use document::Document;
 use interpolate::Environment;
-use issue::Issues;
+use issue::{Issues, Place};
 use scalar::PathPattern;
 use section::admin::Admin;
 use section::cors::Cors;
@@ -127,12 +128,33 @@ impl Config {
 }
 
 /// A configuration that can be used, and what in it deserves a look.
-#[derive(Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
     /// Warnings only.
     pub warnings: Issues,
+    /// What it was read from, credentials included.
+    document: Document,
+}
+
+impl Loaded {
+    /// Where the key at the end of `path` stands, for problems that are found later.
+    pub fn key_place(&self, path: &[&str]) -> Place {
+        self.document.key_place(path)
+    }
+
+    /// As [`Loaded::key_place`], for the value.
+    pub fn value_place(&self, path: &[&str]) -> Place {
+        self.document.value_place(path)
+    }
+}
+
+// Without the document, whose texts are the file's own.
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Loaded { config, warnings, document: _ } = self;
+        f.debug_struct("Loaded").field("config", config).field("warnings", warnings).finish_non_exhaustive()
+    }
 }
 
 /// Reads the file at `path`.
@@ -165,11 +187,11 @@ fn finish(mut document: Document, environment: &Environment) -> Result<Loaded, I
     // Once the file can be used: before, it would stand in every report and help with none.
     issues.append(check::openness(&config, &document));
     issues.sort();
-    Ok(Loaded { config, warnings: issues })
+    Ok(Loaded { config, warnings: issues, document })
 }
 
 /// The candidate nearest to `word`, if any is near enough to be meant.
-fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)

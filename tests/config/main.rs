@@ -64,6 +64,8 @@ fn every_kind_of_issue_has_a_case() {
         .iter()
         .filter(|code| !expected.contains(&format!("[{code}]")))
         .map(ToString::to_string)
+        // What only `check --online` finds depends on more than a file: tests/gateway/check_online.rs.
+        .filter(|code| !code.starts_with("TG03"))
         .collect();
     assert_eq!(missing, ["TG0003"; 0], "write a case for each of these");
 }
@@ -109,7 +111,7 @@ fn a_missing_file_and_a_folder_are_unreadable() {
 fn outcome(case: &Path) -> String {
     match load(case, &environment()) {
         Err(issues) => format!("{issues}{}\n", issues.count()),
-        Ok(Loaded { config, warnings }) => format!("{warnings}{}", summary(&config)),
+        Ok(Loaded { config, warnings, .. }) => format!("{warnings}{}", summary(&config)),
     }
 }
 
