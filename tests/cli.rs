@@ -200,6 +200,44 @@ fn explain_names_the_nearest_codes() {
 }
 
 #[test]
+fn check_online_shows_what_it_tried_and_ends_with_1_for_problems() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let folder = Folder::with(&GOOD.replace("http://127.0.0.1:9", &format!("http://{nobody}")));
+    assert_eq!(code(&tollgate(&["check", folder.file()])), 0, "nothing is tried unless asked");
+    let output = tollgate(&["check", "--online", folder.file()]);
+    assert_eq!(code(&output), 1);
+    assert_eq!(
+        out(&output),
+        format!(
+            "\
+upstream tinybird     connect  failed   `tinybird` takes no connection on port {}: connection refused
+listener 127.0.0.1:0  address  ok       takes a free port
+admin 127.0.0.1:0     address  ok       takes a free port
+",
+            nobody.port()
+        )
+    );
+    let text = err(&output);
+    assert!(text.contains("error[TG0302]") && text.contains("main.yaml:2:3") && text.contains("1 error"), "{text}");
+    assert!(!text.contains("p.a-token-of-tests"), "{text}");
+}
+
+#[test]
+fn check_online_ends_with_0_where_everything_works() {
+    let mut upstream = Running(start(&["demo-upstream", "--listen", "127.0.0.1:0", "--token", "p.a-token-of-tests"]));
+    let mut line = String::new();
+    BufReader::new(upstream.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let text = GOOD.replace("http://127.0.0.1:9", line.trim()).replace("pipe: top,", "pipe: kpis,");
+    let folder = Folder::with(&text);
+    let output = tollgate(&["check", "--online", folder.file()]);
+    assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
+    assert!(out(&output).ends_with("fine: 2 routes (4 paths), 1 upstream, 1 warning\n"), "{}", out(&output));
+    assert!(out(&output).contains("the credential reads 12 pipes"), "{}", out(&output));
+    upstream.signal("TERM");
+    upstream.wait();
+}
+
+#[test]
 fn a_wrong_call_ends_with_64() {
     for arguments in [&["chekc"][..], &["run"], &["run", "-c"], &["check"], &["routes", "--jsn"], &[]] {
         let output = tollgate(arguments);

@@ -3,6 +3,8 @@
 //! In: a checked configuration. Out: a running gateway. Not here: reading the
 //! file and telling the operator (`cli`).
 
+pub mod probe;
+
 mod reload;
 mod upkeep;
 

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::app::probe::Finding;
 use crate::config::interpolate::Environment;
 use crate::config::issue::Issues;
-use crate::config::{Config, load};
+use crate::config::{Config, Loaded, load};
 
-use super::{Ending, count, ending_for, print, say, show};
+use super::{Ending, check_online, count, ending_for, print, say, show};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -24,6 +25,9 @@ pub(super) struct Arguments {
     /// Take warnings for errors
     #[arg(long)]
     strict: bool,
+    /// Also try what the file names: upstreams, their certificates and tokens, addresses, the access log
+    #[arg(long)]
+    online: bool,
     /// Print problems only
     #[arg(short, long)]
     quiet: bool,
@@ -42,6 +46,10 @@ struct Checked<'a> {
     issues: Issues,
     /// None where the file cannot be used.
     config: Option<Config>,
+    /// What was tried; nothing unless that was asked for.
+    findings: Vec<Finding>,
+    /// Why nothing could be tried, though it was asked for.
+    untried: Option<String>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
@@ -56,25 +64,46 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 }
 
 fn check<'a>(file: &'a Path, arguments: &Arguments) -> Checked<'a> {
-    let (mut issues, config) = match load(file, &Environment::of_process()) {
-        Ok(loaded) => (loaded.warnings, Some(loaded.config)),
-        Err(issues) => (issues, None),
+    let mut checked = match load(file, &Environment::of_process()) {
+        Ok(loaded) if arguments.online => try_out(file, loaded),
+        Ok(Loaded { config, warnings, .. }) => {
+            Checked { file, issues: warnings, config: Some(config), findings: Vec::new(), untried: None }
+        }
+        Err(issues) => Checked { file, issues, config: None, findings: Vec::new(), untried: None },
     };
     if arguments.strict {
-        issues.raise();
+        checked.issues.raise();
     }
-    Checked { file, issues, config }
+    checked
+}
+
+fn try_out(file: &Path, loaded: Loaded) -> Checked<'_> {
+    let probed = check_online::run(&loaded);
+    let Loaded { config, warnings: mut issues, .. } = loaded;
+    let (findings, untried) = match probed {
+        Ok(probed) => {
+            issues.append(probed.issues);
+            issues.sort();
+            (probed.findings, None)
+        }
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    Checked { file, issues, config: Some(config), findings, untried }
 }
 
 fn ending(checked: &Checked<'_>) -> Ending {
-    match checked.issues.has_errors() {
-        true => ending_for(&checked.issues),
-        false => Ending::Success,
+    match (checked.issues.has_errors(), &checked.untried) {
+        (true, _) => ending_for(&checked.issues),
+        (false, Some(_)) => Ending::Impossible,
+        (false, None) => Ending::Success,
     }
 }
 
 fn to_text(checked: &Checked<'_>, arguments: &Arguments) {
     show(&checked.issues);
+    if !checked.findings.is_empty() && !arguments.quiet {
+        print(&check_online::table(&checked.findings));
+    }
     if !arguments.quiet {
         summarize(checked, print);
     }
@@ -91,7 +120,10 @@ fn to_github(checked: &Checked<'_>, arguments: &Arguments) {
 
 /// One line for a file that is fine, or how much is wrong with it.
 fn summarize(checked: &Checked<'_>, fine: fn(&str)) {
-    let Checked { file, issues, config } = checked;
+    let Checked { file, issues, config, findings: _, untried } = checked;
+    if let Some(why) = untried {
+        say(&format!("{}: nothing could be tried: {why}", file.display()));
+    }
     match config {
         Some(config) if !issues.has_errors() => {
             let warnings = if issues.is_empty() { String::new() } else { format!(", {}", issues.count()) };
@@ -124,16 +156,20 @@ fn to_json(checked: &[Checked<'_>]) -> Value {
 
 /// What a file that is fine holds; `ok` says whether it is.
 fn summary(checked: &Checked<'_>) -> Value {
-    let Checked { file, issues, config } = checked;
-    match config {
+    let Checked { file, issues, config, findings, untried } = checked;
+    let mut summary = match config {
         Some(config) if !issues.has_errors() => json!({
             "file": file.display().to_string(),
-            "ok": true,
+            "ok": untried.is_none(),
             "routes": config.routes.len(),
             "paths": config.served_paths().len(),
             "upstreams": config.upstreams.len(),
             "listeners": config.listeners.len(),
         }),
         _ => json!({ "file": file.display().to_string(), "ok": false }),
+    };
+    if let (Some(summary), false) = (summary.as_object_mut(), findings.is_empty()) {
+        summary.insert("tried".to_owned(), check_online::to_json(findings));
     }
+    summary
 }

@@ -5,6 +5,7 @@
 //! sense. Data goes to stdout, talk to stderr.
 
 mod check;
+mod check_online;
 mod config;
 mod demo;
 mod explain;

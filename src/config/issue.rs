@@ -358,4 +358,14 @@ issue_codes! {
     FixedAndAllowed = "TG0211", Warning, "A parameter is fixed and also stands in `allow`.";
     RefusedPipe = "TG0212", Warning, "`tinybird_api` opens a path that refuses every request.";
     DoubledVersion = "TG0213", Warning, "The URL of an upstream with pipes ends in `/v0`.";
+    UnresolvedHost = "TG0301", Error, "The host name of an upstream cannot be resolved from here.";
+    NoConnection = "TG0302", Error, "No connection to an upstream can be opened from here.";
+    TlsRefused = "TG0303", Error, "TLS with an upstream fails, or its certificate cannot be verified.";
+    TokenRefused = "TG0304", Error, "An upstream refuses the credential.";
+    UnknownPipe = "TG0305", Error, "The upstream has no such pipe, or the token cannot read it.";
+    CertificateEnds = "TG0306", Warning, "The certificate of an upstream soon expires.";
+    NoUsefulAnswer = "TG0307", Error, "An upstream does not answer as an API does.";
+    PipesUnlisted = "TG0308", Warning, "An upstream does not say which pipes it has.";
+    AddressUnusable = "TG0309", Error, "An address of the file cannot be listened on here.";
+    LogUnwritable = "TG0310", Error, "The access log cannot be written here.";
 }

@@ -33,7 +33,7 @@ pub use touched::Touched;
 
 use document::{Document, Node, NodeKind};
 use interpolate::Environment;
-use issue::Issues;
+use issue::{Issues, Place};
 use scalar::PathPattern;
 use section::admin::Admin;
 use section::cors::Cors;
@@ -160,6 +160,18 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Where the key at the end of `path` stands, for problems that are found later.
+    pub fn key_place(&self, path: &[&str]) -> Place {
+        self.document.key_place(path)
+    }
+
+    /// As [`Loaded::key_place`], for the value.
+    pub fn value_place(&self, path: &[&str]) -> Place {
+        self.document.value_place(path)
+    }
+}
+
+impl Loaded {
     /// The configuration as it takes effect, for people and programs: defaults filled, credentials hidden.
     pub fn shown(&self, origins: Origins) -> Shown {
         match origins {
@@ -257,7 +269,7 @@ fn finish(
 }
 
 /// The candidate nearest to `word`, if any is near enough to be meant.
-fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)

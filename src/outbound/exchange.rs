@@ -7,7 +7,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Uri, response};
+use http::{Method, Request, StatusCode, Uri, response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::client::proxy::matcher::Intercept;
@@ -26,10 +26,11 @@ pub(super) async fn send(
     stream: Stream,
     call: &Call,
     proxy: Option<&Intercept>,
+    status: &mut Option<StatusCode>,
 ) -> Result<(response::Parts, Bytes), Trouble> {
     let request = request(call, proxy)?;
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| Trouble::http(&error))?;
-    let mut answer = pin!(receive(sender, request, call.size));
+    let mut answer = pin!(receive(sender, request, call.size, status));
     let mut connection = pin!(connection);
     let mut open = true;
     // The connection moves the bytes; a task of its own for it would outlive the call.
@@ -45,9 +46,11 @@ async fn receive(
     mut sender: SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
     size: usize,
+    status: &mut Option<StatusCode>,
 ) -> Result<(response::Parts, Bytes), Trouble> {
     let answer = sender.send_request(request).await.map_err(|error| Trouble::http(&error))?;
     let (head, body) = answer.into_parts();
+    *status = Some(head.status);
     let body = Limited::new(body, size).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
             return Trouble::new(format!("the answer is larger than {size} bytes"));

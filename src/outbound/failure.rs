@@ -108,7 +108,8 @@ impl Trouble {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 ("its certificate is for another host name".to_owned(), Some(CertificateFault::OtherName))
             }
-            CertificateError::UnknownIssuer => (
+            // Of another authority with the same name.
+            CertificateError::BadSignature | CertificateError::UnknownIssuer => (
                 "its certificate is not signed by an authority that is trusted here".to_owned(),
                 Some(CertificateFault::Untrusted),
             ),

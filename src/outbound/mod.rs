@@ -92,6 +92,8 @@ pub struct Facts {
     pub connected: Option<SocketAddr>,
     /// When the certificate ends, where there was one.
     pub certificate_ends: Option<SystemTime>,
+    /// The status, which may come without the rest of the answer.
+    pub status: Option<StatusCode>,
 }
 
 /// Which proxy stands before which host.
@@ -143,7 +145,7 @@ impl Client {
         let proxy = self.proxies.before(&call.target);
         let stream = connect::open(call, proxy.as_ref(), &self.clock, progress).await?;
         progress.stage = Stage::Answer;
-        exchange::send(stream, call, proxy.as_ref()).await
+        exchange::send(stream, call, proxy.as_ref(), &mut progress.facts.status).await
     }
 }
 

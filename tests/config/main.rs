@@ -69,6 +69,8 @@ fn every_kind_of_issue_has_a_case() {
         .iter()
         .filter(|code| !expected.contains(&format!("[{code}]")))
         .map(ToString::to_string)
+        // What only `check --online` finds depends on more than a file: tests/gateway/check_online.rs.
+        .filter(|code| !code.starts_with("TG03"))
         .collect();
     assert_eq!(missing, ["TG0003"; 0], "write a case for each of these");
 }

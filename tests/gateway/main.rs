@@ -10,6 +10,7 @@
 mod support;
 
 mod admin;
+mod check_online;
 mod cors;
 mod head;
 mod log;

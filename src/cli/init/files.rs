@@ -35,8 +35,8 @@ impl File {
 }
 
 /// The files that a run writes.
-pub(super) fn names() -> Vec<&'static str> {
-    [CONFIG, VARIABLES].into_iter().chain(super::SCHEMA.map(|_| SCHEMA)).collect()
+pub(super) fn names() -> [&'static str; 3] {
+    [CONFIG, VARIABLES, SCHEMA]
 }
 
 /// Those of `names` that are there already, as somebody would name them.

@@ -16,14 +16,12 @@ use std::str::FromStr;
 use crate::config::interpolate::Environment;
 use crate::config::load_text;
 use crate::config::scalar::Endpoint;
+use crate::config::schema;
 
 use super::{Ending, print, say, show};
 use files::File;
 use import::Import;
 use text::Facts;
-
-/// `conf/tollgate.schema.json`; with it the file's first line names it and it is written beside it.
-const SCHEMA: Option<&str> = None;
 
 const UPSTREAM_URL: &str = "https://api.tinybird.co";
 const TOKEN_VARIABLE: &str = "TINYBIRD_TOKEN";
@@ -100,8 +98,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if !passes(&config, &facts, import.as_ref()) {
         return Ok(Ending::Problems);
     }
-    let mut written = vec![File::open(files::CONFIG, config), File::closed(files::VARIABLES, text::variables(&facts))];
-    written.extend(SCHEMA.map(|schema| File::open(files::SCHEMA, schema.to_owned())));
+    let written = [
+        File::open(files::CONFIG, config),
+        File::closed(files::VARIABLES, text::variables(&facts)),
+        File::open(files::SCHEMA, schema::text()),
+    ];
     files::write(&arguments.folder, &written)?;
     finish(&arguments.folder, &written);
     Ok(match import.is_some_and(|import| import.has_dropped()) {
@@ -130,7 +131,7 @@ fn facts(arguments: &Arguments, import: Option<&Import>) -> anyhow::Result<Optio
         url = UPSTREAM_URL.parse().ok();
     }
     let variable = variable.map_or_else(|| TOKEN_VARIABLE.to_owned(), |Variable(name)| name);
-    Ok(url.map(|url| Facts { url, variable, schema: SCHEMA.is_some() }))
+    Ok(url.map(|url| Facts { url, variable }))
 }
 
 /// Whether the text is the configuration that it was meant to be: what a document says must not be able to break it.

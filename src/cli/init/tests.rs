@@ -10,7 +10,7 @@ use crate::upstream::catalogue::Catalogue;
 fn configuration(document: &serde_json::Value) -> (Import, String, Config) {
     let catalogue = Catalogue::read(document.to_string().as_bytes()).unwrap();
     let import = import::convert(catalogue, "document.json".to_owned(), None);
-    let facts = Facts { url: UPSTREAM_URL.parse().unwrap(), variable: TOKEN_VARIABLE.to_owned(), schema: false };
+    let facts = Facts { url: UPSTREAM_URL.parse().unwrap(), variable: TOKEN_VARIABLE.to_owned() };
     let text = text::configuration(&facts, Some(&import));
     let environment = Environment::of([(TOKEN_VARIABLE, "p.token"), ("HOME", "p.leaked")]);
     match load_text("tollgate.yaml", &text, PathBuf::new(), &environment) {

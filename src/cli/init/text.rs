@@ -24,16 +24,12 @@ pub(super) struct Facts {
     pub(super) url: Endpoint,
     /// The variable with the token.
     pub(super) variable: String,
-    /// Whether the schema stands beside the file.
-    pub(super) schema: bool,
 }
 
 /// The text of `tollgate.yaml`.
 pub(super) fn configuration(facts: &Facts, import: Option<&Import>) -> String {
     let mut text = String::new();
-    if facts.schema {
-        let _ = writeln!(text, "# yaml-language-server: $schema=./{SCHEMA}");
-    }
+    let _ = writeln!(text, "# yaml-language-server: $schema=./{SCHEMA}");
     let _ = write!(
         text,
         "\

@@ -9,7 +9,7 @@ mod json;
 mod pipe;
 mod reference;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -29,6 +29,8 @@ pub const MAX_SIZE: usize = 10 << 20;
 pub struct Catalogue {
     /// Where the document says the API is, its variables filled in.
     pub server: Option<String>,
+    /// Every pipe that the document names, those included that no route could take over.
+    pub named: BTreeSet<String>,
     /// The pipes by name.
     pub pipes: BTreeMap<String, Pipe>,
     /// What was not taken over whole.
@@ -99,6 +101,7 @@ impl Catalogue {
             return Err("the document has no `paths`".to_owned());
         };
         for (path, item) in paths {
+            catalogue.named.extend(pipe::name_of(path));
             if twice.contains(&json::pointer("/paths", path)) {
                 catalogue.dropped(path, "the document has this path twice, and nothing says which one is meant");
                 continue;

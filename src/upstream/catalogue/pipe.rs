@@ -72,6 +72,13 @@ enum Ending<'a> {
     Parameter(&'a str),
 }
 
+/// The pipe that a path is about, whatever else it says.
+pub(super) fn name_of(path: &str) -> Option<String> {
+    let (folder, file) = path.rsplit_once('/')?;
+    let name = file.split('.').next().filter(|name| !name.is_empty())?;
+    (folder.rsplit('/').next() == Some("pipes")).then(|| name.to_owned())
+}
+
 fn parse(path: &str) -> Result<Named<'_>, &'static str> {
     let not_a_pipe = "it is not the path of a pipe, like /pipes/NAME.json";
     let (folder, file) = path.rsplit_once('/').ok_or(not_a_pipe)?;

@@ -49,6 +49,14 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         TlsOrigin::start(certificate.der().clone(), &key).await
     }
+
+    /// As [`Authority::origin`], with a certificate that is good until midnight of this day (UTC).
+    pub async fn origin_until(&self, name: &str, (year, month, day): (i32, u8, u8)) -> TlsOrigin {
+        let (mut params, key) = leaf(name);
+        params.not_after = rcgen::date_time_ymd(year, month, day);
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        TlsOrigin::start(certificate.der().clone(), &key).await
+    }
 }
 
 impl TlsOrigin {

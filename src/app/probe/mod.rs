@@ -1,0 +1,170 @@
+//! Tries what a configuration names: upstreams, addresses, the access log.
+//!
+//! In: a loaded configuration. Out: one [`Finding`] for everything that was
+//! tried, and an issue at its place for everything that does not work. Runs no
+//! query, changes nothing, and ends within [`TIME`]. Not here: showing it
+//! (`cli`).
+
+mod local;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::clock::Clock;
+use crate::config::issue::{Issue, IssueCode, Issues, Severity};
+use crate::config::{Config, Loaded};
+
+/// For everything together: upstreams are tried side by side.
+pub const TIME: Duration = Duration::from_secs(10);
+
+/// What was tried, and what does not work.
+#[derive(Debug, Default)]
+pub struct Probed {
+    /// In the order of the file's sections, upstreams by name.
+    pub findings: Vec<Finding>,
+    /// In file order.
+    pub issues: Issues,
+}
+
+/// One thing that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about, like `upstream tinybird`.
+    pub subject: String,
+    /// What was tried.
+    pub trial: Trial,
+    /// How it went.
+    pub grade: Grade,
+    /// In words.
+    pub words: String,
+}
+
+/// What can be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// Listening on an address.
+    Address,
+    /// A harmless request with the upstream's credential.
+    Answer,
+    /// Opening a connection.
+    Connect,
+    /// Resolving a host name.
+    Lookup,
+    /// Whether the pipes of the routes are among those that the credential can read.
+    Pipes,
+    /// A handshake, and the certificate.
+    Tls,
+    /// Writing a file.
+    Write,
+}
+
+/// How a trial went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    /// It does not work.
+    Failed,
+    /// It cannot be told from here, and need not be wrong.
+    Note,
+    /// It works.
+    Ok,
+    /// It works and deserves a look.
+    Warning,
+}
+
+/// Tries everything that `loaded` names.
+pub async fn probe(loaded: &Loaded, clock: &Clock) -> Probed {
+    let config = &loaded.config;
+    let mut tasks = JoinSet::new();
+    for (name, section) in &config.upstreams {
+        tasks.spawn(upstream::probe(name.clone(), section.clone(), pipes_of(config, name), clock.clone()));
+    }
+    // By name, whichever answered first.
+    let mut trials: BTreeMap<String, Trials> = BTreeMap::new();
+    while let Some(ended) = tasks.join_next().await {
+        if let Ok((name, found)) = ended {
+            trials.insert(name, found);
+        }
+    }
+    let mut probed = Probed::default();
+    for found in trials.into_values().chain([local::probe(config)]) {
+        let Trials { findings, problems } = found;
+        probed.findings.extend(findings);
+        problems.into_iter().for_each(|problem| probed.issues.push(problem.at_its_place(loaded)));
+    }
+    probed.issues.sort();
+    probed
+}
+
+/// The pipes that routes take from an upstream.
+fn pipes_of(config: &Config, upstream: &str) -> Vec<PipeRoute> {
+    let routes = config.routes.iter().filter(|(_, route)| config.upstream_of(route) == Some(upstream));
+    let pipes = routes.filter_map(|(path, route)| Some((path, route.pipe.as_ref()?)));
+    pipes
+        .map(|(path, pipe)| PipeRoute { route: path.as_str().to_owned(), name: pipe.literal().map(str::to_owned) })
+        .collect()
+}
+
+/// A route that a pipe answers.
+#[derive(Clone, Debug)]
+struct PipeRoute {
+    route: String,
+    /// None where the path fills it.
+    name: Option<String>,
+}
+
+/// What was found of one subject.
+#[derive(Debug, Default)]
+struct Trials {
+    findings: Vec<Finding>,
+    problems: Vec<Problem>,
+}
+
+impl Trials {
+    fn note(&mut self, subject: &str, trial: Trial, grade: Grade, words: impl Into<String>) {
+        self.findings.push(Finding { subject: subject.to_owned(), trial, grade, words: words.into() });
+    }
+
+    /// A trial that went wrong; the words are the problem's title.
+    fn problem(&mut self, subject: &str, trial: Trial, problem: Problem) {
+        let grade = match problem.code.severity() {
+            Severity::Error => Grade::Failed,
+            Severity::Warning => Grade::Warning,
+        };
+        self.note(subject, trial, grade, problem.title.clone());
+        self.problems.push(problem);
+    }
+}
+
+/// An issue before its place is looked up.
+#[derive(Debug)]
+struct Problem {
+    code: IssueCode,
+    path: Vec<String>,
+    title: String,
+    help: String,
+}
+
+impl Problem {
+    fn new(code: IssueCode, path: &[&str], title: impl Into<String>, help: impl Into<String>) -> Self {
+        let path = path.iter().map(|step| (*step).to_owned()).collect();
+        Problem { code, path, title: title.into(), help: help.into() }
+    }
+
+    fn at_its_place(self, loaded: &Loaded) -> Issue {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        // An upstream as a whole is marked at its name; what has a value is marked there.
+        let place = match path.as_slice() {
+            ["upstreams", _] => loaded.key_place(&path),
+            _ => loaded.value_place(&path),
+        };
+        Issue::at(self.code, place, self.title).help(self.help)
+    }
+}
+
+/// `1 pipe`, `2 pipes`.
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

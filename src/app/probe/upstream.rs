@@ -1,0 +1,297 @@
+//! Tries one upstream: its name, a connection, TLS, its credential, its pipes.
+//!
+//! In: its section and the pipes that routes take from it. Out: findings, in
+//! the order of the stages. It is asked straight, without the proxy of the
+//! environment, as requests through the gateway go. Not here: several at once.
+
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use http::header::{self, HeaderValue};
+
+use crate::clock::Clock;
+use crate::config::issue::IssueCode;
+use crate::config::nearest;
+use crate::config::scalar::Scheme;
+use crate::config::section::upstreams::Upstream;
+use crate::outbound::{Answer, Call, CertificateFault, Client, Facts, Failure, Stage, Target, Trust};
+use crate::upstream::catalogue::{self, Catalogue};
+
+use super::{Grade, PipeRoute, Problem, TIME, Trial, Trials};
+
+/// Certificates are commonly renewed a month before their end: what is nearer was forgotten.
+const ENDS_SOON_DAYS: u64 = 21;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// More names than these help nobody.
+const MAX_NAMES: usize = 8;
+
+pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>, clock: Clock) -> (String, Trials) {
+    let subject = format!("upstream {name}");
+    let mut prober = Prober { name: &name, subject, section: &section, pipes: &pipes, found: Trials::default() };
+    let path = if pipes.is_empty() { "/" } else { catalogue::PATH };
+    let Some(target) = Target::of(&section.url, path) else {
+        prober.problem(Trial::Answer, IssueCode::NoUsefulAnswer, "its URL cannot be called", "write another `url`");
+        return (name.clone(), prober.found);
+    };
+    let call = prober.call(target);
+    match Client::direct(clock.clone()).call(&call).await {
+        Ok(answer) => {
+            prober.stages(&answer.facts, Stage::Answer, clock.wall());
+            prober.answer(&answer, path);
+        }
+        Err(failure) => {
+            prober.stages(&failure.facts, failure.stage, clock.wall());
+            prober.failure(&failure, path);
+        }
+    }
+    let found = prober.found;
+    (name, found)
+}
+
+struct Prober<'a> {
+    name: &'a str,
+    subject: String,
+    section: &'a Upstream,
+    pipes: &'a [PipeRoute],
+    found: Trials,
+}
+
+impl Prober<'_> {
+    fn note(&mut self, trial: Trial, grade: Grade, words: impl Into<String>) {
+        self.found.note(&self.subject, trial, grade, words);
+    }
+
+    /// A problem of the upstream as a whole.
+    fn problem(&mut self, trial: Trial, code: IssueCode, title: impl Into<String>, help: impl Into<String>) {
+        let problem = Problem::new(code, &["upstreams", self.name], title, help);
+        self.found.problem(&self.subject, trial, problem);
+    }
+
+    /// What the gateway itself would send, apart from a caller's request.
+    fn call(&self, target: Target) -> Call {
+        let mut call =
+            Call { connect_time: self.section.timeouts.connect.duration(), ..Call::get(target).within(TIME) };
+        if self.pipes.is_empty() {
+            // Any answer will do: the call ends with the first byte of its body, which may have no end.
+            call.size = 0;
+        }
+        if !self.section.tls.ca_certificates.is_empty() {
+            call.trust = Trust::Given(self.section.tls.ca_certificates.clone());
+        }
+        if let Some(token) = &self.section.token {
+            call = call.bearer(token);
+        }
+        for (name, value) in &self.section.headers {
+            if let Ok(mut value) = HeaderValue::from_str(value.expose()) {
+                value.set_sensitive(true);
+                call.headers.insert(name.name(), value);
+            }
+        }
+        call.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        call
+    }
+
+    /// The stages before the one that it came to.
+    fn stages(&mut self, facts: &Facts, reached: Stage, now: SystemTime) {
+        let host = self.section.url.host().to_owned();
+        if reached > Stage::Lookup && self.section.url.address().is_none() {
+            let addresses: Vec<String> = facts.addresses.iter().map(|address| address.ip().to_string()).collect();
+            self.note(Trial::Lookup, Grade::Ok, format!("{host} is {}", some_of(addresses.iter())));
+        }
+        if let Some(address) = facts.connected {
+            self.note(Trial::Connect, Grade::Ok, format!("{address} takes connections"));
+        }
+        if reached > Stage::Tls && self.section.url.scheme() == Scheme::Https {
+            self.certificate(facts.certificate_ends, now);
+        }
+    }
+
+    fn certificate(&mut self, ends: Option<SystemTime>, now: SystemTime) {
+        let Some(ends) = ends else { return self.note(Trial::Tls, Grade::Ok, "the certificate is verified") };
+        let left = ends.duration_since(now).unwrap_or_default();
+        let days = left.as_secs() / DAY.as_secs();
+        let date = chrono::DateTime::<chrono::Utc>::from(ends).format("%Y-%m-%d");
+        let words = format!("the certificate of `{}` ends in {days} days, on {date}", self.section.url.host());
+        match days < ENDS_SOON_DAYS {
+            false => self.note(Trial::Tls, Grade::Ok, words),
+            true => {
+                let help = "have it renewed: after that day every request to this upstream fails";
+                self.problem(Trial::Tls, IssueCode::CertificateEnds, words, help);
+            }
+        }
+    }
+
+    fn failure(&mut self, failure: &Failure, path: &str) {
+        let (name, host) = (self.name, self.section.url.host());
+        let port = self.section.url.port();
+        let why = &failure.why;
+        match failure.stage {
+            Stage::Lookup => self.problem(
+                Trial::Lookup,
+                IssueCode::UnresolvedHost,
+                format!("the host `{host}` of `{name}` cannot be resolved: {why}"),
+                "look for a slip in the name, and whether this machine has a resolver that knows it",
+            ),
+            Stage::Connect | Stage::Proxy => self.problem(
+                Trial::Connect,
+                IssueCode::NoConnection,
+                format!("`{name}` takes no connection on port {port}: {why}"),
+                "is it running, is the port right, and does a firewall stand between?",
+            ),
+            Stage::Tls => self.problem(
+                Trial::Tls,
+                IssueCode::TlsRefused,
+                format!("no TLS with `{name}`: {why}"),
+                tls_help(failure.certificate, self.section.tls.ca.is_some()),
+            ),
+            Stage::Answer => match failure.facts.status {
+                // The rest of the answer is not wanted where any would do.
+                Some(status) if self.pipes.is_empty() => self.status_of_any(status, path),
+                Some(_) | None => self.problem(
+                    Trial::Answer,
+                    IssueCode::NoUsefulAnswer,
+                    format!("`{name}` does not answer GET {path}: {why}"),
+                    "is this the URL of an HTTP API, and `https://` where it wants TLS?",
+                ),
+            },
+        }
+    }
+
+    fn answer(&mut self, answer: &Answer, path: &str) {
+        match self.pipes.is_empty() {
+            true => self.status_of_any(answer.status, path),
+            false => self.catalogue(answer, path),
+        }
+    }
+
+    /// For an API of which nothing is known but its URL.
+    fn status_of_any(&mut self, status: StatusCode, path: &str) {
+        if matches!(status.as_u16(), 401 | 403) {
+            return self.refused(status, path);
+        }
+        if status.is_server_error() {
+            return self.useless(status, path);
+        }
+        self.note(Trial::Answer, Grade::Ok, format!("answers {} to GET {path}", status.as_u16()));
+    }
+
+    /// For an API with pipes, which describes them to whoever may read them.
+    fn catalogue(&mut self, answer: &Answer, path: &str) {
+        let status = answer.status;
+        match status.as_u16() {
+            200 => {}
+            401 | 403 => return self.refused(status, path),
+            300..=399 | 500..=599 => return self.useless(status, path),
+            _ => return self.unlisted(&format!("it answers {} to GET {path}", status.as_u16())),
+        }
+        match Catalogue::read(&answer.body) {
+            Err(why) => self.unlisted(&why),
+            Ok(catalogue) if catalogue.named.is_empty() && !catalogue.remarks.is_empty() => {
+                self.unlisted("its description has paths, and none of them is a pipe's");
+            }
+            Ok(catalogue) => {
+                let number = super::counted(catalogue.named.len(), "pipe");
+                let who = if self.has_credential() { "the credential reads" } else { "without a credential it shows" };
+                self.note(Trial::Answer, Grade::Ok, format!("{who} {number}"));
+                self.compare(&catalogue);
+            }
+        }
+    }
+
+    fn compare(&mut self, catalogue: &Catalogue) {
+        let mut good = 0;
+        for pipe in self.pipes {
+            let Some(wanted) = &pipe.name else {
+                let words = format!("`{}` takes its pipe from the path: whether each exists is not known", pipe.route);
+                self.note(Trial::Pipes, Grade::Note, words);
+                continue;
+            };
+            if is_id(wanted) {
+                let words = format!("`{}` names its pipe by id, and the upstream lists names", pipe.route);
+                self.note(Trial::Pipes, Grade::Note, words);
+            } else if catalogue.named.contains(wanted) {
+                good += 1;
+            } else {
+                self.unknown(pipe, wanted, catalogue);
+            }
+        }
+        if good > 0 {
+            self.note(Trial::Pipes, Grade::Ok, format!("{} of the routes can be read", super::counted(good, "pipe")));
+        }
+    }
+
+    fn unknown(&mut self, pipe: &PipeRoute, wanted: &str, catalogue: &Catalogue) {
+        let names = || catalogue.named.iter().map(String::as_str);
+        let help = match nearest(wanted, names()) {
+            Some(nearest) => format!("did you mean `{nearest}`?"),
+            None if catalogue.named.is_empty() => {
+                "the credential can read no pipe at all: give its token PIPES:READ".to_owned()
+            }
+            None => format!("publish it, or give the token PIPES:READ for it; it reads {}", some_of(names())),
+        };
+        let title = format!("`{}` shows the credential no pipe `{wanted}`", self.name);
+        let problem = Problem::new(IssueCode::UnknownPipe, &["routes", &pipe.route, "pipe"], title, help);
+        self.found.problem(&self.subject, Trial::Pipes, problem);
+    }
+
+    fn has_credential(&self) -> bool {
+        self.section.token.is_some() || !self.section.headers.is_empty()
+    }
+
+    fn refused(&mut self, status: StatusCode, path: &str) {
+        let (name, status) = (self.name, status.as_u16());
+        let (title, help) = match self.has_credential() {
+            true => (
+                format!("`{name}` refuses the credential: it answers {status} to GET {path}"),
+                "is it the right token, of this region and workspace, and not expired?",
+            ),
+            false => (
+                format!("`{name}` wants a credential: it answers {status} to GET {path}"),
+                "add `token: ${VARIABLE}` to the upstream",
+            ),
+        };
+        self.problem(Trial::Answer, IssueCode::TokenRefused, title, help);
+    }
+
+    fn useless(&mut self, status: StatusCode, path: &str) {
+        let title = format!("`{}` answers {} to GET {path}", self.name, status.as_u16());
+        let help = match status.is_redirection() {
+            true => "the gateway follows no redirect: write the URL that it leads to",
+            false => "the API is not well, or this is not its URL",
+        };
+        self.problem(Trial::Answer, IssueCode::NoUsefulAnswer, title, help);
+    }
+
+    fn unlisted(&mut self, why: &str) {
+        let title = format!("`{}` does not say which pipes it has: {why}", self.name);
+        let help = "whether the token can read the pipes of the routes is not known: call one route by hand";
+        self.problem(Trial::Answer, IssueCode::PipesUnlisted, title, help);
+    }
+}
+
+fn tls_help(fault: Option<CertificateFault>, has_ca: bool) -> &'static str {
+    match (fault, has_ca) {
+        (Some(CertificateFault::Expired), _) => "have it renewed, and look at the clock of this machine",
+        (Some(CertificateFault::OtherName), _) => "write the host name that the certificate is for",
+        (Some(CertificateFault::Untrusted), true) => "`tls.ca` must hold the authority that signed it",
+        (Some(CertificateFault::Untrusted), false) => {
+            "name the file of its authority: `tls: { ca: FILE }`; if it is a public one, the server may not send the whole chain"
+        }
+        (None, _) => "does this port speak TLS, in version 1.2 or 1.3?",
+    }
+}
+
+/// `t_` and 32 hexadecimal digits.
+fn is_id(name: &str) -> bool {
+    name.strip_prefix("t_").is_some_and(|id| id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
+/// `a, b and 3 more`.
+fn some_of(names: impl Iterator<Item = impl AsRef<str>> + Clone) -> String {
+    let more = names.clone().count().saturating_sub(MAX_NAMES);
+    let shown: Vec<String> = names.take(MAX_NAMES).map(|name| name.as_ref().to_owned()).collect();
+    match more {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

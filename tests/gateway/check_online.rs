@@ -1,0 +1,336 @@
+//! `check --online` against upstreams of our own: each thing that can be wrong, and its place in the file.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tollgate::app::probe::{Grade, Probed, Trial, probe};
+use tollgate::clock::{Clock, TestClock};
+use tollgate::config::interpolate::Environment;
+use tollgate::config::load_text;
+use tollgate::demo::{Demo, DemoOptions};
+
+use crate::support::tls_origin::{Authority, TlsOrigin};
+use crate::support::unreachable::RefusedPort;
+
+const TOKEN: &str = "p.token-of-the-workspace";
+
+/// What probing a file finds: `TG0304 at 2:3: title`.
+async fn issues(text: &str) -> Vec<String> {
+    found(&probed(text, &Clock::system()).await)
+}
+
+fn found(probed: &Probed) -> Vec<String> {
+    let shown = probed.issues.to_string();
+    assert!(!shown.contains(TOKEN), "{shown}");
+    for finding in &probed.findings {
+        assert!(!finding.words.contains(TOKEN) && !finding.words.contains('\n'), "{finding:?}");
+    }
+    let each = probed.issues.iter().map(|issue| {
+        let (line, column) = issue.place.as_ref().expect("every problem has a place").line_and_column();
+        assert!(issue.help.as_ref().is_some_and(|help| !help.is_empty()), "{issue:?}");
+        format!("{} at {line}:{column}: {}", issue.code, issue.title)
+    });
+    each.collect()
+}
+
+async fn probed(text: &str, clock: &Clock) -> Probed {
+    let environment = Environment::of([("TOKEN", TOKEN)]);
+    let loaded = match load_text("main.yaml", text, ".".into(), &environment) {
+        Ok(loaded) => loaded,
+        Err(issues) => panic!("{issues}"),
+    };
+    probe(&loaded, clock).await
+}
+
+/// A file with one upstream, at 2:3, and these routes, from line 5.
+fn file(upstream: &str, routes: &str) -> String {
+    format!(
+        "upstreams:\n  t: {{ {upstream} }}\nadmin: {{ address: '127.0.0.1:0' }}\nlisteners: [{{ address: '127.0.0.1:0' }}]\nroutes:\n{routes}"
+    )
+}
+
+const PROXY: &str = "  /p/*: { proxy: '/{path.rest}' }\n";
+
+async fn demo() -> Demo {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let options = DemoOptions { address, token: TOKEN.to_owned(), clock: Clock::system() };
+    Demo::start(options).await.expect("the demo upstream starts")
+}
+
+/// Answers every connection with these bytes, and holds it open.
+async fn server(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.unwrap_or(0) > 0 {}
+            drop(stream.write_all(answer.as_bytes()).await);
+            held.push(stream);
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn an_upstream_that_works_has_no_issues() {
+    let demo = demo().await;
+    let text = file(
+        &format!("url: 'http://{}', token: '${{TOKEN}}'", demo.address()),
+        "  /kpis: { pipe: kpis }\n  /trend: { pipe: trend, formats: [json, csv] }\n",
+    );
+    let probed = probed(&text, &Clock::system()).await;
+    assert_eq!(found(&probed), [""; 0]);
+    let words: Vec<String> = probed.findings.iter().map(|one| format!("{}: {}", one.subject, one.words)).collect();
+    assert_eq!(
+        words,
+        [
+            format!("upstream t: {} takes connections", demo.address()),
+            "upstream t: the credential reads 12 pipes".to_owned(),
+            "upstream t: 2 pipes of the routes can be read".to_owned(),
+            "listener 127.0.0.1:0: takes a free port".to_owned(),
+            "admin 127.0.0.1:0: takes a free port".to_owned(),
+        ]
+    );
+    assert!(probed.findings.iter().all(|one| one.grade == Grade::Ok));
+    demo.stop();
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_and_a_port_that_refuses() {
+    let unknown = issues(&file("url: 'http://nothing.invalid'", PROXY)).await;
+    assert_eq!(unknown.len(), 1, "{unknown:?}");
+    assert!(
+        unknown[0].starts_with("TG0301 at 2:3: the host `nothing.invalid` of `t` cannot be resolved: "),
+        "{unknown:?}"
+    );
+    let refused = RefusedPort::reserve();
+    assert_eq!(
+        issues(&file(&format!("url: '{}'", refused.url()), PROXY)).await,
+        [format!("TG0302 at 2:3: `t` takes no connection on port {}: connection refused", refused.addr().port())]
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_or_missing() {
+    let demo = demo().await;
+    let url = format!("http://{}", demo.address());
+    for (token, title) in [
+        (", token: p.another", "refuses the credential: it answers 403 to GET /v0/pipes/openapi.json"),
+        ("", "wants a credential: it answers 403 to GET /v0/pipes/openapi.json"),
+    ] {
+        let text = file(&format!("url: '{url}'{token}"), "  /kpis: { pipe: kpis }\n");
+        assert_eq!(issues(&text).await, [format!("TG0304 at 2:3: `t` {title}")]);
+    }
+    demo.stop();
+}
+
+#[tokio::test]
+async fn pipes_that_the_token_cannot_read_are_named_where_they_stand() {
+    let demo = demo().await;
+    let text = file(
+        &format!("url: 'http://{}', token: '${{TOKEN}}'", demo.address()),
+        "  /kpis: { pipe: kpsi }\n  /any/{name}: { pipe: '{path.name}' }\n  /id: { pipe: t_00000000000000000000000000000000 }\n  /x: { pipe: nothing-like-it }\n",
+    );
+    let probed = probed(&text, &Clock::system()).await;
+    assert_eq!(
+        found(&probed),
+        [
+            "TG0305 at 6:18: `t` shows the credential no pipe `kpsi`",
+            "TG0305 at 9:15: `t` shows the credential no pipe `nothing-like-it`",
+        ]
+    );
+    let helps: Vec<&str> = probed.issues.iter().filter_map(|issue| issue.help.as_deref()).collect();
+    assert_eq!(helps[0], "did you mean `kpis`?");
+    assert!(helps[1].contains("PIPES:READ") && helps[1].contains("and 4 more"), "{helps:?}");
+    let notes: Vec<_> = probed.findings.iter().filter(|one| one.grade == Grade::Note).collect();
+    assert_eq!(notes.len(), 2, "what cannot be known is said: {notes:?}");
+    demo.stop();
+}
+
+#[tokio::test]
+async fn asking_runs_no_query() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let text = file(
+        &format!("url: 'http://{}/base', headers: {{ X-Key: '${{TOKEN}}' }}", listener.local_addr().expect("bound")),
+        "  /kpis: { pipe: kpis }\n",
+    );
+    let seen = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_buf(&mut head).await.expect("a head");
+        }
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await.expect("it reads");
+        String::from_utf8(head).expect("text").to_lowercase()
+    };
+    let (found, seen) = tokio::join!(issues(&text), seen);
+    assert!(seen.starts_with("get /base/v0/pipes/openapi.json http/1.1\r\n"), "{seen}");
+    assert!(seen.contains(&format!("x-key: {TOKEN}\r\n")), "the credential may be in a header: {seen}");
+    assert!(tokio::time::timeout(Duration::ZERO, listener.accept()).await.is_err(), "one request, no more");
+    assert_eq!(
+        found,
+        ["TG0308 at 2:3: `t` does not say which pipes it has: it answers 404 to GET /v0/pipes/openapi.json"]
+    );
+}
+
+#[tokio::test]
+async fn answers_that_are_of_no_use() {
+    let pipe = "  /kpis: { pipe: kpis }\n";
+    for (answer, routes, wanted) in [
+        ("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", pipe, "TG0307"),
+        ("HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", pipe, "TG0307"),
+        ("220 smtp ready\r\n", pipe, "TG0307"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", pipe, "TG0308"),
+        ("HTTP/1.1 502 Oops\r\nContent-Length: 0\r\n\r\n", PROXY, "TG0307"),
+        ("HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", PROXY, "TG0304"),
+    ] {
+        let url = server(answer).await;
+        let found = issues(&file(&format!("url: '{url}'"), routes)).await;
+        assert_eq!(found.len(), 1, "{answer}: {found:?}");
+        assert!(found[0].starts_with(&format!("{wanted} at 2:3: ")), "{answer}: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn any_answer_will_do_for_an_api_that_is_only_passed_on() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        // More than is read of an answer that nobody wants.
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nrows",
+    ] {
+        let url = server(answer).await;
+        let probed = probed(&file(&format!("url: '{url}'"), PROXY), &Clock::system()).await;
+        assert_eq!(found(&probed), [""; 0], "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn upstreams_are_tried_side_by_side_and_end_in_time() {
+    let (first, second) = (
+        TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+    );
+    let text = format!(
+        "upstreams:\n  a: {{ url: 'http://{}' }}\n  b: {{ url: 'http://{}' }}\nroutes:\n  /a: {{ proxy: /a, upstream: a }}\n  /b: {{ proxy: /b, upstream: b }}\n",
+        first.local_addr().expect("bound"),
+        second.local_addr().expect("bound")
+    );
+    let clock = TestClock::new();
+    let silent = async {
+        // Both have sent their request before any time has passed, and get no answer.
+        let mut held = Vec::new();
+        for listener in [&first, &second] {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut head).await.expect("a head");
+            }
+            held.push(stream);
+        }
+        clock.advance(Duration::from_secs(10));
+        std::future::pending::<()>().await;
+    };
+    let trial = clock.clock();
+    let probed = tokio::select! {
+        probed = probed(&text, &trial) => probed,
+        () = silent => unreachable!("it never ends"),
+    };
+    let found = found(&probed);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], "TG0307 at 2:3: `a` does not answer GET /: nothing came within 10s");
+    assert!(found[1].starts_with("TG0307 at 3:3: `b` "), "{found:?}");
+}
+
+/// The clock of these tests stands at 2026-09-21.
+#[tokio::test]
+async fn certificates_are_verified_and_their_days_are_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("ca.pem");
+    let authority = Authority::new();
+    authority.write(&ca);
+    let clock = TestClock::new().clock();
+    let tried = |url: String, ca: Option<&Path>| {
+        let tls = ca.map(|ca| format!(", tls: {{ ca: '{}' }}", ca.display())).unwrap_or_default();
+        let text = file(&format!("url: '{url}'{tls}"), PROXY);
+        let clock = clock.clone();
+        async move { probed(&text, &clock).await }
+    };
+
+    let good = tried(authority.origin_until("localhost", (2026, 12, 31)).await.url("localhost"), Some(&ca)).await;
+    assert_eq!(found(&good), [""; 0]);
+    let tls = good.findings.iter().find(|one| one.trial == Trial::Tls).expect("TLS was tried");
+    assert_eq!(tls.words, "the certificate of `localhost` ends in 100 days, on 2026-12-31");
+
+    let soon = tried(authority.origin_until("localhost", (2026, 10, 1)).await.url("localhost"), Some(&ca)).await;
+    assert_eq!(found(&soon), ["TG0306 at 2:3: the certificate of `localhost` ends in 9 days, on 2026-10-01"]);
+    assert!(!soon.issues.has_errors(), "it still works");
+
+    let expired = tried(authority.origin_until("localhost", (2026, 9, 1)).await.url("localhost"), Some(&ca)).await;
+    assert_eq!(found(&expired), ["TG0303 at 2:3: no TLS with `t`: its certificate expired on 2026-09-01"]);
+
+    let wrong_name = authority.origin("other.example.com").await;
+    let other = tried(wrong_name.url("localhost"), Some(&ca)).await;
+    assert_eq!(found(&other), ["TG0303 at 2:3: no TLS with `t`: its certificate is for another host name"]);
+
+    let itself = tried(TlsOrigin::self_signed("localhost").await.url("localhost"), Some(&ca)).await;
+    assert_eq!(
+        found(&itself),
+        ["TG0303 at 2:3: no TLS with `t`: its certificate is not signed by an authority that is trusted here"]
+    );
+    assert_eq!(wrong_name.requests(), 0, "no credential travels where the certificate is not right");
+}
+
+#[tokio::test]
+async fn a_port_without_tls_is_told_from_one_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("ca.pem");
+    Authority::new().write(&ca);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    // What a plain server says to a handshake.
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            drop(stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await);
+        }
+    });
+    let text = file(&format!("url: 'https://localhost:{port}', tls: {{ ca: '{}' }}", ca.display()), PROXY);
+    let found = issues(&text).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("TG0303 at 2:3: no TLS with `t`: "), "{found:?}");
+}
+
+#[tokio::test]
+async fn addresses_and_the_access_log_are_tried_and_left_as_they_were() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let taken = (taken.local_addr().expect("bound"), taken);
+    let refused = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("access.log");
+    let text = |listener: &str, log: &Path| {
+        format!(
+            "upstreams: {{ t: {{ url: '{refused}' }} }}\nadmin: {{ address: '{}' }}\nlisteners: [{{ address: '{listener}' }}]\nlog: {{ access: '{}' }}\nroutes:\n{PROXY}",
+            taken.0,
+            log.display()
+        )
+    };
+    let good = probed(&text("127.0.0.1:0", &log), &Clock::system()).await;
+    assert_eq!(found(&good), [""; 0], "a running gateway holds its addresses");
+    let admin = good.findings.iter().find(|one| one.subject.starts_with("admin ")).expect("it was tried");
+    assert_eq!(admin.grade, Grade::Note, "{admin:?}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing is left behind");
+    std::fs::write(&log, "kept\n").expect("a log");
+    assert_eq!(found(&probed(&text("127.0.0.1:0", &log), &Clock::system()).await), [""; 0]);
+    assert_eq!(std::fs::read_to_string(&log).expect("a log"), "kept\n");
+
+    // 203.0.113.0/24 is kept for documentation: no machine has it.
+    let bad = issues(&text("203.0.113.7:8080", &folder.path().join("no/such/folder/access.log"))).await;
+    assert_eq!(bad.len(), 2, "{bad:?}");
+    assert!(bad[0].starts_with("TG0309 at 3:24: `203.0.113.7:8080` cannot be listened on: "), "{bad:?}");
+    assert!(bad[1].starts_with("TG0310 at 4:16: the access log "), "{bad:?}");
+}
