@@ -115,7 +115,7 @@ fn the_next_commands_work_as_they_are_printed() {
 
 #[test]
 fn nothing_is_overwritten_without_force() {
-    for name in ["tollgate.yaml", ".env.example"] {
+    for name in ["tollgate.yaml", ".env.example", "tollgate.schema.json"] {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().to_str().unwrap();
         fs::write(folder.path().join(name), "mine").unwrap();
@@ -126,7 +126,7 @@ fn nothing_is_overwritten_without_force() {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "all files or none");
         assert_eq!(code(&tollgate(&["init", place, "--yes", "--force"])), 0);
         assert_ne!(fs::read_to_string(folder.path().join(name)).unwrap(), "mine");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "and nothing besides");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "and nothing besides");
     }
 }
 

@@ -210,7 +210,9 @@ impl Checker<'_> {
                     "the upstream's own `token` is sent in a header",
                 );
             } else {
-                self.parameter_name(&path, name);
+                // Arrays are allowed by the name that callers write: `p[]`.
+                let bare = name.split('[').next().filter(|bare| !bare.is_empty());
+                self.parameter_name(&path, bare.unwrap_or(name));
             }
         }
         for (name, template) in &params.fixed {

@@ -171,7 +171,7 @@ impl Converter {
                 };
                 self.remark(Loss::Approximated, &name, why);
                 left_out.push(parameter.name);
-            } else if !is_possible_name(&parameter.name) {
+            } else if !is_possible_name(&parameter.name) || parameter.name.starts_with('[') {
                 let why = format!("`{}`: a parameter's name cannot have such characters here", parameter.name);
                 self.remark(Loss::Dropped, &name, why);
             } else if parameter.name.starts_with("file://") {
