@@ -76,6 +76,11 @@ impl Upstream {
         &self.name
     }
 
+    /// Where it lives.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// Its time-outs.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts
