@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod healthcheck;
 mod routes;
+mod routes_test;
 mod run;
 mod version;
 
@@ -35,7 +36,9 @@ Examples:
   tollgate demo                           a gateway with data to try, nothing needed
   tollgate check conf/tollgate.yaml       every problem of a file, explained
   tollgate run -c conf/tollgate.yaml      serve
-  tollgate routes -c conf/tollgate.yaml   what is served, and where it leads";
+  tollgate routes -c conf/tollgate.yaml   what is served, and where it leads
+  tollgate routes test GET '/top?limit=5' -c conf/tollgate.yaml
+                                          what would happen to one request";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
 const WRONG_CALL: u8 = 64;

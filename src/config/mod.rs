@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use document::Document;
 use interpolate::Environment;
-use issue::Issues;
+use issue::{Issues, Place};
 use scalar::PathPattern;
 use section::admin::Admin;
 use section::cors::Cors;
@@ -133,6 +133,8 @@ pub struct Loaded {
     pub config: Config,
     /// Warnings only.
     pub warnings: Issues,
+    /// Where each key under `routes` stands.
+    pub route_places: BTreeMap<String, Place>,
 }
 
 /// Reads the file at `path`.
@@ -165,7 +167,9 @@ fn finish(mut document: Document, environment: &Environment) -> Result<Loaded, I
     // Once the file can be used: before, it would stand in every report and help with none.
     issues.append(check::openness(&config, &document));
     issues.sort();
-    Ok(Loaded { config, warnings: issues })
+    let routes = document.node(&["routes"]).into_iter().flat_map(|routes| routes.keys());
+    let route_places = routes.map(|key| (key.text.clone(), document.place(&key.span))).collect();
+    Ok(Loaded { config, warnings: issues, route_places })
 }
 
 /// The candidate nearest to `word`, if any is near enough to be meant.

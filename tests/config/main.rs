@@ -109,7 +109,7 @@ fn a_missing_file_and_a_folder_are_unreadable() {
 fn outcome(case: &Path) -> String {
     match load(case, &environment()) {
         Err(issues) => format!("{issues}{}\n", issues.count()),
-        Ok(Loaded { config, warnings }) => format!("{warnings}{}", summary(&config)),
+        Ok(Loaded { config, warnings, .. }) => format!("{warnings}{}", summary(&config)),
     }
 }
 

@@ -11,6 +11,7 @@ mod support;
 
 mod admin;
 mod cors;
+mod explain;
 mod head;
 mod log;
 mod metrics;

@@ -50,8 +50,8 @@ impl Read {
         Read {
             method: question.method.to_string(),
             host: host.unwrap_or_default().into_owned(),
-            path: masked(path).into_owned(),
-            query: masked(query).into_owned(),
+            path: masked_path(path).into_owned(),
+            query: masked(query),
             client: client.address,
             scheme: client.scheme.as_str(),
             body_bytes: question.body.len() as u64,
@@ -60,7 +60,7 @@ impl Read {
 
     pub(super) fn take(&mut self, head: &RequestHead) {
         self.host.clone_from(&head.host);
-        self.path = masked(&head.path).into_owned();
+        self.path = masked_path(&head.path).into_owned();
     }
 }
 
@@ -88,7 +88,10 @@ impl Matched {
             pattern: route.label.to_string(),
             key: route.key.to_string(),
             place: None,
-            captures: captures.into_iter().map(|(name, value)| Field { name: name.into(), value }).collect(),
+            captures: captures
+                .into_iter()
+                .map(|(name, value)| Field { name: name.into(), value: masked_path(&value).into_owned() })
+                .collect(),
             others: matches.map(|(other, _)| other.label.to_string()).collect(),
         }
     }
@@ -179,7 +182,7 @@ impl Sent {
         Sent {
             name: route.upstream.name().to_string(),
             method: parts.method.to_string(),
-            url: format!("{}{}", origin(route.upstream.endpoint()), masked(target)),
+            url: format!("{}{}", origin(route.upstream.endpoint()), masked_target(target)),
             headers: parts.headers.iter().map(|(name, value)| Field::shown(name, value)).collect(),
             body: (!body.is_empty()).then(|| SentBody {
                 bytes: body.len() as u64,
@@ -324,23 +327,35 @@ fn rule(refusal: &Refusal, route: Option<&Route>) -> String {
     rule.to_owned()
 }
 
-/// A path or query without callers' credentials: `token=` is hidden wherever it stands, as in the access log.
-pub(super) fn masked(text: &str) -> Cow<'_, str> {
-    let hides = |piece: &str| {
-        let (name, value) = piece.split_once('=')?;
-        let decoded = percent_decode_str(name).decode_utf8_lossy();
-        (is_credential(&decoded) && !value.is_empty()).then(|| format!("{name}={STARS}"))
-    };
-    let pieces = || text.split_inclusive(['?', '&']);
-    let bare = |piece: &str| piece.trim_end_matches(['?', '&']).len();
-    if !pieces().any(|piece| piece.get(..bare(piece)).and_then(hides).is_some()) {
-        return Cow::Borrowed(text);
+fn masked_target(target: &str) -> String {
+    match target.split_once('?') {
+        Some((path, query)) => format!("{}?{}", masked_path(path), masked(query)),
+        None => masked_path(target).into_owned(),
     }
-    let masked = pieces().map(|piece| {
-        let (inner, end) = piece.split_at_checked(bare(piece)).unwrap_or((piece, ""));
-        format!("{}{end}", hides(inner).unwrap_or_else(|| inner.to_owned()))
-    });
-    Cow::Owned(masked.collect())
+}
+
+/// A path, or any other text of the caller. Callers append `&token=...` where there is no query, too: what stands behind
+/// it is hidden.
+pub(super) fn masked_path(path: &str) -> Cow<'_, str> {
+    const MARK: &str = "token=";
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let end = decoded.to_ascii_lowercase().find(MARK).map(|at| at + MARK.len()).filter(|end| *end < decoded.len());
+    match end.and_then(|end| decoded.get(..end)) {
+        Some(before) => Cow::Owned(format!("{before}{STARS}")),
+        None => Cow::Borrowed(path),
+    }
+}
+
+/// A query without callers' credentials.
+fn masked(query: &str) -> String {
+    let piece = |piece: &str| match piece.split_once('=') {
+        None => piece.to_owned(),
+        Some((name, value)) if is_credential(&percent_decode_str(name).decode_utf8_lossy()) && !value.is_empty() => {
+            format!("{name}={STARS}")
+        }
+        Some((name, value)) => format!("{name}={}", masked_path(value)),
+    };
+    query.split('&').map(piece).collect::<Vec<_>>().join("&")
 }
 
 /// Whether a caller's header that is passed on may be a credential.
@@ -360,12 +375,16 @@ mod tests {
             ("token=abc", "token=***"),
             ("limit=5&Token=abc&x=1", "limit=5&Token=***&x=1"),
             ("%74oken[]=abc", "%74oken[]=***"),
-            ("/top&token=abc", "/top&token=***"),
-            ("/top?token=abc=def", "/top?token=***"),
             ("token=", "token="),
+            ("a=b%26token%3Dabc", "a=b&token=***"),
+            ("a&&b=", "a&&b="),
             ("tokens=1&my_token=2", "tokens=1&my_token=2"),
         ] {
             assert_eq!(masked(given), shown);
         }
+        assert_eq!(masked_path("/top%20x"), "/top%20x");
+        assert_eq!(masked_path("/top&Token=abc/d"), "/top&Token=***");
+        assert_eq!(masked_path("/top%26%54oken%3Dabc"), "/top&Token=***");
+        assert_eq!(masked_target("/top?token=abc=def"), "/top?token=***");
     }
 }

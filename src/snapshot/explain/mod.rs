@@ -34,7 +34,7 @@ use wire::{Body, Parsed, Unparsed};
 pub use facts::{Callers, Field, Matched, Page, Read, Repeats, Retries, Sent, SentBody, Verdict};
 pub use nearby::Nearby;
 pub use parameters::{Parameter, ParameterFate, Place};
-pub use question::{Question, header_line};
+pub use question::{Question, header_line, method_word, url_word};
 
 /// Stands for the `traceparent` of a try.
 const TRACEPARENT: HeaderValue = HeaderValue::from_static("(one for each try)");
@@ -151,7 +151,9 @@ impl Journey<'_> {
         let permit = pipeline::admit_watched(&self.route.params, self.head, captures, parameters, trail)?;
         let inbound = wire::onward(&self.parsed.headers)?;
         let mut parts = self.route.rewrite.apply(self.head, &permit, &inbound, TRACEPARENT)?;
-        wire::frame(&mut parts, &self.parsed.body);
+        if self.route.body == BodyRule::PassThrough {
+            wire::frame(&mut parts, &self.parsed.body);
+        }
         let body = match permit.body() {
             Some(body) => body.bytes().clone(),
             None => self.passed_body()?,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::scalar::Template;
 use crate::pipeline::params::watch::{Addition, Decision, Spot, Watch};
 
-use super::facts::STARS;
+use super::facts::{STARS, masked_path};
 
 /// One parameter on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -94,7 +94,7 @@ impl Watch for Trail {
             name: name.to_owned(),
             place: Place::Route,
             before: None,
-            after: Some(value.to_owned()),
+            after: Some(masked_path(value).into_owned()),
             fate: match addition {
                 Addition::Default => ParameterFate::Defaulted,
                 Addition::Fixed => ParameterFate::Fixed,

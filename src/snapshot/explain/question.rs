@@ -34,8 +34,7 @@ impl Question {
         body: impl Into<Bytes>,
         host: &str,
     ) -> Result<Self, String> {
-        let method = Method::from_bytes(method.as_bytes())
-            .map_err(|_| format!("`{method}` is not a method: write it like GET or POST"))?;
+        let method: Method = method_word(method)?.parse().map_err(|_| "this is not a method".to_owned())?;
         let (authority, target) = split(url)?;
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -59,6 +58,29 @@ impl Question {
     #[must_use]
     pub fn from_peer(self, peer: IpAddr) -> Self {
         Question { peer: Some(peer), ..self }
+    }
+}
+
+/// Reads a method as a word of a command line.
+///
+/// # Errors
+/// A sentence about a word that is no method.
+pub fn method_word(word: &str) -> Result<String, String> {
+    match Method::from_bytes(word.as_bytes()) {
+        Ok(method) => Ok(method.to_string()),
+        Err(_) => Err("this is not a method: write it like GET or POST".to_owned()),
+    }
+}
+
+/// Reads a URL or a path as a word of a command line.
+///
+/// # Errors
+/// A sentence about a word that is neither.
+pub fn url_word(word: &str) -> Result<String, String> {
+    let (authority, _) = split(word)?;
+    match authority.is_none_or(|authority| authority.is_ascii()) {
+        true => Ok(word.to_owned()),
+        false => Err("a host has no characters outside ASCII: write an international name as xn--".to_owned()),
     }
 }
 

@@ -121,8 +121,8 @@ fn row(parameter: &Parameter) -> [String; 4] {
         Place::Query => "query",
         Place::Route => "route",
     };
-    let value = |value: &Option<String>| value.as_deref().map_or("-".to_owned(), |value| shortened(&tame(value)));
-    let values = if before == after { value(before) } else { format!("{} -> {}", value(before), value(after)) };
+    // Never both different: a value goes on as it is or not at all.
+    let value = before.as_ref().or(after.as_ref()).map(|value| shortened(&tame(value))).unwrap_or_default();
     let fate = match fate {
         ParameterFate::Defaulted => "default added",
         ParameterFate::Dropped | ParameterFate::Overridden => "dropped",
@@ -131,7 +131,7 @@ fn row(parameter: &Parameter) -> [String; 4] {
         ParameterFate::Refused => "refused",
     };
     let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    [tame(name), place.to_owned(), values, format!("{fate}{why}")]
+    [tame(name), place.to_owned(), value, format!("{fate}{why}")]
 }
 
 fn of_sent(sent: &Sent) -> Vec<String> {
