@@ -108,7 +108,8 @@ const TABLE: [(&str, &[(&str, Part)]); 14] = [
 ];
 
 /// Which sections a step is compiled from.
-const SECTIONS: [(&str, &[&str]); 6] = [
+const SECTIONS: [(&str, &[&str]); 7] = [
+    ("client", &[]),
     ("cors", &["cors"]),
     ("guard", &["server"]),
     ("params", &["params"]),

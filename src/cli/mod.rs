@@ -37,8 +37,7 @@ Examples:
   tollgate check conf/tollgate.yaml       every problem of a file, explained
   tollgate run -c conf/tollgate.yaml      serve
   tollgate routes -c conf/tollgate.yaml   what is served, and where it leads
-  tollgate routes test GET '/top?limit=5' -c conf/tollgate.yaml
-                                          what would happen to one request";
+  tollgate routes test GET /top -c FILE   what would happen to one request";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
 const WRONG_CALL: u8 = 64;
@@ -53,7 +52,7 @@ enum Command {
     DemoUpstream(demo::UpstreamArguments),
     /// Ask a running gateway whether it is ready: exit 0 if so, else 1
     Healthcheck(healthcheck::Arguments),
-    /// List what a configuration serves, and where it leads
+    /// List what a configuration serves, and where it leads; `routes test` explains one request
     Routes(routes::Arguments),
     /// Serve a configuration
     Run(run::Arguments),

@@ -1,8 +1,8 @@
 //! What the documentation says is true: its files load, its examples run, its tables are complete.
 //!
 //! Fences: a `yaml` block is a whole configuration; `yaml,fragment` is some top-level keys of one; `yaml,error=TG0108` must
-//! fail with that code. In the README a `sh` block is run (`curl` against a `tollgate demo`, `tollgate check` and `routes` as
-//! they stand, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why. A `text,answer` block
+//! fail with that code. In the README and the pages about commands a `sh` block is run (`curl` against a `tollgate demo`, `tollgate check` and `routes` as
+//! they stand, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why; `sh,exit=1` must end so. A `text,answer` block
 //! stands below the `curl` lines that print it; `…` stands for what was cut or differs.
 #![expect(
     clippy::indexing_slicing,

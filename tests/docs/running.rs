@@ -1,4 +1,4 @@
-//! Examples are started and called; the README's commands are run.
+//! Examples are started and called; the commands of pages are run.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -21,6 +21,9 @@ use crate::{files, project, read};
 
 const TOKEN: &str = "p.eyJ1IjoiZGVtbyIsImhvc3QiOiJsb2NhbCJ9.tollgate-demo-token";
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pages whose `sh` blocks are run, and how many there are at least.
+const PAGES_THAT_RUN: [(&str, usize); 2] = [("README.md", 4), ("docs/commands-routes-test.md", 4)];
 
 #[test]
 fn every_example_runs_and_answers_as_its_comments_say() {
@@ -102,30 +105,43 @@ fn tenants_of_the_examples_stay_apart() {
 }
 
 #[test]
-fn the_readme_does_what_it_shows() {
-    let page = read(&project("README.md"));
+fn pages_do_what_they_show() {
     let demo = DemoProgram::start();
+    for (name, at_least) in PAGES_THAT_RUN {
+        let run = run_page(name, &demo);
+        assert!(run >= at_least, "only {run} blocks of {name} were run");
+    }
+}
+
+/// Runs the shell blocks of a page; how many there are.
+fn run_page(name: &str, demo: &DemoProgram) -> usize {
+    let page = read(&project(name));
     let mut answers = String::new();
     let mut run = 0;
     for block in markdown::blocks(&page) {
         match (block.language, block.flags) {
             ("sh", "norun") => {
-                assert!(block.text.starts_with("# "), "README.md:{}: say why it is not run", block.line);
+                assert!(block.text.starts_with("# "), "{name}:{}: say why it is not run", block.line);
             }
-            ("sh", "") => {
-                answers = block.text.lines().map(|line| command(line, &demo)).collect();
+            ("sh", flags) => {
+                let exit = match flags.strip_prefix("exit=") {
+                    Some(code) => code.parse().unwrap_or_else(|_| panic!("{name}:{}: `{flags}`", block.line)),
+                    None if flags.is_empty() => 0,
+                    None => panic!("{name}:{}: `{flags}` means nothing", block.line),
+                };
+                answers = block.text.lines().map(|line| command(line, demo, exit)).collect();
                 run += 1;
             }
-            ("text", "answer") => assert_shown(&block, &answers),
-            ("sh" | "text", flags) => panic!("README.md:{}: `{flags}` means nothing", block.line),
+            ("text", "answer") => assert_shown(name, &block, &answers),
+            ("text", flags) if !flags.is_empty() => panic!("{name}:{}: `{flags}` means nothing", block.line),
             _ => {}
         }
     }
-    assert!(run > 3, "only {run} blocks were run");
+    run
 }
 
 /// Runs a line of a shell block; what it prints.
-fn command(line: &str, demo: &DemoProgram) -> String {
+fn command(line: &str, demo: &DemoProgram, exit: i32) -> String {
     let words = words(line);
     match words.first().map(String::as_str) {
         None => String::new(),
@@ -140,21 +156,21 @@ fn command(line: &str, demo: &DemoProgram) -> String {
         Some("tollgate") => {
             let mut program = tollgate(words.get(1..).unwrap_or_default());
             let output = program.env("TINYBIRD_TOKEN", "p.token").output().unwrap();
-            assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(output.status.code(), Some(exit), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8(output.stdout).unwrap()
         }
-        Some(other) => panic!("README.md: nobody knows how to run `{other}`"),
+        Some(other) => panic!("nobody knows how to run `{other}`"),
     }
 }
 
 /// What is shown stands in what was printed, in this order.
-fn assert_shown(block: &Block, printed: &str) {
+fn assert_shown(page: &str, block: &Block, printed: &str) {
     let mut rest = printed;
     for piece in block.text.lines().flat_map(|line| line.split('…')).map(str::trim).filter(|piece| !piece.is_empty())
     {
         let Some((_, behind)) = rest.split_once(piece) else {
             panic!(
-                "README.md:{}: `{piece}` is not in the answer, or not behind what stands before it:\n{printed}",
+                "{page}:{}: `{piece}` is not in the answer, or not behind what stands before it:\n{printed}",
                 block.line
             )
         };

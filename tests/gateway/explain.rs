@@ -264,10 +264,8 @@ async fn what_is_refused_is_told_in_the_callers_words() {
         ("body_too_large", call("PUT", "/ch/a", &[CHUNKED], &long)),
     ] {
         let explanation = compare(&gw, &call).await;
-        match &explanation.verdict {
-            Verdict::Refused { code: told, .. } => assert_eq!(*told, code, "{call:?}\n{explanation}"),
-            other => panic!("{other:?}\n{call:?}"),
-        }
+        let Verdict::Refused { code: told, .. } = &explanation.verdict else { panic!("{call:?}\n{explanation}") };
+        assert_eq!(*told, code, "{call:?}\n{explanation}");
     }
 }
 

@@ -120,11 +120,21 @@ fn nearest(patterns: &[PathPattern], path: &str) -> Vec<String> {
     let given = segments(path);
     let mut near: Vec<(usize, &PathPattern)> = patterns
         .iter()
+        .filter(|pattern| pattern.has_tail() || pattern.segments().len() == given.len())
         .map(|pattern| (strsim::damerau_levenshtein(&filled(pattern, &given), path), pattern))
-        .filter(|(distance, pattern)| *distance <= 1 + pattern.as_str().len().min(path.len()) / 3)
+        .filter(|(distance, pattern)| *distance <= (fixed_text(pattern) / 4).max(1))
         .collect();
     near.sort_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.cmp(other)));
     near.into_iter().take(SHOWN).map(|(_, pattern)| pattern.to_string()).collect()
+}
+
+/// How much of a pattern can be mistyped.
+fn fixed_text(pattern: &PathPattern) -> usize {
+    let of = |segment: &Segment| match segment {
+        Segment::Capture(piece) => piece.prefix.len() + piece.suffix.len(),
+        Segment::Literal(text) => text.len(),
+    };
+    pattern.segments().iter().map(|segment| 1 + of(segment)).sum()
 }
 
 /// A pattern with its captures taken from the path, as far as they fit.

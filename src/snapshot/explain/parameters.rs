@@ -90,16 +90,20 @@ impl Watch for Trail {
     }
 
     fn added(&mut self, addition: Addition, name: &str, value: &str, template: &Template) {
+        let (fate, rule) = match addition {
+            Addition::Default => (ParameterFate::Defaulted, "`params.default`"),
+            Addition::Fixed => (ParameterFate::Fixed, "`params.fixed`"),
+        };
         self.0.push(Parameter {
             name: name.to_owned(),
             place: Place::Route,
             before: None,
             after: Some(masked_path(value).into_owned()),
-            fate: match addition {
-                Addition::Default => ParameterFate::Defaulted,
-                Addition::Fixed => ParameterFate::Fixed,
-            },
-            why: template.literal().is_none().then(|| format!("from `{template}`")),
+            fate,
+            why: Some(match template.literal() {
+                Some(_) => rule.to_owned(),
+                None => format!("{rule}, from `{template}`"),
+            }),
         });
     }
 }

@@ -65,6 +65,9 @@ fn of_route(route: &Matched) -> Vec<String> {
     if key != pattern {
         lines.push(format!("opened by the route {key}"));
     }
+    if captures.is_empty() {
+        lines.push("is exactly this path".to_owned());
+    }
     lines.extend(captures.iter().map(|field| format!("{{{}}} is {}", field.name, quoted(&field.value))));
     if !others.is_empty() {
         lines.push(format!("wins over {}, less specific", others.join(", then ")));
