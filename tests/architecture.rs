@@ -111,7 +111,8 @@ const TABLE: [(&str, &[(&str, Part)]); 15] = [
 ];
 
 /// Which sections a step is compiled from.
-const SECTIONS: [(&str, &[&str]); 6] = [
+const SECTIONS: [(&str, &[&str]); 7] = [
+    ("client", &[]),
     ("cors", &["cors"]),
     ("guard", &["server"]),
     ("params", &["params"]),

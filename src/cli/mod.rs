@@ -12,6 +12,7 @@ mod explain;
 mod healthcheck;
 mod init;
 mod routes;
+mod routes_test;
 mod run;
 mod schema;
 mod version;
@@ -43,6 +44,7 @@ Examples:
   tollgate explain TG0107                 what a problem means, and what to do
   tollgate run -c conf/tollgate.yaml      serve
   tollgate routes -c conf/tollgate.yaml   what is served, and where it leads
+  tollgate routes test GET /top -c FILE   what would happen to one request
   tollgate config show conf/tollgate.yaml --origin   every value, and where it came from
   tollgate config diff old.yaml new.yaml             what would change";
 
@@ -66,7 +68,7 @@ enum Command {
     Healthcheck(healthcheck::Arguments),
     /// Write a first configuration, also from an OpenAPI document
     Init(init::Arguments),
-    /// List what a configuration serves, and where it leads
+    /// List what a configuration serves, and where it leads; `routes test` explains one request
     Routes(routes::Arguments),
     /// Serve a configuration
     Run(run::Arguments),

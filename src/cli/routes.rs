@@ -1,24 +1,38 @@
-//! `tollgate routes -c FILE`.
+//! `tollgate routes -c FILE`: the listing. `routes test` stands beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::section::routes::Format;
 use crate::config::{Config, ServedPath};
 
-use super::{Ending, load_or_explain, print};
+use super::{Ending, load_or_explain, print, routes_test};
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The configuration to list
-    #[arg(short = 'c', long = "config", value_name = "FILE")]
-    config: PathBuf,
+    #[arg(short = 'c', long = "config", value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// One JSON object a line, for programs
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Say what would happen to one request; nothing is sent
+    Test(routes_test::Arguments),
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let loaded = match load_or_explain(&arguments.config) {
+    if let Some(Command::Test(arguments)) = &arguments.command {
+        return routes_test::run(arguments);
+    }
+    // Without the sub-command the file is required.
+    let file = arguments.config.as_deref().unwrap_or(Path::new(""));
+    let loaded = match load_or_explain(file) {
         Ok(loaded) => loaded,
         Err(ending) => return Ok(ending),
     };

@@ -5,6 +5,7 @@
 //! [`Refusal`]. Not here: sockets (`proxy`), storage (`state`). Steps do not
 //! know each other; they meet in this file.
 
+pub mod client;
 pub mod cors;
 pub mod guard;
 pub mod params;
@@ -16,6 +17,7 @@ pub mod scrub;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 
+use params::watch::{Nobody, Watch};
 use params::{Captures, ParameterBody, Params};
 use permit::Permit;
 
@@ -32,8 +34,22 @@ pub fn admit(
     captures: Captures,
     body: Option<ParameterBody>,
 ) -> Result<Permit, Refusal> {
+    admit_watched(params, head, captures, body, &mut Nobody)
+}
+
+/// As [`admit`], while `watch` looks on.
+///
+/// # Errors
+/// The refusal that the caller gets.
+pub fn admit_watched(
+    params: &Params,
+    head: &RequestHead,
+    captures: Captures,
+    body: Option<ParameterBody>,
+    watch: &mut impl Watch,
+) -> Result<Permit, Refusal> {
     // Here, after everything that costs less and before anything that costs
     // the upstream: forced parameters are what keeps tenants apart.
-    let bound = params.bind(&head.query, &captures, body)?;
+    let bound = params.bind_watched(&head.query, &captures, body, watch)?;
     Ok(Permit::new(captures, bound))
 }

@@ -22,6 +22,19 @@ pub struct Retry {
     budget: Arc<RetryBudget>,
 }
 
+/// What a policy allows, in numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schedule {
+    /// Tries in all.
+    pub attempts: u32,
+    /// Statuses that are tried again.
+    pub statuses: Vec<u16>,
+    /// The longest wait before the second try, the third, and so on.
+    pub waits: Vec<Duration>,
+    /// Retries may be this share of the upstream's requests.
+    pub share: f64,
+}
+
 /// What went wrong with an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -72,6 +85,16 @@ impl Retry {
             total: timeouts.total.duration(),
             share: share.ratio(),
             budget,
+        }
+    }
+
+    /// What it allows, for people.
+    pub fn schedule(&self) -> Schedule {
+        Schedule {
+            attempts: self.attempts,
+            statuses: self.statuses.to_vec(),
+            waits: (1..self.attempts).map(|attempt| self.jitter(attempt, 1.0)).collect(),
+            share: self.share,
         }
     }
 

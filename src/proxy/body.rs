@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, header};
+use http::header;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
@@ -16,16 +16,6 @@ use super::ctx::Ctx;
 /// For a whole parameter body: 60 KiB in this time is slower than any modem.
 const PARAMETER_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-const BODY_OF_A_READ: Refusal =
-    Refusal::UnsupportedBody("A GET or HEAD request cannot have a body here. Send parameters by POST.");
-
-/// The media types that hold parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MediaType {
-    Form,
-    Json,
-}
-
 /// Reads the parameter body, if there is one.
 ///
 /// # Errors
@@ -37,9 +27,8 @@ pub(super) async fn read_parameters(
     if session.as_mut().is_body_empty() {
         return Ok(Ok(None));
     }
-    // A body that is chunked may still turn out to be empty, and then needs no type.
-    let announced = session.req_header().headers.contains_key(header::CONTENT_LENGTH);
-    if let Some(refusal) = media_type(session).err().filter(|_| announced) {
+    let request = session.req_header();
+    if let Err(refusal) = ParameterBody::expect(&request.method, &request.headers) {
         return Ok(Err(refusal));
     }
     // What is read from here on is kept for the upstream, and for retries.
@@ -51,26 +40,18 @@ pub(super) async fn read_parameters(
         Ok(Ok(None)) => return Ok(Err(Refusal::BodyTooLarge { limit: MAX_PARAMETER_BODY })),
         Ok(Ok(Some(bytes))) => bytes,
     };
-    if bytes.is_empty() {
-        return Ok(Ok(None));
-    }
-    Ok(media_type(session).map(|media_type| {
-        Some(match media_type {
-            MediaType::Form => ParameterBody::Form(bytes),
-            MediaType::Json => ParameterBody::Json(bytes),
-        })
-    }))
+    let request = session.req_header();
+    Ok(ParameterBody::read(&request.method, &request.headers, bytes))
 }
 
-/// Looks at a body that passes as bytes. ClickHouse, for one, takes the body of a GET for the rest of its query.
+/// Looks at a body that passes as bytes.
 ///
 /// # Errors
 /// 415 for a body that reading has no need of, on a route that confines its parameters.
 pub(super) fn check_passed(session: &mut Session, params: &Params) -> Result<(), Refusal> {
-    let reads = matches!(session.req_header().method, Method::GET | Method::HEAD);
-    match reads && params.confines() && !session.as_mut().is_body_empty() {
-        true => Err(BODY_OF_A_READ),
-        false => Ok(()),
+    match session.as_mut().is_body_empty() {
+        true => Ok(()),
+        false => params.let_body_pass(&session.req_header().method),
     }
 }
 
@@ -128,36 +109,5 @@ fn classify(e: Box<Error>) -> Result<Refusal> {
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => Err(e.into_down()),
         ErrorType::ReadTimedout => Ok(Refusal::RequestTimeout),
         _ => Ok(Refusal::BadRequest("The request body is malformed.")),
-    }
-}
-
-fn media_type(session: &Session) -> Result<MediaType, Refusal> {
-    let request = session.req_header();
-    if matches!(request.method, Method::GET | Method::HEAD) {
-        return Err(BODY_OF_A_READ);
-    }
-    let encoding = request.headers.get(header::CONTENT_ENCODING);
-    if encoding.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Refusal::UnsupportedBody("The request body must not be compressed."));
-    }
-    const WANTED: Refusal = Refusal::UnsupportedBody(
-        "The request body must be application/x-www-form-urlencoded or application/json, in UTF-8, and its Content-Type must say so.",
-    );
-    let mut types = request.headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), None) = (types.next(), types.next()) else { return Err(WANTED) };
-    let text = value.to_str().map_err(|_| WANTED)?;
-    let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
-    let foreign = |parameter: &str| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let charset = name.trim().eq_ignore_ascii_case("charset");
-        charset && !matches!(value.trim().trim_matches('"').to_ascii_lowercase().as_str(), "utf-8" | "utf8")
-    };
-    if parameters.split(';').any(foreign) {
-        return Err(WANTED);
-    }
-    match essence.trim().to_ascii_lowercase().as_str() {
-        "application/x-www-form-urlencoded" => Ok(MediaType::Form),
-        "application/json" => Ok(MediaType::Json),
-        _ => Err(WANTED),
     }
 }

@@ -1,17 +1,17 @@
 //! From the socket to the right to go upstream.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, Method, Version, header};
+use http::{HeaderName, Version};
 use pingora::http::RequestHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 
-use crate::exchange::head::{CallerScheme, RequestHead, normalise_host, split_target};
 use crate::exchange::refusal::Refusal;
 use crate::pipeline;
+use crate::pipeline::client::Client;
+use crate::snapshot::arrival::{Arrival, Stage, Turn};
 use crate::snapshot::route::BodyRule;
 use crate::telemetry::trace::{Trace, is_request_id, request_id};
 
@@ -22,8 +22,6 @@ use super::{DECIDED, body};
 /// [`respond::REQUEST_ID`], parsed: looking a text up parses it each time.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Between two reads of a request.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,36 +63,22 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
     let snapshot = &running.snapshot;
     let request = session.req_header();
     identify(request, ctx);
-    let (peer, trusted) = peer_address(session, ctx);
-    ctx.client = match trusted {
-        true => forwarded_for(session.req_header(), ctx, peer),
-        false => peer,
-    };
-    let request = session.req_header();
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    let client = snapshot.proxies.client(peer, &request.headers);
+    ctx.client = client.address;
     let raw = session.as_ref().as_http1().map(|session| session.get_headers_raw_bytes()).unwrap_or_default();
-    if let Err(refusal) = snapshot.guard.inspect(request.raw_path(), &request.headers, &raw) {
-        // What follows such a head on the connection cannot be told from its body.
-        return Ok(Next::Refuse(refusal, Connection::Close));
-    }
-    let head = match read_head(request, ctx.client, trusted) {
-        Ok(head) => head,
-        Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Keep)),
+    let opened = snapshot.open(&arrival(session.req_header(), &raw, client));
+    ctx.head = opened.head;
+    ctx.route = opened.route.map(|route| route.index);
+    let (route, captures) = match (opened.turn, opened.route) {
+        (Turn::Answer(reply), _) => {
+            respond::send(session, ctx, reply, Connection::Keep).await?;
+            return Ok(Next::Answered);
+        }
+        (Turn::Refuse(refusal, stage), _) => return Ok(Next::Refuse(refusal, after(stage))),
+        (Turn::Proceed(captures), Some(route)) => (route, captures),
+        (Turn::Proceed(_), None) => return Err(Error::new_in(DECIDED)),
     };
-    let Some((route, found)) = snapshot.find(&head.path) else {
-        ctx.head = Some(head);
-        return Ok(Next::Refuse(Refusal::RouteNotFound, Connection::Keep));
-    };
-    ctx.route = Some(route.index);
-    let preflight = route.cors.preflight(&head.method, &request.headers, route.guard.allow());
-    let inspected = route.guard.inspect(&head.method, announced_length(request));
-    ctx.head = Some(head);
-    if let Some(reply) = preflight {
-        respond::send(session, ctx, reply, Connection::Keep).await?;
-        return Ok(Next::Answered);
-    }
-    if let Err(refusal) = inspected {
-        return Ok(Next::Refuse(refusal, Connection::Keep));
-    }
     let parameters = match route.body {
         BodyRule::Parameters => match body::read_parameters(session, ctx).await? {
             Ok(parameters) => parameters,
@@ -109,7 +93,7 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
         }
     };
     let Some(head) = &ctx.head else { return Err(Error::new_in(DECIDED)) };
-    match pipeline::admit(&route.params, head, found.captures, parameters) {
+    match pipeline::admit(&route.params, head, captures, parameters) {
         Err(refusal) => Ok(Next::Refuse(refusal, Connection::Keep)),
         Ok(permit) => {
             ctx.permit = Some(permit);
@@ -117,6 +101,25 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
             route.retry.count_request();
             Ok(Next::Upstream)
         }
+    }
+}
+
+/// The head in words that know no Pingora.
+fn arrival<'a>(request: &'a RequestHeader, raw: &'a [u8], client: Client) -> Arrival<'a> {
+    let (target, authority) = match request.version {
+        Version::HTTP_2 => (
+            request.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
+            request.uri.authority().map(|authority| authority.as_str()),
+        ),
+        _ => (request.raw_path(), None),
+    };
+    Arrival { method: &request.method, target, authority, headers: &request.headers, raw, client }
+}
+
+fn after(stage: Stage) -> Connection {
+    match stage {
+        Stage::Framing => Connection::Close,
+        Stage::Guard | Stage::Reading | Stage::Routing => Connection::Keep,
     }
 }
 
@@ -168,90 +171,9 @@ fn logged(path: &[u8]) -> String {
     }
 }
 
-fn read_head(request: &RequestHeader, client: IpAddr, trusted: bool) -> Result<RequestHead, Refusal> {
-    let not_utf8 = |_| Refusal::BadRequest("The request target is not UTF-8.");
-    let host = one_host(&request.headers)?;
-    let (target, authority) = match request.version {
-        Version::HTTP_2 => {
-            // A request that was HTTP/1.1 before may have `host` alone (RFC 9113 section 8.3.1); Pingora has seen to it that
-            // both say the same.
-            let authority = request.uri.authority().map(|authority| authority.as_str());
-            (request.uri.path_and_query().map_or("/", |target| target.as_str()), authority.or(host))
-        }
-        _ => (std::str::from_utf8(request.raw_path()).map_err(not_utf8)?, host),
-    };
-    let (path, query) = split_target(target)?;
-    Ok(RequestHead {
-        method: request.method.clone(),
-        host: normalise_host(authority.unwrap_or_default())?,
-        path,
-        query: query.to_owned(),
-        client,
-        scheme: match trusted && request.headers.get(FORWARDED_PROTO).is_some_and(|value| value == "https") {
-            true => CallerScheme::Https,
-            false => CallerScheme::Http,
-        },
-    })
-}
-
-/// The `Host` header, unless there are several: then nobody knows which site is meant.
-fn one_host(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next();
-    match hosts.next() {
-        None => Ok(host.and_then(|host| host.to_str().ok())),
-        Some(_) => Err(Refusal::BadRequest("The Host header is given twice.")),
-    }
-}
-
-/// Where the connection comes from, and whether that is a trusted proxy.
-fn peer_address(session: &Session, ctx: &Ctx) -> (IpAddr, bool) {
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip().to_canonical());
-    let trusted = peer.is_some_and(|peer| is_trusted(ctx, peer));
-    (peer.unwrap_or(ctx.client), trusted)
-}
-
-/// The rightmost address that no trusted proxy has: what stands further left, a caller may have written.
-fn forwarded_for(request: &RequestHeader, ctx: &Ctx, peer: IpAddr) -> IpAddr {
-    let values: Vec<&str> =
-        request.headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).collect();
-    let mut client = peer;
-    for entry in values.iter().rev().flat_map(|value| value.rsplit(',')) {
-        let Some(address) = parse_address(entry.trim()) else { break };
-        client = address;
-        if !is_trusted(ctx, address) {
-            break;
-        }
-    }
-    client
-}
-
-/// An address as proxies write it: with or without port and brackets.
-fn parse_address(text: &str) -> Option<IpAddr> {
-    let plain = text.trim_start_matches('[').trim_end_matches(']');
-    plain
-        .parse()
-        .ok()
-        .or_else(|| text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
-        .map(|address: IpAddr| address.to_canonical())
-}
-
-fn is_trusted(ctx: &Ctx, address: IpAddr) -> bool {
-    ctx.running.snapshot.trusted_proxies.iter().any(|range| range.contains(address))
-}
-
-fn announced_length(request: &RequestHeader) -> Option<u64> {
-    // The guard has seen that there is one number at most.
-    request.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// Whether the exchange may be sent a second time after it began.
 pub(super) fn is_repeatable(session: &Session, ctx: &Ctx) -> bool {
-    let reads = match ctx.route().map(|route| route.body) {
-        // Reading a pipe by POST changes nothing.
-        Some(BodyRule::Parameters) => true,
-        Some(BodyRule::PassThrough) | None => matches!(session.req_header().method, Method::GET | Method::HEAD),
-    };
+    let repeats = ctx.route().is_some_and(|route| route.repeats(&session.req_header().method));
     let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
-    reads && !begun && !session.as_ref().retry_buffer_truncated()
+    repeats && !begun && !session.as_ref().retry_buffer_truncated()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::scalar::{ByteSize, PathPattern, Secret};
 use crate::config::section::routes as section;
 use crate::config::{Config, ServedPath};
+use crate::pipeline::client::TrustedProxies;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::{HeadGuard, RouteGuard};
 use crate::pipeline::params::{MAX_PARAMETER_BODY, Params};
@@ -72,7 +73,7 @@ impl Snapshot {
             guard: HeadGuard::compile(server),
             cors: Cors::compile(cors.as_ref()),
             keepalive: server.keepalive.duration().as_secs().max(1),
-            trusted_proxies: server.trusted_proxies.clone().into(),
+            proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
             table: PathTable::compile(patterns.into_iter()),
             routes: routes.into(),
@@ -105,6 +106,7 @@ impl Shared<'_> {
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
+            key: path.route.as_str().into(),
             guard: RouteGuard::compile(route.served_methods(), max_body),
             cors: Cors::compile(cors.as_ref().or(self.config.cors.as_ref())),
             body: rule,

@@ -4,7 +4,9 @@
 //! never changes. Not here: reading files (`config`), counters (`state`).
 //! Nothing is looked up by a configured name while serving.
 
+pub mod arrival;
 mod compile;
+pub mod explain;
 pub mod live;
 pub mod route;
 mod table;
@@ -12,7 +14,7 @@ mod table;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::config::scalar::AddressRange;
+use crate::pipeline::client::TrustedProxies;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::HeadGuard;
 use crate::upstream::Upstream;
@@ -35,8 +37,8 @@ pub struct Snapshot {
     pub cors: Cors,
     /// How long an idle connection of a caller stays open, in seconds.
     pub keepalive: u64,
-    /// Proxies whose word about the caller's address counts.
-    pub trusted_proxies: Box<[AddressRange]>,
+    /// Proxies whose word about the caller counts.
+    pub proxies: TrustedProxies,
     /// Every upstream.
     pub upstreams: Box<[Arc<Upstream>]>,
     routes: Box<[Route]>,
@@ -48,6 +50,12 @@ impl Snapshot {
     pub fn find(&self, path: &str) -> Option<(&Route, Match)> {
         let found = self.table.find(path)?;
         Some((self.routes.get(found.route)?, found))
+    }
+
+    /// Every route for a normalised path with what its captures match, the most specific first.
+    pub fn find_all(&self, path: &str) -> Vec<(&Route, Match)> {
+        let found = self.table.find_all(path).into_iter();
+        found.filter_map(|found| Some((self.routes.get(found.route)?, found))).collect()
     }
 
     /// Every route, in the order of their indexes.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Method;
+
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::RouteGuard;
 use crate::pipeline::params::Params;
@@ -17,6 +19,8 @@ pub struct Route {
     pub index: usize,
     /// The configured pattern: the label in logs and metrics.
     pub label: Arc<str>,
+    /// The key under `routes` that it comes from.
+    pub key: Arc<str>,
     /// Methods and sizes.
     pub guard: RouteGuard,
     /// Pages that may call.
@@ -33,6 +37,17 @@ pub struct Route {
     pub scrub: Scrub,
     /// Where it goes.
     pub upstream: Arc<Upstream>,
+}
+
+impl Route {
+    /// Whether a request with this method may be sent a second time after it began.
+    pub fn repeats(&self, method: &Method) -> bool {
+        match self.body {
+            // Reading a pipe by POST changes nothing.
+            BodyRule::Parameters => true,
+            BodyRule::PassThrough => matches!(*method, Method::GET | Method::HEAD),
+        }
+    }
 }
 
 /// How a request's body is treated.

@@ -5,6 +5,7 @@
 //! routes there are; captures are tried segment by segment, fixed text first.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use crate::config::scalar::{PathPattern, Piece, Segment};
 use crate::pipeline::params::Captures;
@@ -43,6 +44,13 @@ struct Leaf {
     names: Box<[Box<str>]>,
 }
 
+impl Leaf {
+    fn matched(&self, values: &[&str]) -> Match {
+        let named = self.names.iter().cloned().zip(values.iter().map(|value| (*value).to_owned()));
+        Match { route: self.route, captures: Captures(named.collect()) }
+    }
+}
+
 impl PathTable {
     pub(super) fn compile<'a>(patterns: impl Iterator<Item = (&'a PathPattern, usize)>) -> Self {
         let mut table = PathTable::default();
@@ -61,10 +69,23 @@ impl PathTable {
         if let Some(route) = self.exact.get(path) {
             return Some(Match { route: *route, captures: Captures::default() });
         }
-        let mut values = Vec::new();
-        let leaf = self.root.find(path.strip_prefix('/')?, &mut values)?;
-        let named = leaf.names.iter().cloned().zip(values.into_iter().map(str::to_owned));
-        Some(Match { route: leaf.route, captures: Captures(named.collect()) })
+        let first = |leaf: &Leaf, values: &[&str]| ControlFlow::Break(leaf.matched(values));
+        self.root.walk(path.strip_prefix('/')?, &mut Vec::new(), &mut { first }).break_value()
+    }
+
+    /// Every match, the most specific first: what [`PathTable::find`] gives, and what it would give without that.
+    pub(super) fn find_all(&self, path: &str) -> Vec<Match> {
+        let exact = self.exact.get(path).map(|route| Match { route: *route, captures: Captures::default() });
+        let mut matches: Vec<Match> = exact.into_iter().collect();
+        let mut keep = |leaf: &Leaf, values: &[&str]| -> ControlFlow<()> {
+            matches.push(leaf.matched(values));
+            ControlFlow::Continue(())
+        };
+        if let Some(rest) = path.strip_prefix('/') {
+            // It never breaks off.
+            let _ = self.root.walk(rest, &mut Vec::new(), &mut keep);
+        }
+        matches
     }
 }
 
@@ -102,35 +123,46 @@ impl Node {
         &mut self.captures[index].1
     }
 
-    /// The leaf for what remains of a path. Depth is bounded by the patterns, not by the path.
-    fn find<'a>(&self, rest: &'a str, values: &mut Vec<&'a str>) -> Option<&Leaf> {
+    /// Visits the leaves for what remains of a path, the most specific first, until `visit` breaks off. Depth is bounded
+    /// by the patterns, not by the path.
+    fn walk<'a, B>(
+        &self,
+        rest: &'a str,
+        values: &mut Vec<&'a str>,
+        visit: &mut impl FnMut(&Leaf, &[&'a str]) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         let (segment, behind) = match rest.split_once('/') {
             Some((segment, behind)) => (segment, Some(behind)),
             None => (rest, None),
         };
         let onward = |node: &'_ Node| -> bool { behind.is_some() || node.end.is_some() };
-        if let Some(node) = self.literals.get(segment).filter(|node| onward(node))
-            && let Some(leaf) = node.step(behind, values)
-        {
-            return Some(leaf);
+        if let Some(node) = self.literals.get(segment).filter(|node| onward(node)) {
+            node.step(behind, values, visit)?;
         }
         for (piece, node) in &self.captures {
             let Some(value) = captured(piece, segment) else { continue };
             values.push(value);
-            if let Some(leaf) = node.step(behind, values) {
-                return Some(leaf);
-            }
+            node.step(behind, values, visit)?;
             values.pop();
         }
-        let tail = self.tail.as_ref()?;
-        values.push(rest);
-        Some(tail)
+        if let Some(tail) = &self.tail {
+            values.push(rest);
+            visit(tail, values)?;
+            values.pop();
+        }
+        ControlFlow::Continue(())
     }
 
-    fn step<'a>(&self, behind: Option<&'a str>, values: &mut Vec<&'a str>) -> Option<&Leaf> {
-        match behind {
-            Some(behind) => self.find(behind, values),
-            None => self.end.as_ref(),
+    fn step<'a, B>(
+        &self,
+        behind: Option<&'a str>,
+        values: &mut Vec<&'a str>,
+        visit: &mut impl FnMut(&Leaf, &[&'a str]) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        match (behind, &self.end) {
+            (Some(behind), _) => self.walk(behind, values, visit),
+            (None, Some(leaf)) => visit(leaf, values),
+            (None, None) => ControlFlow::Continue(()),
         }
     }
 }

@@ -33,6 +33,16 @@ fn the_most_specific_pattern_wins() {
 }
 
 #[test]
+fn all_matches_come_in_the_order_in_which_they_win() {
+    let patterns = ["/a", "/{x}", "/*", "/a/{x}", "/a/{x}.csv", "/a/b", "/a/*", "/{y}/b", "/{y}/*"];
+    let all = |path| -> Vec<usize> { table(&patterns).find_all(path).iter().map(|found| found.route).collect() };
+    assert_eq!(all("/a/b"), [5, 3, 6, 7, 8, 2]);
+    assert_eq!(all("/a/c.csv"), [4, 6, 8, 2]);
+    assert_eq!(all("/a"), [0, 1, 2]);
+    assert_eq!(table(&patterns[..2]).find_all("/a/b"), []);
+}
+
+#[test]
 fn captures_stay_inside_a_segment_and_their_alphabet() {
     assert_eq!(find(&["/r/{x}.csv"], "/r/a-b_C9.csv"), Some((0, vec![("x".into(), "a-b_C9".into())])));
     for path in ["/r/.csv", "/r/a.b.csv", "/r/a/b.csv", "/r/a%20.csv", "/r/é.csv", "/r/a.csvX", "/r/a.csv/"] {
@@ -76,7 +86,11 @@ proptest! {
         path in "(/(a|b|ab|a\\.c|q|)){1,4}",
     ) {
         let parsed: Vec<PathPattern> = patterns.iter().filter_map(|pattern| pattern.parse().ok()).collect();
-        let found = PathTable::compile(parsed.iter().zip(0..)).find(&path);
+        let table = PathTable::compile(parsed.iter().zip(0..));
+        let found = table.find(&path);
+        let all = table.find_all(&path);
+        prop_assert_eq!(all.first(), found.as_ref());
+        prop_assert!(all.iter().all(|found| naive(&parsed[found.route], &path)));
         prop_assert_eq!(found.is_some(), parsed.iter().any(|pattern| naive(pattern, &path)));
         if let Some(found) = found {
             prop_assert!(naive(&parsed[found.route], &path));

@@ -10,9 +10,9 @@ use std::time::Instant;
 use crate::clock::Clock;
 
 /// Seconds that the budget looks back.
-const WINDOW: u64 = 10;
+pub const WINDOW: u64 = 10;
 /// Retries in one window that are always allowed, so that a quiet gateway heals too.
-const FLOOR: u64 = 10;
+pub const FLOOR: u64 = 10;
 
 /// Requests and retries of the last ten seconds.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pingora::upstreams::peer::HttpPeer;
 
+use crate::config::scalar::Endpoint;
 use crate::config::section::upstreams as section;
 
 use dial::Addresses;
@@ -92,6 +93,11 @@ impl Upstream {
     /// Its name in the configuration.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+
+    /// Where it lives.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.section.url
     }
 
     /// Its time-outs.

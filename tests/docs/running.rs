@@ -102,7 +102,7 @@ fn tenants_of_the_examples_stay_apart() {
 }
 
 /// Pages whose commands are run.
-const PAGES: [&str; 2] = ["README.md", "docs/commands.md"];
+const PAGES: [&str; 3] = ["README.md", "docs/commands.md", "docs/commands-routes-test.md"];
 
 #[test]
 fn commands_do_what_their_pages_show() {

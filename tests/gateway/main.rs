@@ -12,6 +12,7 @@ mod support;
 mod admin;
 mod check_online;
 mod cors;
+mod explain;
 mod head;
 mod log;
 mod metrics;

@@ -12,9 +12,10 @@ use crate::exchange::component::encode_component;
 use crate::exchange::refusal::Refusal;
 
 use super::Binding;
+use super::watch::{Spot, Watch};
 
 /// Appends to `out` what of `text` goes on.
-pub(super) fn rewrite(text: &str, binding: &mut Binding<'_>, out: &mut String) -> Result<(), Refusal> {
+pub(super) fn rewrite<W: Watch>(text: &str, binding: &mut Binding<'_, W>, out: &mut String) -> Result<(), Refusal> {
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (raw_name, raw_value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decode(raw_name);
@@ -22,9 +23,10 @@ pub(super) fn rewrite(text: &str, binding: &mut Binding<'_>, out: &mut String) -
             std::str::from_utf8(&name).map_err(|_| Refusal::bad_parameter("?", "has a name that is not UTF-8"))?;
         let value = decode(raw_value);
         if value.contains(&0) {
-            return Err(Refusal::bad_parameter(name, "has a NUL character in its value"));
+            let refusal = Refusal::bad_parameter(name, "has a NUL character in its value");
+            return Err(binding.refuse(name, &value, refusal));
         }
-        if binding.keeps(name, |fixed| fixed.as_bytes() == value.as_ref())? {
+        if binding.keeps(name, &value, |fixed| fixed.as_bytes() == value.as_ref())? {
             append_bytes(out, name, &value);
         }
     }
@@ -32,9 +34,10 @@ pub(super) fn rewrite(text: &str, binding: &mut Binding<'_>, out: &mut String) -
 }
 
 /// The form body that goes on.
-pub(super) fn rewrite_body(bytes: &Bytes, binding: &mut Binding<'_>) -> Result<Bytes, Refusal> {
+pub(super) fn rewrite_body<W: Watch>(bytes: &Bytes, binding: &mut Binding<'_, W>) -> Result<Bytes, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|_| Refusal::UnsupportedBody("The form body is not UTF-8."))?;
     let mut out = String::with_capacity(text.len());
+    binding.spot = Spot::Form;
     rewrite(text, binding, &mut out)?;
     Ok(Bytes::from(out))
 }

@@ -13,16 +13,21 @@ use serde_json::value::RawValue;
 use crate::exchange::refusal::Refusal;
 
 use super::Binding;
+use super::watch::{Spot, Watch};
 
 /// The JSON body that goes on.
-pub(super) fn rewrite_body(bytes: &Bytes, binding: &mut Binding<'_>) -> Result<Bytes, Refusal> {
+pub(super) fn rewrite_body<W: Watch>(bytes: &Bytes, binding: &mut Binding<'_, W>) -> Result<Bytes, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|_| Refusal::UnsupportedBody("The JSON body is not UTF-8."))?;
     let entries = entries(text)?;
     let mut out = String::with_capacity(text.len());
     out.push('{');
+    binding.spot = Spot::Json;
     for (name, value) in &entries {
-        check_flat(name, value)?;
-        if binding.keeps(name, |fixed| is_value(value, fixed))? {
+        let raw = value.get().as_bytes();
+        if let Err(refusal) = check_flat(name, value) {
+            return Err(binding.refuse(name, raw, refusal));
+        }
+        if binding.keeps(name, raw, |fixed| is_value(value, fixed))? {
             if out.len() > 1 {
                 out.push(',');
             }

@@ -10,7 +10,9 @@
 
 mod form;
 mod json;
+mod media;
 mod name;
+pub mod watch;
 
 use std::borrow::Cow;
 
@@ -22,6 +24,7 @@ use crate::config::section::params::{Conflict, Params as Section};
 use crate::exchange::refusal::Refusal;
 
 use name::{Fate, Names};
+use watch::{Addition, Decision, Nobody, Spot, Watch};
 
 pub use name::{is_control_name, is_possible_name};
 
@@ -103,8 +106,23 @@ impl Params {
     /// the route refuses them), 403 for a fixed parameter without a value,
     /// 415 for a body that is not flat.
     pub fn bind(&self, query: &str, captures: &Captures, body: Option<ParameterBody>) -> Result<Bound, Refusal> {
+        self.bind_watched(query, captures, body, &mut Nobody)
+    }
+
+    /// As [`Params::bind`], while `watch` looks on.
+    ///
+    /// # Errors
+    /// As for [`Params::bind`].
+    pub fn bind_watched(
+        &self,
+        query: &str,
+        captures: &Captures,
+        body: Option<ParameterBody>,
+        watch: &mut impl Watch,
+    ) -> Result<Bound, Refusal> {
         let fixed = self.fixed_values(captures)?;
-        let mut binding = Binding { params: self, fixed: &fixed, supplied: vec![false; self.default.len()] };
+        let supplied = vec![false; self.default.len()];
+        let mut binding = Binding { params: self, fixed: &fixed, supplied, spot: Spot::Query, watch };
         let mut bound = Bound { query: String::with_capacity(query.len()), body: None };
         form::rewrite(query, &mut binding, &mut bound.query)?;
         bound.body = match body {
@@ -112,11 +130,14 @@ impl Params {
             Some(ParameterBody::Form(bytes)) => Some(ParameterBody::Form(form::rewrite_body(&bytes, &mut binding)?)),
             Some(ParameterBody::Json(bytes)) => Some(ParameterBody::Json(json::rewrite_body(&bytes, &mut binding)?)),
         };
-        let supplied = binding.supplied;
+        let Binding { supplied, watch, .. } = binding;
         for ((name, template), _) in self.default.iter().zip(supplied).filter(|(_, supplied)| !supplied) {
-            form::append(&mut bound.query, name, &captures.fill(template));
+            let value = captures.fill(template);
+            watch.added(Addition::Default, name, &value, template);
+            form::append(&mut bound.query, name, &value);
         }
-        for (name, value) in &fixed {
+        for ((name, value), (_, template)) in fixed.iter().zip(&self.fixed) {
+            watch.added(Addition::Fixed, name, value, template);
             form::append(&mut bound.query, name, value);
         }
         Ok(bound)
@@ -165,33 +186,58 @@ impl Captures {
 }
 
 /// The state of one request's binding, shared by query and body.
-struct Binding<'a> {
+struct Binding<'a, W> {
     params: &'a Params,
     fixed: &'a [(&'a str, String)],
     supplied: Vec<bool>,
+    /// Where the parameters stand that are bound now.
+    spot: Spot,
+    watch: &'a mut W,
 }
 
-impl Binding<'_> {
+impl<W: Watch> Binding<'_, W> {
     /// Whether the caller's parameter goes on. `same` tells whether its value is the given one.
-    fn keeps(&mut self, name: &str, same: impl Fn(&str) -> bool) -> Result<bool, Refusal> {
-        match self.params.names.fate(name)? {
-            Fate::Drop => Ok(false),
+    fn keeps(&mut self, name: &str, value: &[u8], same: impl Fn(&str) -> bool) -> Result<bool, Refusal> {
+        let fate = self.params.names.fate(name).and_then(|fate| self.settle(name, fate, same));
+        let fixed = self.fixed;
+        self.watch.given(self.spot, name, value, || match &fate {
+            Err(refusal) => Decision::Refused(refusal.clone()),
+            Ok(Fate::Credential) => Decision::Credential,
+            Ok(Fate::Fixed(index)) => {
+                Decision::Overridden { by: fixed.get(*index).map(|(by, _)| (*by).to_owned()).unwrap_or_default() }
+            }
+            Ok(Fate::Keep) => Decision::Kept,
+            Ok(Fate::Unlisted) => Decision::Unlisted,
+        });
+        Ok(fate? == Fate::Keep)
+    }
+
+    /// A parameter that is refused for what it says, whatever its name.
+    fn refuse(&mut self, name: &str, value: &[u8], refusal: Refusal) -> Refusal {
+        self.watch.given(self.spot, name, value, || Decision::Refused(refusal.clone()));
+        refusal
+    }
+
+    /// What a name's fate comes to with this value.
+    fn settle(&mut self, name: &str, fate: Fate, same: impl Fn(&str) -> bool) -> Result<Fate, Refusal> {
+        match fate {
+            Fate::Credential | Fate::Unlisted => {}
             Fate::Fixed(index) => {
                 let agrees = self.fixed.get(index).is_some_and(|(_, value)| same(value));
                 match self.params.conflict {
                     Conflict::Refuse if !agrees => {
-                        Err(Refusal::bad_parameter(name, "is set by the server and cannot be changed"))
+                        return Err(Refusal::bad_parameter(name, "is set by the server and cannot be changed"));
                     }
-                    Conflict::Override | Conflict::Refuse => Ok(false),
+                    Conflict::Override | Conflict::Refuse => {}
                 }
             }
             Fate::Keep => {
                 for ((default, _), supplied) in self.params.default.iter().zip(&mut self.supplied) {
                     *supplied |= default.as_ref() == name;
                 }
-                Ok(true)
             }
         }
+        Ok(fate)
     }
 }
 

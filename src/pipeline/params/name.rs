@@ -11,12 +11,14 @@ use crate::exchange::refusal::Refusal;
 /// What becomes of a caller's parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It does not reach the upstream.
-    Drop,
+    /// It is a caller's credential and does not reach the upstream.
+    Credential,
     /// It is the fixed parameter at this position, in whatever spelling.
     Fixed(usize),
     /// It goes on as it is.
     Keep,
+    /// The route has an allow-list without it, so it does not reach the upstream.
+    Unlisted,
 }
 
 /// The names a route knows.
@@ -67,7 +69,7 @@ impl Names {
         let folded = fold(name);
         // A caller's credential: never forwarded, wherever it stands.
         if folded == "token" {
-            return Ok(Fate::Drop);
+            return Ok(Fate::Credential);
         }
         if let Some(index) = self.fixed.iter().position(|fixed| **fixed == *folded) {
             return Ok(Fate::Fixed(index));
@@ -76,7 +78,7 @@ impl Names {
         if allowed != Some(true) && is_control(&folded) {
             return Err(Refusal::ControlParameter { name: name.to_owned() });
         }
-        Ok(if allowed == Some(false) { Fate::Drop } else { Fate::Keep })
+        Ok(if allowed == Some(false) { Fate::Unlisted } else { Fate::Keep })
     }
 }
 

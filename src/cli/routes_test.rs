@@ -1,0 +1,107 @@
+//! `tollgate routes test METHOD URL -c FILE`: what would happen to one request.
+//!
+//! In: a request as one would give it to curl. Out: its explanation; exit 0 if
+//! it would be served, 1 if it would be refused, 2 if nothing can be said. Not
+//! here: the explanation (`snapshot::explain`). Nothing is sent.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use crate::clock::Clock;
+use crate::config::{Config, Loaded};
+use crate::snapshot::Snapshot;
+use crate::snapshot::explain::{Explanation, Question, explain, header_line, method_word, url_word};
+use crate::state::State;
+
+use super::{Ending, load_or_explain, print, say};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// GET, HEAD, POST, ...
+    #[arg(value_parser = method_word)]
+    method: String,
+    /// A whole URL, or a path; the host is then that of the first listener
+    #[arg(value_parser = url_word)]
+    url: String,
+    /// A header of the request; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header_line)]
+    headers: Vec<(String, String)>,
+    /// Its body, a form unless a header says something else
+    #[arg(short = 'd', long = "data", value_name = "BODY|@FILE")]
+    data: Option<String>,
+    /// The address it comes from
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    from: IpAddr,
+    /// The configuration to ask
+    #[arg(short = 'c', long = "config", value_name = "FILE")]
+    config: PathBuf,
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Json,
+    Text,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    // Whatever is wrong with the file, the question has no answer.
+    let Ok(loaded) = load_or_explain(&arguments.config) else { return Ok(Ending::Impossible) };
+    let question = match question(arguments, &loaded.config) {
+        Ok(question) => question,
+        Err(error) => {
+            say(&format!("tollgate: {error:#}"));
+            return Ok(Ending::Impossible);
+        }
+    };
+    let snapshot = Snapshot::compile(&loaded.config, &State::new(Clock::system()));
+    let mut explanation = explain(&snapshot, &question);
+    locate(&mut explanation, &loaded);
+    match arguments.format {
+        Format::Json => print(&serde_json::to_string_pretty(&explanation)?),
+        Format::Text => print(explanation.to_string().trim_end()),
+    }
+    Ok(if explanation.verdict.is_refusal() { Ending::Problems } else { Ending::Success })
+}
+
+fn question(arguments: &Arguments, config: &Config) -> anyhow::Result<Question> {
+    let mut headers = arguments.headers.clone();
+    let body = match arguments.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
+        None => Vec::new(),
+        Some((_, Some(file))) => std::fs::read(file).with_context(|| format!("the body `{file}` cannot be read"))?,
+        Some((data, None)) => data.as_bytes().to_vec(),
+    };
+    let is_typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    if arguments.data.is_some() && !is_typed {
+        say(&format!(
+            "the body is taken for a form, as curl does; else say -H 'Content-Type: ...' ({FORM} is assumed)"
+        ));
+        headers.push(("Content-Type".to_owned(), FORM.to_owned()));
+    }
+    let question = Question::new(&arguments.method, &arguments.url, &headers, body, &host(config));
+    Ok(question.map_err(anyhow::Error::msg)?.from_peer(arguments.from))
+}
+
+/// What a caller on this machine would write into the URL.
+fn host(config: &Config) -> String {
+    let first = config.listeners.first().map(|listener| listener.address);
+    match first {
+        Some(address) if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
+        Some(address) => SocketAddr::to_string(&address),
+        None => "localhost".to_owned(),
+    }
+}
+
+/// Adds file and line of the route.
+fn locate(explanation: &mut Explanation, loaded: &Loaded) {
+    if let Some(route) = &mut explanation.route {
+        let place = loaded.key_place(&["routes", &route.key]);
+        route.place = Some(format!("{}:{}", place.listing.name, place.line_and_column().0));
+    }
+}

@@ -1,0 +1,130 @@
+//! From a request's head to the route that may serve it: everything that can be
+//! decided before a body is read, in its order.
+//!
+//! In: an [`Arrival`], the head as it came. Out: [`Opened`]: what is known of
+//! the request by then, and its [`Turn`]. Not here: sockets (`proxy`), bodies,
+//! and everything after them (`pipeline::admit`). The edge serves by this and
+//! [`super::explain`] explains by it, so that neither can differ.
+
+use http::{HeaderMap, Method, header};
+
+use crate::exchange::head::{RequestHead, normalise_host, split_target};
+use crate::exchange::refusal::Refusal;
+use crate::exchange::reply::Reply;
+use crate::pipeline::client::Client;
+use crate::pipeline::params::Captures;
+
+use super::Snapshot;
+use super::route::Route;
+
+/// The head of a request as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The request target: the second word of HTTP/1, `:path` of HTTP/2.
+    pub target: &'a [u8],
+    /// `:authority` of HTTP/2.
+    pub authority: Option<&'a str>,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+    /// The bytes of an HTTP/1 head; empty for HTTP/2.
+    pub raw: &'a [u8],
+    /// Where it comes from.
+    pub client: Client,
+}
+
+/// A request whose head has been looked at.
+#[derive(Debug)]
+pub struct Opened<'a> {
+    /// The normalised head; none where it was refused before.
+    pub head: Option<RequestHead>,
+    /// The route, where one matched.
+    pub route: Option<&'a Route>,
+    /// How it goes on.
+    pub turn: Turn,
+}
+
+/// How a request goes on after its head.
+#[derive(Debug)]
+pub enum Turn {
+    /// The gateway answers it: a preflight.
+    Answer(Reply),
+    /// Its body is looked at, then it asks for admission with these captures.
+    Proceed(Captures),
+    /// It is refused.
+    Refuse(Refusal, Stage),
+}
+
+/// Which look at a head refused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// At its sizes and framing: what follows such a head cannot be told from its body.
+    Framing,
+    /// At method and announced size, which the route decides.
+    Guard,
+    /// At host and path as text.
+    Reading,
+    /// At the table of routes.
+    Routing,
+}
+
+impl Snapshot {
+    /// Looks at a head.
+    pub fn open(&self, arrival: &Arrival<'_>) -> Opened<'_> {
+        let refused = |head, refusal, stage| Opened { head, route: None, turn: Turn::Refuse(refusal, stage) };
+        if let Err(refusal) = self.guard.inspect(arrival.target, arrival.headers, arrival.raw) {
+            return refused(None, refusal, Stage::Framing);
+        }
+        let head = match arrival.read() {
+            Ok(head) => head,
+            Err(refusal) => return refused(None, refusal, Stage::Reading),
+        };
+        let Some((route, found)) = self.find(&head.path) else {
+            return refused(Some(head), Refusal::RouteNotFound, Stage::Routing);
+        };
+        // Before the method is looked at: OPTIONS is no method of any route.
+        let turn = match route.cors.preflight(&head.method, arrival.headers, route.guard.allow()) {
+            Some(reply) => Turn::Answer(reply),
+            None => match route.guard.inspect(&head.method, announced_length(arrival.headers)) {
+                Err(refusal) => Turn::Refuse(refusal, Stage::Guard),
+                Ok(()) => Turn::Proceed(found.captures),
+            },
+        };
+        Opened { head: Some(head), route: Some(route), turn }
+    }
+}
+
+impl Arrival<'_> {
+    fn read(&self) -> Result<RequestHead, Refusal> {
+        let host = one_host(self.headers)?;
+        let target =
+            std::str::from_utf8(self.target).map_err(|_| Refusal::BadRequest("The request target is not UTF-8."))?;
+        let (path, query) = split_target(target)?;
+        Ok(RequestHead {
+            method: self.method.clone(),
+            // A request that was HTTP/1.1 before may have `host` alone (RFC 9113 section 8.3.1); Pingora has seen to it
+            // that both say the same.
+            host: normalise_host(self.authority.or(host).unwrap_or_default())?,
+            path,
+            query: query.to_owned(),
+            client: self.client.address,
+            scheme: self.client.scheme,
+        })
+    }
+}
+
+/// The `Host` header, unless there are several: then nobody knows which site is meant.
+fn one_host(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    match hosts.next() {
+        None => Ok(host.and_then(|host| host.to_str().ok())),
+        Some(_) => Err(Refusal::BadRequest("The Host header is given twice.")),
+    }
+}
+
+fn announced_length(headers: &HeaderMap) -> Option<u64> {
+    // The guard has seen that there is one number at most.
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,193 @@
+//! What would happen to one request, and why.
+//!
+//! In: a snapshot and a [`Question`]. Out: an [`Explanation`], for people
+//! (`Display`) and for programs (`Serialize`); credentials are `***` in both.
+//! Not here: decisions. Each comes from the code that serves, by way of
+//! [`Snapshot::open`] and `pipeline::admit_watched`. Nothing is sent, no name
+//! is looked up, nothing is counted.
+
+mod facts;
+mod nearby;
+mod parameters;
+mod question;
+mod text;
+mod wire;
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use serde::Serialize;
+
+use crate::exchange::head::RequestHead;
+use crate::exchange::refusal::Refusal;
+use crate::pipeline;
+use crate::pipeline::params::{Captures, MAX_PARAMETER_BODY, ParameterBody};
+
+use super::Snapshot;
+use super::arrival::{Arrival, Opened, Turn};
+use super::route::{BodyRule, Route};
+
+use parameters::Trail;
+use wire::{Body, Parsed, Unparsed};
+
+pub use facts::{Callers, Field, Matched, Page, Read, Repeats, Retries, Sent, SentBody, Verdict};
+pub use nearby::Nearby;
+pub use parameters::{Parameter, ParameterFate, Place};
+pub use question::{Question, header_line, method_word, url_word};
+
+/// Stands for the `traceparent` of a try.
+const TRACEPARENT: HeaderValue = HeaderValue::from_static("(one for each try)");
+
+/// Everything that is known of a request before it is sent, in the order of the pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The request as the gateway reads it.
+    pub request: Read,
+    /// The route that matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Matched>,
+    /// Where no route matched: what may have been meant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nearby: Option<Nearby>,
+    /// Who may call the route. The rule that applied stands here once `auth` is built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callers: Option<Callers>,
+    /// What a browser makes of the answer.
+    pub cors: Page,
+    /// What becomes of each parameter. What limits would take of their budgets stands behind this once they are built.
+    pub parameters: Vec<Parameter>,
+    /// What the upstream would get. Its key in the cache stands beside this once there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<Sent>,
+    /// When it would be sent again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<Retries>,
+    /// How it ends.
+    pub verdict: Verdict,
+}
+
+/// Explains what `snapshot` would do with a request.
+pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
+    let peer = question.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let client = snapshot.proxies.client(Some(peer), &question.headers);
+    let mut explanation = Explanation {
+        request: Read::new(question, client),
+        route: None,
+        nearby: None,
+        callers: None,
+        cors: Page::default(),
+        parameters: Vec::new(),
+        upstream: None,
+        retries: None,
+        verdict: Verdict::Upstream,
+    };
+    let parsed = match wire::parse(question) {
+        Ok(parsed) => parsed,
+        Err(Unparsed { status, why }) => {
+            explanation.verdict = Verdict::Unparsed { status, why };
+            return explanation;
+        }
+    };
+    let Opened { head, route, turn } = snapshot.open(&Arrival {
+        method: &question.method,
+        target: question.target.as_bytes(),
+        authority: None,
+        headers: &parsed.headers,
+        raw: parsed.raw,
+        client,
+    });
+    let cors = route.map_or(&snapshot.cors, |route| &route.cors);
+    explanation.cors = Page::new(&parsed.headers, cors.decorate(&parsed.headers));
+    if let Some(head) = &head {
+        explanation.request.take(head);
+        explanation.route = route.map(|route| Matched::new(snapshot, route, head));
+        explanation.nearby = route.is_none().then(|| Nearby::find(snapshot, &head.path));
+    }
+    explanation.callers = route.map(|_| Callers::Public);
+    explanation.verdict = match (turn, head.as_ref().zip(route)) {
+        (Turn::Answer(reply), _) => {
+            explanation.cors.add(&reply.headers);
+            Verdict::Answered { status: reply.status.as_u16() }
+        }
+        (Turn::Refuse(refusal, _), _) => Verdict::refused(&refusal, route),
+        (Turn::Proceed(captures), Some((head, route))) => {
+            let mut trail = Trail::default();
+            let journey = Journey { route, head, parsed: &parsed };
+            let went = journey.go(captures, &mut trail);
+            explanation.parameters = trail.finish();
+            match went {
+                Err(refusal) => Verdict::refused(&refusal, Some(route)),
+                Ok(sent) => {
+                    explanation.upstream = Some(sent);
+                    explanation.retries = Some(Retries::new(route, &head.method));
+                    Verdict::Upstream
+                }
+            }
+        }
+        (Turn::Proceed(_), None) => Verdict::refused(&Refusal::RouteNotFound, None),
+    };
+    explanation
+}
+
+/// From the matched route to the request that would be sent.
+struct Journey<'a> {
+    route: &'a Route,
+    head: &'a RequestHead,
+    parsed: &'a Parsed,
+}
+
+impl Journey<'_> {
+    fn go(&self, captures: Captures, trail: &mut Trail) -> Result<Sent, Refusal> {
+        let parameters = match self.route.body {
+            BodyRule::Parameters => self.read_parameters()?,
+            BodyRule::PassThrough => {
+                if !matches!(self.parsed.body, Body::None) {
+                    self.route.params.let_body_pass(&self.head.method)?;
+                }
+                None
+            }
+        };
+        let permit = pipeline::admit_watched(&self.route.params, self.head, captures, parameters, trail)?;
+        let inbound = wire::onward(&self.parsed.headers)?;
+        let mut parts = self.route.rewrite.apply(self.head, &permit, &inbound, TRACEPARENT)?;
+        if self.route.body == BodyRule::PassThrough {
+            wire::frame(&mut parts, &self.parsed.body);
+        }
+        let body = match permit.body() {
+            Some(body) => body.bytes().clone(),
+            None => self.passed_body()?,
+        };
+        Ok(Sent::new(self.route, &parts, &body))
+    }
+
+    fn read_parameters(&self) -> Result<Option<ParameterBody>, Refusal> {
+        let (method, headers) = (&self.head.method, &self.parsed.headers);
+        if matches!(self.parsed.body, Body::None) {
+            return Ok(None);
+        }
+        ParameterBody::expect(method, headers)?;
+        let bytes = self.whole_body()?;
+        if bytes.len() as u64 > MAX_PARAMETER_BODY {
+            return Err(Refusal::BodyTooLarge { limit: MAX_PARAMETER_BODY });
+        }
+        ParameterBody::read(method, headers, bytes)
+    }
+
+    fn passed_body(&self) -> Result<Bytes, Refusal> {
+        let bytes = self.whole_body()?;
+        let limit = self.route.guard.max_body();
+        match bytes.len() as u64 > limit {
+            true => Err(Refusal::BodyTooLarge { limit }),
+            false => Ok(bytes),
+        }
+    }
+
+    fn whole_body(&self) -> Result<Bytes, Refusal> {
+        match &self.parsed.body {
+            Body::CutShort => Err(Refusal::RequestTimeout),
+            Body::None => Ok(Bytes::new()),
+            Body::Whole(bytes) => Ok(bytes.clone()),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What becomes of each parameter, one line each.
+//!
+//! In: the binder's decisions as it makes them. Out: [`Parameter`]s. Not here:
+//! the decisions (`pipeline::params`).
+
+use serde::Serialize;
+
+use crate::config::scalar::Template;
+use crate::pipeline::params::watch::{Addition, Decision, Spot, Watch};
+
+use super::facts::{STARS, masked_path};
+
+/// One parameter on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub place: Place,
+    /// The caller's value; none where the gateway adds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The value for the upstream; none where it does not get there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// What becomes of it.
+    pub fate: ParameterFate,
+    /// Why, where the fate does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// Where a parameter comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// From a form body.
+    Form,
+    /// From a JSON body.
+    Json,
+    /// From the query.
+    Query,
+    /// From the route; the gateway puts it into the query.
+    Route,
+}
+
+/// What becomes of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParameterFate {
+    /// The gateway adds it, for the caller left it out.
+    Defaulted,
+    /// It does not reach the upstream.
+    Dropped,
+    /// The gateway sets it, whatever the caller says.
+    Fixed,
+    /// It goes on as it is.
+    Kept,
+    /// It is dropped, for the gateway sets it.
+    Overridden,
+    /// It refuses the request; what stands behind it was not looked at.
+    Refused,
+}
+
+/// Writes down what the binder decides.
+#[derive(Debug, Default)]
+pub(super) struct Trail(Vec<Parameter>);
+
+impl Trail {
+    pub(super) fn finish(self) -> Vec<Parameter> {
+        self.0
+    }
+}
+
+impl Watch for Trail {
+    fn given(&mut self, spot: Spot, name: &str, value: &[u8], decision: impl FnOnce() -> Decision) {
+        let (fate, why) = match decision() {
+            Decision::Credential => (ParameterFate::Dropped, Some("a credential is never passed on".to_owned())),
+            Decision::Kept => (ParameterFate::Kept, None),
+            Decision::Overridden { by } => (ParameterFate::Overridden, Some(format!("`{by}` is fixed"))),
+            Decision::Refused(refusal) => (ParameterFate::Refused, Some(refusal.code().as_str().to_owned())),
+            Decision::Unlisted => (ParameterFate::Dropped, Some("not in `params.allow`".to_owned())),
+        };
+        let before = match is_credential(name) {
+            true => STARS.to_owned(),
+            false => String::from_utf8_lossy(value).into_owned(),
+        };
+        let after = (fate == ParameterFate::Kept).then(|| before.clone());
+        self.0.push(Parameter { name: name.to_owned(), place: spot.into(), before: Some(before), after, fate, why });
+    }
+
+    fn added(&mut self, addition: Addition, name: &str, value: &str, template: &Template) {
+        let (fate, rule) = match addition {
+            Addition::Default => (ParameterFate::Defaulted, "`params.default`"),
+            Addition::Fixed => (ParameterFate::Fixed, "`params.fixed`"),
+        };
+        self.0.push(Parameter {
+            name: name.to_owned(),
+            place: Place::Route,
+            before: None,
+            after: Some(masked_path(value).into_owned()),
+            fate,
+            why: Some(match template.literal() {
+                Some(_) => rule.to_owned(),
+                None => format!("{rule}, from `{template}`"),
+            }),
+        });
+    }
+}
+
+/// Whether a parameter is a credential by its name, in any spelling.
+pub(super) fn is_credential(name: &str) -> bool {
+    name.split(['[', ']']).next().is_some_and(|name| name.eq_ignore_ascii_case("token"))
+}
+
+impl From<Spot> for Place {
+    fn from(spot: Spot) -> Self {
+        match spot {
+            Spot::Form => Place::Form,
+            Spot::Json => Place::Json,
+            Spot::Query => Place::Query,
+        }
+    }
+}
