@@ -439,15 +439,19 @@ async fn call_until(
     is_new_each_time: bool,
 ) -> usize {
     let mut client = RawClient::connect(addr).await;
-    let (mut answered, mut last) = (0, 0);
+    let (mut answered, mut last, mut is_closing) = (0, 0, false);
     while !over.load(Ordering::Relaxed) {
-        if is_new_each_time {
+        if is_new_each_time || is_closing {
             client = RawClient::connect(addr).await;
         }
         client.send(Request::get("/always").bytes()).await;
         let answer = client.read_response().await;
         assert_eq!(answer.status, 200, "{}", answer.body_text());
         let generation = whole(&answer);
+        if answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+            // The gateway ends a connection after so many requests, and says so.
+            client = RawClient::connect(addr).await;
+        }
         assert!(generation >= last, "an older configuration came back: {generation} after {last}");
         last = generation;
         client.send(Request::get("/extra").bytes()).await;
@@ -458,6 +462,7 @@ async fn call_until(
             status => panic!("{status}: {}", answer.body_text()),
         }
         extras[usize::from(answer.status == 200)].fetch_add(1, Ordering::Relaxed);
+        is_closing = answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
         answered += 2;
     }
     answered
