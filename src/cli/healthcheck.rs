@@ -1,6 +1,5 @@
 //! `tollgate healthcheck`: for containers, which have no other HTTP client.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +10,8 @@ use crate::config::scalar::Scheme;
 use crate::config::section::admin::Admin;
 use crate::outbound::{Call, Client, Target, wait};
 
-use super::{Ending, load_or_explain, say};
+use super::operator::url_of_file;
+use super::{Ending, say};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -26,12 +26,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    // Only its address counts: a file that is just being mended must not make a gateway that serves look ill.
     let url = match (&arguments.url, &arguments.config) {
         (Some(url), _) => url.clone(),
         (None, None) => format!("http://{}/readyz", Admin::default().address),
-        (None, Some(path)) => match load_or_explain(path) {
-            Err(ending) => return Ok(ending),
-            Ok(loaded) => format!("http://{}/readyz", local(loaded.config.admin.address)),
+        (None, Some(path)) => match url_of_file(path) {
+            Ok(url) => format!("{url}/readyz"),
+            Err(error) => return Ok(Ending::could_not(&error)),
         },
     };
     let target: Target = url.parse().map_err(anyhow::Error::msg)?;
@@ -46,12 +47,4 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     }
     say(&format!("{url}: {}", answer.status));
     Ok(Ending::Problems)
-}
-
-/// Where an address that is listened on can be reached from this machine.
-fn local(address: SocketAddr) -> SocketAddr {
-    match address.ip().is_unspecified() {
-        true => SocketAddr::from(([127, 0, 0, 1], address.port())),
-        false => address,
-    }
 }
