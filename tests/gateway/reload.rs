@@ -367,7 +367,7 @@ async fn the_program_says_why_a_gateway_does_not_reload() {
         assert_eq!((code, out.as_str()), (2, ""), "{err}");
         assert!(err.contains(why), "{why} is not in {err}");
     }
-    assert_eq!(tollgate(&["reload"]).0, 2);
+    assert_eq!(tollgate(&["reload"]).0, 64);
 }
 
 #[tokio::test]
