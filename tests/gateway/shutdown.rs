@@ -325,3 +325,24 @@ async fn streamed(process: &Process, path: &str) -> u64 {
     client.read_response_into(|bytes| total += bytes.len() as u64).await.assert_strictly_valid();
     total
 }
+
+#[tokio::test]
+async fn signals_are_heard_before_anybody_can_connect() {
+    // A SIGTERM in between would end the process at once, with requests under way.
+    let origin = MockOrigin::start();
+    for _ in 0..5 {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let text = config(&origin, "").replacen("127.0.0.1:0", &free.to_string(), 1);
+        let mut gateway = Process::run(&text);
+        let mut heard = false;
+        eventually("a connection", || {
+            // Looked at first: what is heard now was heard before the connection.
+            heard = gateway.is_running() && gateway.hears(15) && gateway.hears(2);
+            std::net::TcpStream::connect(free).is_ok()
+        })
+        .await;
+        assert!(heard, "the gateway takes connections, and a signal would end it");
+        gateway.signal("TERM");
+        assert_eq!(gateway.ended().await.code(), Some(0));
+    }
+}
