@@ -16,8 +16,9 @@ use super::issue::{Issue, IssueCode, Issues};
 use super::mask::is_credential;
 use super::show::{self, Item};
 
-/// More mistakes than this in one run help nobody.
-const MAX_ISSUES: usize = 100;
+/// Values that may be decoded once more because of mistakes among them. Without
+/// a bound a hundred mistakes in one list of a megabyte would be read a hundred times.
+const MAX_REPEATED: usize = 1_000_000;
 
 /// A host that does not exist, for an upstream whose own URL was reported.
 const STAND_IN_URL: &str = "https://stand-in.invalid";
@@ -38,22 +39,25 @@ pub(super) struct Decoded {
 pub(super) fn decode(document: &mut Document) -> Decoded {
     let mut issues = Issues::default();
     report_empty(document, &mut issues);
-    for _ in 0..MAX_ISSUES {
+    let mut effort = MAX_REPEATED;
+    loop {
         let value = to_value(&document.root);
         match serde_path_to_error::deserialize::<_, Config>(value) {
             Ok(config) => return Decoded { config, issues },
+            Err(_) if issues.is_enough() || effort == 0 => break,
             // Not only this one: every section, upstream and route is decoded on its own, so that a
             // large file with many mistakes is not decoded as a whole for each of them.
-            Err(error) if !repair_parts(document, &mut issues) => {
+            Err(error) if !repair_parts(document, &mut issues, &mut effort) => {
+                effort = effort.saturating_sub(document.root.size().0);
                 let path = steps(error.path());
                 if !repair(document, &path, &error.inner().to_string(), &mut issues) {
                     break;
                 }
             }
-            Err(_) if issues.errors() >= MAX_ISSUES => break,
             Err(_) => {}
         }
     }
+    issues.cut();
     Decoded { config: Config::default(), issues }
 }
 
@@ -82,13 +86,14 @@ fn to_item(value: Value) -> Item {
 }
 
 /// Repairs each part of the file that can be decoded on its own; whether there was anything to repair.
-fn repair_parts(document: &mut Document, issues: &mut Issues) -> bool {
+fn repair_parts(document: &mut Document, issues: &mut Issues, effort: &mut usize) -> bool {
     let mut repaired = false;
     for part in parts(&document.root) {
         let mut misnamed = None;
-        while issues.errors() < MAX_ISSUES {
+        while !issues.is_enough() && *effort > 0 {
             let Some(value) = part_value(&document.root, &part) else { break };
             let Err(error) = serde_path_to_error::deserialize::<_, Config>(value) else { break };
+            *effort = effort.saturating_sub(part_node(&document.root, &part).map_or(1, |node| node.size().0));
             let (path, message) = (steps(error.path()), error.inner().to_string());
             let is_misnamed = misnamed.is_none() && is_misnamed_section(document, &path, &message);
             repaired = if is_misnamed {
@@ -152,6 +157,14 @@ fn part_value(root: &Node, (section, index): &Part) -> Option<Value> {
     match index {
         None => only(section, None),
         Some(index) => only(section, Some(only(entries(&section.1).get(*index)?, None)?)),
+    }
+}
+
+fn part_node<'a>(root: &'a Node, (section, index): &Part) -> Option<&'a Node> {
+    let (_, section) = entries(root).get(*section)?;
+    match index {
+        None => Some(section),
+        Some(index) => entries(section).get(*index).map(|(_, node)| node),
     }
 }
 

@@ -80,27 +80,18 @@ pub struct Key {
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
     list: Vec<(Key, Node)>,
-    index: HashMap<String, usize>,
+    /// Boxed, because most maps are small and there are many of them.
+    index: Option<Box<HashMap<Box<str>, usize>>>,
 }
 
 /// Maps up to this size are looked through.
 const SMALL: usize = 16;
 
 impl Entries {
-    /// These entries, whose keys differ.
-    pub fn new(list: Vec<(Key, Node)>) -> Self {
-        let mut index = HashMap::new();
-        if list.len() > SMALL {
-            index = list.iter().enumerate().map(|(at, (key, _))| (key.text.clone(), at)).collect();
-        }
-        Entries { list, index }
-    }
-
-    /// These entries and then `others`.
-    pub fn join(self, others: Vec<(Key, Node)>) -> Self {
-        let mut list = self.list;
-        list.extend(others);
-        Entries::new(list)
+    /// These entries and then `others`, whose keys differ.
+    pub fn join(mut self, others: Vec<(Key, Node)>) -> Self {
+        others.into_iter().for_each(|entry| self.push(entry));
+        self
     }
 
     /// The entries without their index.
@@ -108,28 +99,35 @@ impl Entries {
         self.list
     }
 
-    /// Adds an entry at the end.
+    /// Adds an entry at the end, whose key is new.
     pub fn push(&mut self, entry: (Key, Node)) {
-        if !self.index.is_empty() {
-            self.index.insert(entry.0.text.clone(), self.list.len());
-        }
         self.list.push(entry);
+        let list = &self.list;
+        match &mut self.index {
+            Some(index) => index.extend(list.last().map(|(key, _)| (key.text.as_str().into(), list.len() - 1))),
+            None if list.len() > SMALL => {
+                let positions = list.iter().enumerate().map(|(at, (key, _))| (key.text.as_str().into(), at));
+                self.index = Some(Box::new(positions.collect()));
+            }
+            None => {}
+        }
     }
 
     /// Gives the entry at a position another key, and returns the one it had.
     pub fn rename(&mut self, at: usize, name: &str) -> Option<String> {
         let (key, _) = self.list.get_mut(at)?;
         let before = std::mem::replace(&mut key.text, name.to_owned());
-        if self.index.remove(&before).is_some() {
-            self.index.insert(name.to_owned(), at);
+        if let Some(index) = &mut self.index {
+            index.remove(before.as_str());
+            index.insert(name.into(), at);
         }
         Some(before)
     }
 
     fn position(&self, text: &str) -> Option<usize> {
-        match self.index.is_empty() {
-            true => self.list.iter().position(|(key, _)| key.text == text),
-            false => self.index.get(text).copied(),
+        match &self.index {
+            None => self.list.iter().position(|(key, _)| key.text == text),
+            Some(index) => index.get(text).copied(),
         }
     }
 
@@ -339,6 +337,20 @@ impl Node {
         match &self.kind {
             NodeKind::Map(entries) => entries.entry(text).map(|(key, _)| key),
             NodeKind::Broken | NodeKind::List(_) | NodeKind::Null | NodeKind::Scalar(_) => None,
+        }
+    }
+
+    /// How many values this is, and how many bytes of text.
+    pub fn size(&self) -> (usize, usize) {
+        let add = |(values, bytes): (usize, usize), (others, more)| (values + others, bytes + more);
+        match &self.kind {
+            NodeKind::List(items) => items.iter().map(Node::size).fold((1, 0), add),
+            NodeKind::Map(entries) => {
+                entries.iter().map(|(key, node)| add(node.size(), (0, key.text.len()))).fold((1, 0), add)
+            }
+            // Written, a text may be much longer than it is: line breaks and blanks are folded.
+            NodeKind::Scalar(scalar) => (1, scalar.text.len().max(self.span.len())),
+            NodeKind::Broken | NodeKind::Null => (1, 0),
         }
     }
 

@@ -35,14 +35,18 @@ fn is_credential_key(key: &str) -> bool {
 }
 
 /// The text with every literal credential replaced by stars: those of the tree
-/// at `root`, and those of `dropped` nodes, which are not in the tree.
-pub(super) fn mask(text: &str, root: &Node, dropped: &[(Vec<String>, Node)]) -> String {
-    let mut spans = Vec::new();
+/// at `root`, and those at `dropped`, which are not in the tree.
+pub(super) fn mask(text: &str, root: &Node, dropped: &[Range<usize>]) -> String {
+    let mut spans = dropped.to_vec();
     collect(text, root, &mut Vec::new(), &mut spans);
-    for (path, node) in dropped {
-        collect(text, node, &mut path.iter().map(String::as_str).collect(), &mut spans);
-    }
     stars(text, &spans)
+}
+
+/// Where the literal credentials of a node at `path` stand.
+pub(super) fn credentials_in(text: &str, path: &[String], node: &Node) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    collect(text, node, &mut path.iter().map(String::as_str).collect(), &mut spans);
+    spans
 }
 
 /// As [`mask`], for a text that has no tree: by the look of its lines.
@@ -70,6 +74,7 @@ pub(super) fn mask_lines(text: &str) -> String {
 fn credential_in(line: &str, in_headers: bool) -> Option<usize> {
     let mut word_start = 0;
     let mut named = in_headers || line.contains("headers:");
+    let scheme = line.find("://");
     for (at, c) in line.char_indices() {
         match c {
             ':' if named || line.get(word_start..at).is_some_and(is_credential_key) => {
@@ -86,7 +91,7 @@ fn credential_in(line: &str, in_headers: bool) -> Option<usize> {
                 }
                 named = named && begins.starts_with('{');
             }
-            '@' if line.get(..at).is_some_and(|before| before.contains("://")) => return line.find("://"),
+            '@' if scheme.is_some_and(|scheme| scheme + "://".len() <= at) => return scheme,
             _ => {}
         }
         if !(c.is_alphanumeric() || c == '_') {

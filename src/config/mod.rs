@@ -310,13 +310,33 @@ fn finish(
     Ok(Loaded { config, warnings: issues, document })
 }
 
+/// Longer words than this are not compared: nobody mistypes them.
+const MAX_WORD: usize = 100;
+
 /// The candidate nearest to `word`, if any is near enough to be meant.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let reach = |candidate: &str| 1 + candidate.len().min(word.len()) / 4;
     candidates
+        .filter(|candidate| word.len().max(candidate.len()) <= MAX_WORD)
+        // Most are too long or too short, which needs no comparison.
+        .filter(|candidate| word.len().abs_diff(candidate.len()) <= 4 * reach(candidate))
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)
+        .filter(|(distance, candidate)| *distance <= reach(candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// At most this many names are listed in a sentence.
+const LISTED: usize = 10;
+
+/// Names for a sentence: `a, b, c`, and how many there are beside the first ten.
+pub(crate) fn listed(names: &[&str]) -> String {
+    let mut text = names.get(..LISTED).unwrap_or(names).join(", ");
+    let more = names.len().saturating_sub(LISTED);
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -11,13 +11,19 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::document::{Entries, Key, Node, NodeKind, Scalar};
-use super::issue::{Issue, IssueCode, Issues, Listing, Place};
-use super::mask::{mask, mask_lines};
+use super::issue::{Issue, IssueCode, Issues, Listing, MAX_KEPT, Place};
+use super::mask::{credentials_in, mask, mask_lines};
 
 /// Deeper nesting than this is an attack or an accident.
 const MAX_DEPTH: usize = 64;
-/// Nodes that aliases may add, so that a short file cannot grow without bound.
-const MAX_NODES: usize = 1_000_000;
+/// Values in a file, those that aliases add among them: a short file must not grow without bound.
+const MAX_NODES: usize = 500_000;
+/// What anchors and aliases may add, in bytes: many times a long text is much with few values.
+const MAX_COPIED: usize = 8 << 20;
+/// Longer keys than this are none that anyone wrote.
+const MAX_KEY: usize = 16 << 10;
+/// Longer values than this are no values of a configuration.
+const MAX_SCALAR: usize = 64 << 10;
 
 /// One file as a tree of its own; spans begin at 0.
 #[derive(Debug)]
@@ -47,8 +53,11 @@ pub(super) fn parse(name: &str, order: usize, text: &str) -> Parsed {
             (broken, mask_lines(text))
         }
     };
-    let listing = Arc::new(Listing { name: name.to_owned(), text: shown, order });
+    let listing = Arc::new(Listing::new(name.to_owned(), shown, order));
     let mut issues = Issues::default();
+    if builder.are_more {
+        issues.cut();
+    }
     for problem in builder.problems {
         issues.push(problem.into_issue(&listing));
     }
@@ -126,12 +135,16 @@ struct Builder<'t> {
     anchors: HashMap<usize, Node>,
     nodes: usize,
     problems: Vec<Problem>,
+    /// Whether there are problems beside these.
+    are_more: bool,
     /// Where brackets that are not closed yet were opened.
     open: Vec<Range<usize>>,
     /// Keys above the node that is being built.
     path: Vec<String>,
-    /// What does not become part of the tree under these keys, and may hold credentials all the same.
-    dropped: Vec<(Vec<String>, Node)>,
+    /// Where credentials stand that do not become part of the tree.
+    dropped: Vec<Range<usize>>,
+    /// Bytes that anchors and aliases have added.
+    copied: usize,
 }
 
 impl<'t> Builder<'t> {
@@ -142,9 +155,11 @@ impl<'t> Builder<'t> {
             anchors: HashMap::new(),
             nodes: 0,
             problems: Vec::new(),
+            are_more: false,
             open: Vec::new(),
             path: Vec::new(),
             dropped: Vec::new(),
+            copied: 0,
         }
     }
 
@@ -191,8 +206,8 @@ impl<'t> Builder<'t> {
                 .help("a configuration has at most 64 levels"));
         }
         if self.nodes > MAX_NODES {
-            return Err(Problem::new(IssueCode::TooLarge, span, "the aliases (`*name`) of the file repeat too much")
-                .help("a configuration has at most 1 000 000 values, aliases written out"));
+            return Err(Problem::new(IssueCode::TooLarge, span, "the file has too many values")
+                .help("a configuration has at most 500 000 values a file, aliases (`*name`) written out"));
         }
         if let Event::Scalar(_, _, _, Some(tag))
         | Event::SequenceStart(_, Some(tag))
@@ -201,9 +216,13 @@ impl<'t> Builder<'t> {
             let handle = tag.handle.replace("tag:yaml.org,2002:", "!!");
             let title = format!("a tag (`{handle}{}`) has no meaning here", tag.suffix);
             let problem = Problem::new(IssueCode::Syntax, span.clone(), title);
-            self.problems.push(*problem.help("remove it; what must stay text stands in quotes"));
+            self.report(*problem.help("remove it; what must stay text stands in quotes"));
         }
         let (anchor, node) = match event {
+            Event::Scalar(text, ..) if text.len().max(span.len()) > MAX_SCALAR => {
+                return Err(Problem::new(IssueCode::TooLarge, span.start..span.start, "this value is too long")
+                    .help("a value has at most 64 KiB; look for a quote that is not closed"));
+            }
             Event::Scalar(text, style, anchor, _) => {
                 let plain = style == ScalarStyle::Plain;
                 let kind = match text.as_ref() {
@@ -217,11 +236,13 @@ impl<'t> Builder<'t> {
             Event::SequenceStart(anchor, _) => (anchor, self.list(parser, span, depth)?),
             Event::MappingStart(anchor, _) => (anchor, self.map(parser, span, depth)?),
             Event::Alias(id) => {
-                let mut node =
-                    self.anchors.get(&id).cloned().unwrap_or(Node { span: span.clone(), kind: NodeKind::Null });
-                self.nodes += count(&node);
+                if let Some(size) = self.anchors.get(&id).map(Node::size) {
+                    self.grow(size, &span)?;
+                }
+                let nothing = Node { span: span.clone(), kind: NodeKind::Null };
+                let mut node = self.anchors.get(&id).cloned().unwrap_or(nothing);
                 if matches!(node.kind, NodeKind::Scalar(_)) {
-                    self.dropped.push((self.path.clone(), node.clone()));
+                    self.leave_out(&node);
                 }
                 node.span = span;
                 (0, node)
@@ -235,9 +256,36 @@ impl<'t> Builder<'t> {
             | Event::StreamStart => (0, Node { span, kind: NodeKind::Null }),
         };
         if anchor != 0 {
+            // Anchors inside anchors are kept as often as they are deep.
+            self.grow(node.size(), &(node.span.start..node.span.start))?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
+    }
+
+    /// Counts in what an anchor or alias adds, before it is copied.
+    fn grow(&mut self, (nodes, bytes): (usize, usize), span: &Range<usize>) -> Result<(), Box<Problem>> {
+        self.nodes += nodes;
+        self.copied += bytes;
+        if self.nodes > MAX_NODES || self.copied > MAX_COPIED {
+            let title = "the aliases (`*name`) of the file repeat too much";
+            return Err(Problem::new(IssueCode::TooLarge, span.clone(), title)
+                .help("a configuration has at most 500 000 values and 8 MiB a file, aliases written out"));
+        }
+        Ok(())
+    }
+
+    /// Notes a problem that leaves a tree; no more of them than are shown.
+    fn report(&mut self, problem: Problem) {
+        match self.problems.len() < MAX_KEPT {
+            true => self.problems.push(problem),
+            false => self.are_more = true,
+        }
+    }
+
+    /// Notes the credentials of what does not become part of the tree.
+    fn leave_out(&mut self, node: &Node) {
+        self.dropped.extend(credentials_in(self.text, &self.path, node));
     }
 
     fn list<'a>(
@@ -265,9 +313,7 @@ impl<'t> Builder<'t> {
         start: Range<usize>,
         depth: usize,
     ) -> Result<Node, Box<Problem>> {
-        let mut entries: Vec<(Key, Node)> = Vec::new();
-        // By text, so that ten thousand routes do not cost a hundred million comparisons.
-        let mut seen: HashMap<String, Range<usize>> = HashMap::new();
+        let mut entries = Entries::default();
         self.open.push(start.clone());
         loop {
             let (event, span) = self.next(parser)?;
@@ -275,10 +321,11 @@ impl<'t> Builder<'t> {
                 Event::MappingEnd => {
                     self.open.pop();
                     let end = entries.last().map_or(start.end, |(_, node)| node.span.end);
-                    return Ok(Node {
-                        span: start.start..end.max(start.end),
-                        kind: NodeKind::Map(Entries::new(entries)),
-                    });
+                    return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::Map(entries) });
+                }
+                Event::Scalar(text, ..) if text.len() > MAX_KEY => {
+                    return Err(Problem::new(IssueCode::TooLarge, span.start..span.start, "this key is too long")
+                        .help("a key has at most 16 KiB; look for a quote that is not closed"));
                 }
                 Event::Scalar(text, ..) => Key { text: text.into_owned(), span },
                 Event::Alias(_)
@@ -297,20 +344,18 @@ impl<'t> Builder<'t> {
             let (event, span) = self.next(parser)?;
             self.path.push(key.text.clone());
             let value = self.node(parser, event, span, depth + 1)?;
-            match seen.get(&key.text) {
-                Some(first) => {
-                    self.problems.push(Problem {
+            match entries.entry(&key.text) {
+                Some((first, _)) => {
+                    let first = first.span.clone();
+                    self.report(Problem {
                         label: "second definition",
-                        related: Some((first.clone(), "first defined here")),
+                        related: Some((first, "first defined here")),
                         help: Some("keep one of them, or rename one"),
                         ..*Problem::new(IssueCode::Duplicate, key.span, format!("`{}` is defined twice", key.text))
                     });
-                    self.dropped.push((self.path.clone(), value));
+                    self.leave_out(&value);
                 }
-                None => {
-                    seen.insert(key.text.clone(), key.span.clone());
-                    entries.push((key, value));
-                }
+                None => entries.push((key, value)),
             }
             self.path.pop();
         }
@@ -353,13 +398,5 @@ impl<'t> Builder<'t> {
             return character.min(self.text.len());
         }
         self.positions.get(character).copied().unwrap_or(self.text.len())
-    }
-}
-
-fn count(node: &Node) -> usize {
-    match &node.kind {
-        NodeKind::List(items) => 1 + items.iter().map(count).sum::<usize>(),
-        NodeKind::Map(entries) => 1 + entries.iter().map(|(_, node)| count(node)).sum::<usize>(),
-        NodeKind::Broken | NodeKind::Null | NodeKind::Scalar(_) => 1,
     }
 }

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn issue(name: &str, span: std::ops::Range<usize>) -> Issue {
-        let listing = Arc::new(Listing { name: name.to_owned(), text: "a: é\nb: c\n".to_owned(), order: 0 });
+        let listing = Arc::new(Listing::new(name.to_owned(), "a: é\nb: c\n".to_owned(), 0));
         let place = Place { listing: Arc::clone(&listing), span };
         Issue::at(IssueCode::BadValue, place.clone(), "100% wrong:\nreally, yes").help("50%").related(place, "there")
     }

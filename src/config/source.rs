@@ -305,7 +305,7 @@ fn not_utf8(path: &Path, order: usize, bytes: &[u8], at: usize) -> Issues {
         return one(Issue::whole(IssueCode::Syntax, title).help("it seems to be UTF-16: save it as UTF-8"));
     }
     let text = mask_lines(&String::from_utf8_lossy(bytes));
-    let listing = Arc::new(Listing { name, text, order });
+    let listing = Arc::new(Listing::new(name, text, order));
     let place = Place { listing, span: at..at + '\u{fffd}'.len_utf8() };
     one(Issue::at(IssueCode::Syntax, place, title).label("this byte").help("save the file as UTF-8"))
 }

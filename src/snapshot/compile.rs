@@ -48,7 +48,10 @@ impl Snapshot {
             state: _,
             include: _,
         } = &*config;
-        let known = |name: &str| previous?.upstreams.iter().find(|upstream| upstream.name().as_ref() == name);
+        let before = previous.map_or(&[][..], |previous| &previous.upstreams);
+        let before: BTreeMap<&str, &Arc<Upstream>> =
+            before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
+        let known = |name: &str| before.get(name).copied();
         let shared = Shared {
             config: &config,
             state,

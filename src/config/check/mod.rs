@@ -13,7 +13,7 @@ mod traps;
 
 pub(super) use files::read_files;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::Config;
@@ -28,14 +28,23 @@ use super::section::upstreams::{Timeouts, Upstream};
 /// Tries per request; more would turn one slow answer into a flood.
 const MAX_ATTEMPTS: u32 = 10;
 
+/// More than this nobody needs, and each is compared with each.
+const MAX_LISTENERS: usize = 1_000;
+
 /// Finds everything that is wrong or risky across sections.
 pub(super) fn check(config: &Config, document: &Document) -> Issues {
-    let mut checker = Checker { config, document, issues: Issues::default() };
+    let pipes = config.routes.values().filter(|route| route.pipe.is_some());
+    let with_pipes = pipes.filter_map(|route| config.upstream_of(route)).collect();
+    let mut checker = Checker { config, document, with_pipes, issues: Issues::default() };
     checker.addresses();
     checker.upstreams();
     checker.cors(&["cors"], config.cors.as_ref());
     checker.present("routes", "a gateway without routes answers 404 to everything");
     for (pattern, route) in &config.routes {
+        if checker.issues.is_enough() {
+            checker.issues.cut();
+            break;
+        }
         checker.route(pattern, route);
         checker.risks_of_a_route(pattern, route);
     }
@@ -65,6 +74,8 @@ pub(super) fn openness(config: &Config, document: &Document) -> Issues {
 struct Checker<'a> {
     config: &'a Config,
     document: &'a Document,
+    /// The upstreams that routes with pipes lead to.
+    with_pipes: BTreeSet<&'a str>,
     issues: Issues,
 }
 
@@ -117,6 +128,11 @@ impl Checker<'_> {
         if self.is_empty_list(&["listeners"]) {
             let help = "leave it out for one on 0.0.0.0:8080";
             self.at_key(IssueCode::BadValue, &["listeners"], "`listeners` is empty".to_owned(), help);
+        }
+        if self.config.listeners.len() > MAX_LISTENERS {
+            let title = format!("there are more than {MAX_LISTENERS} listeners");
+            self.at_key(IssueCode::TooLarge, &["listeners"], title, "one listener on 0.0.0.0 takes every address");
+            return;
         }
         let mut seen: Vec<(SocketAddr, Place)> = Vec::new();
         for (index, listener) in self.config.listeners.iter().enumerate() {
@@ -245,9 +261,10 @@ impl Checker<'_> {
         if routes != self.config.routes.len() || !self.config.routes.values().all(known) {
             return;
         }
+        let used: BTreeSet<&str> =
+            self.config.routes.values().filter_map(|route| self.config.upstream_of(route)).collect();
         for name in self.config.upstreams.keys() {
-            let used = self.config.routes.values().any(|route| self.config.upstream_of(route) == Some(name));
-            if !used && self.config.upstreams.len() > 1 {
+            if !used.contains(name.as_str()) && self.config.upstreams.len() > 1 {
                 let place = self.document.key_place(&["upstreams", name]);
                 let title = format!("no route uses the upstream `{name}`");
                 self.issues

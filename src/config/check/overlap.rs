@@ -5,7 +5,9 @@
 //! it answered. Not here: paths of which neither is more specific (`conflicts`);
 //! and a path inside another's, which is how the most specific route is meant to win.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 
 use crate::config::ServedPath;
 use crate::config::issue::{Issue, IssueCode};
@@ -13,8 +15,10 @@ use crate::config::scalar::{PathPattern, Piece, Segment};
 
 use super::Checker;
 
-/// Comparisons in all; files that need more have ten thousand crossing shapes, and are let through.
-const MAX_STEPS: usize = 300_000;
+/// Comparisons in all; files that need more have thousands of crossing shapes.
+const MAX_STEPS: usize = 3_000_000;
+/// What it costs to go on to another branch, in comparisons.
+const BRANCH: usize = 10;
 
 impl Checker<'_> {
     pub(super) fn overlaps(&mut self) {
@@ -26,10 +30,10 @@ impl Checker<'_> {
         }
         let shapes: HashSet<String> =
             served.iter().map(|path| shape(path.pattern.segments(), path.pattern.has_tail())).collect();
-        let mut steps = 0;
+        let steps = Cell::new(0);
         let mut reported: HashSet<(&str, &str)> = HashSet::new();
         for path in served.iter().filter(|path| !is_exact(&path.pattern)) {
-            let mut search = Search { ours: path, shapes: &shapes, both: Vec::new(), steps: &mut steps };
+            let mut search = Search { ours: path, shapes: &shapes, both: Vec::new(), steps: &steps };
             let Some((winner, both)) = search.follow(&root, Standing::Level) else { continue };
             if reported.insert((path.route.as_str(), winner.route.as_str())) {
                 let title = format!("requests for `{both}` go to `{}`, not to `{}`", winner.pattern, path.pattern);
@@ -43,6 +47,13 @@ impl Checker<'_> {
                         )),
                 );
             }
+        }
+        if steps.get() > MAX_STEPS {
+            let title = "too many paths with captures can cross: not all of them were compared";
+            let place = self.document.key_place(&["routes"]);
+            self.issues.push(Issue::at(IssueCode::ShadowedRoute, place, title).help(
+                "begin paths with fixed text, like /reports/{name}: those with different beginnings need no comparing",
+            ));
         }
     }
 
@@ -132,14 +143,14 @@ struct Search<'s> {
     shapes: &'s HashSet<String>,
     /// What both paths match, as far as it was followed.
     both: Vec<Segment>,
-    steps: &'s mut usize,
+    steps: &'s Cell<usize>,
 }
 
-impl Search<'_> {
+impl<'s> Search<'s> {
     /// The path that takes requests from ours, and what both match.
-    fn follow<'a>(&mut self, branch: &Branch<'a>, standing: Standing) -> Option<(&'a ServedPath<'a>, String)> {
-        *self.steps += 1;
-        if *self.steps > MAX_STEPS {
+    fn follow(&mut self, branch: &Branch<'s>, standing: Standing) -> Option<(&'s ServedPath<'s>, String)> {
+        self.steps.set(self.steps.get() + BRANCH);
+        if self.steps.get() > MAX_STEPS {
             return None;
         }
         let depth = self.both.len();
@@ -150,7 +161,7 @@ impl Search<'_> {
                 false => branch.end.and_then(|other| self.crossing(other, standing, Tail::None)),
             };
         };
-        for (standing, common, next) in onward(segment, branch, standing) {
+        for (standing, common, next) in onward(segment, branch, standing, self.steps) {
             self.both.push(common);
             let found = self.follow(next, standing);
             self.both.pop();
@@ -167,10 +178,10 @@ impl Search<'_> {
         found
     }
 
-    fn any_below<'a>(&mut self, branch: &Branch<'a>) -> Option<(&'a ServedPath<'a>, String)> {
-        *self.steps += 1;
+    fn any_below(&mut self, branch: &Branch<'s>) -> Option<(&'s ServedPath<'s>, String)> {
+        self.steps.set(self.steps.get() + BRANCH);
         let here = branch.tail.and_then(|other| self.crossing(other, Standing::Crossed, Tail::Rest));
-        if here.is_some() || *self.steps > MAX_STEPS {
+        if here.is_some() || self.steps.get() > MAX_STEPS {
             return here;
         }
         let literals = branch.literals.iter().map(|(text, next)| (Segment::Literal((*text).to_owned()), next));
@@ -187,12 +198,12 @@ impl Search<'_> {
         None
     }
 
-    fn crossing<'a>(
+    fn crossing(
         &self,
-        other: &'a ServedPath<'a>,
+        other: &'s ServedPath<'s>,
         standing: Standing,
         tail: Tail,
-    ) -> Option<(&'a ServedPath<'a>, String)> {
+    ) -> Option<(&'s ServedPath<'s>, String)> {
         // A route for exactly what both match settles it.
         let settled = self.shapes.contains(&shape(&self.both, tail == Tail::Rest));
         let crossed = standing == Standing::Crossed && other.route != self.ours.route && !settled;
@@ -207,45 +218,83 @@ enum Tail {
     Rest,
 }
 
-/// The branches that match what `segment` matches, with what both match.
-fn onward<'b, 'a>(
-    segment: &Segment,
-    branch: &'b Branch<'a>,
+/// A branch to go on to, how it compares, and what it and a segment of ours both match.
+type Onward<'b, 's> = (Standing, Segment, &'b Branch<'s>);
+
+/// The branches that match what `segment` matches. One by one, because the first of thousands may be enough.
+fn onward<'b, 's>(
+    segment: &'s Segment,
+    branch: &'b Branch<'s>,
     standing: Standing,
-) -> Vec<(Standing, Segment, &'b Branch<'a>)> {
-    let ours_is_narrower = |standing| if standing == Standing::Level { None } else { Some(Standing::Crossed) };
-    let mut found = Vec::new();
+    steps: &'b Cell<usize>,
+) -> Box<dyn Iterator<Item = Onward<'b, 's>> + 'b> {
+    let is_within_bounds = move || {
+        steps.set(steps.get() + 1);
+        steps.get() <= MAX_STEPS
+    };
     match segment {
         Segment::Literal(text) => {
-            found.extend(branch.literals.get(text.as_str()).map(|next| (standing, segment.clone(), next)));
-            let matching = branch.captures.iter().filter(|((prefix, suffix), _)| matches_piece(prefix, suffix, text));
-            let standing = ours_is_narrower(standing);
-            found.extend(matching.filter_map(|(_, next)| Some((standing?, segment.clone(), next))));
+            let same = branch.literals.get(text.as_str()).map(|next| (standing, segment.clone(), next));
+            let narrower = ours_is_narrower(standing);
+            let captures = beginning_like(branch, text).take_while(move |_| is_within_bounds());
+            let matching = captures.filter(|((prefix, suffix), _)| matches_piece(prefix, suffix, text));
+            Box::new(
+                same.into_iter().chain(matching.filter_map(move |(_, next)| Some((narrower?, segment.clone(), next)))),
+            )
         }
         Segment::Capture(piece) => {
             let theirs_is_narrower = if standing == Standing::Level { Standing::Behind } else { standing };
-            let matching = branch.literals.iter().filter(|(text, _)| matches_piece(&piece.prefix, &piece.suffix, text));
-            found.extend(matching.map(|(text, next)| (theirs_is_narrower, Segment::Literal((*text).to_owned()), next)));
-            for ((prefix, suffix), next) in &branch.captures {
-                let same = *prefix == piece.prefix && *suffix == piece.suffix;
-                let inside = prefix.starts_with(&piece.prefix) && suffix.ends_with(&piece.suffix);
-                let around = piece.prefix.starts_with(prefix) && piece.suffix.ends_with(suffix);
-                if same {
-                    found.push((standing, segment.clone(), next));
-                } else if inside {
-                    found.push((theirs_is_narrower, capture(prefix, suffix), next));
-                } else if around {
-                    found.extend(ours_is_narrower(standing).map(|standing| (standing, segment.clone(), next)));
-                } else if let Some(both) = crossed_pieces(piece, prefix, suffix) {
-                    let wins = prefix.len() + suffix.len() > piece.prefix.len() + piece.suffix.len();
-                    if wins || standing != Standing::Level {
-                        found.push((Standing::Crossed, both, next));
-                    }
-                }
-            }
+            let literals = branch.literals.range::<str, _>((Bound::Included(piece.prefix.as_str()), Bound::Unbounded));
+            let literals = literals
+                .take_while(move |(text, _)| text.starts_with(&piece.prefix) && is_within_bounds())
+                .filter(|(text, _)| matches_piece(&piece.prefix, &piece.suffix, text))
+                .map(move |(text, next)| (theirs_is_narrower, Segment::Literal((*text).to_owned()), next));
+            let captures = beginning_like(branch, &piece.prefix)
+                .take_while(move |_| is_within_bounds())
+                .filter_map(move |((prefix, suffix), next)| beside(piece, (prefix, suffix), next, standing));
+            Box::new(literals.chain(captures))
         }
     }
-    found
+}
+
+/// How a capture compares with a capture of ours, if both match something.
+fn beside<'b, 's>(
+    piece: &Piece,
+    (prefix, suffix): (&str, &str),
+    next: &'b Branch<'s>,
+    standing: Standing,
+) -> Option<Onward<'b, 's>> {
+    let inside = prefix.starts_with(&piece.prefix) && suffix.ends_with(&piece.suffix);
+    let around = piece.prefix.starts_with(prefix) && piece.suffix.ends_with(suffix);
+    if inside && around {
+        return Some((standing, Segment::Capture(piece.clone()), next));
+    }
+    if inside {
+        let theirs_is_narrower = if standing == Standing::Level { Standing::Behind } else { standing };
+        return Some((theirs_is_narrower, capture(prefix, suffix), next));
+    }
+    if around {
+        return ours_is_narrower(standing).map(|standing| (standing, Segment::Capture(piece.clone()), next));
+    }
+    let both = crossed_pieces(piece, prefix, suffix)?;
+    let wins = prefix.len() + suffix.len() > piece.prefix.len() + piece.suffix.len();
+    (wins || standing != Standing::Level).then_some((Standing::Crossed, both, next))
+}
+
+fn ours_is_narrower(standing: Standing) -> Option<Standing> {
+    if standing == Standing::Level { None } else { Some(Standing::Crossed) }
+}
+
+/// The captures whose prefix is the beginning of `text`, or begins with it: no others match anything that does.
+fn beginning_like<'b, 's>(
+    branch: &'b Branch<'s>,
+    text: &'s str,
+) -> impl Iterator<Item = (&'b (&'s str, &'s str), &'b Branch<'s>)> {
+    let shorter = (0..text.len()).filter_map(|end| text.get(..end));
+    let shorter = shorter
+        .flat_map(|start| branch.captures.range((start, "")..).take_while(move |((prefix, _), _)| *prefix == start));
+    let longer = branch.captures.range((text, "")..).take_while(move |((prefix, _), _)| prefix.starts_with(text));
+    shorter.chain(longer)
 }
 
 /// What `{x}-csv` and `top-{x}` both match: `top-{x}-csv`.

@@ -3,6 +3,8 @@
 //! In: the decoded configuration. Out: warnings. Not here: what cannot be used
 //! at all (the other files of `check`), credentials in the file (`secrets`).
 
+use std::collections::BTreeMap;
+
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{PathPattern, Period, Scheme, Template};
 use crate::config::section::retry::Retry;
@@ -39,8 +41,7 @@ impl Checker<'_> {
     /// `/v0/pipes/…` is added behind the URL, so what ends in `/v0` leads to `/v0/v0/pipes/…`.
     fn doubled_version(&mut self, name: &str, upstream: &Upstream) {
         let Some(before) = upstream.url.base_path().strip_suffix("/v0") else { return };
-        let has_pipes = |route: &Route| route.pipe.is_some() && self.config.upstream_of(route) == Some(name);
-        if self.config.routes.values().any(has_pipes) {
+        if self.with_pipes.contains(name) {
             let title = format!("the pipes of `{name}` would be asked for at `{before}/v0/v0/pipes/`");
             let help = "leave `/v0` out of the URL: the gateway adds it for pipes";
             self.at_value(IssueCode::DoubledVersion, &["upstreams", name, "url"], title, help);
@@ -84,11 +85,14 @@ impl Checker<'_> {
     }
 
     fn fixed_and_allowed(&mut self, key: &str, route: &Route) {
+        if route.params.fixed.is_empty() {
+            return;
+        }
+        // As in requests, no spelling of a fixed name gets around it.
+        let fixed: BTreeMap<String, &str> =
+            route.params.fixed.keys().rev().map(|name| (name.to_ascii_lowercase(), name.as_str())).collect();
         for (index, allowed) in route.params.allow.iter().flatten().enumerate() {
-            // As in requests, no spelling of a fixed name gets around it.
-            let Some(fixed) = route.params.fixed.keys().find(|fixed| fixed.eq_ignore_ascii_case(allowed)) else {
-                continue;
-            };
+            let Some(fixed) = fixed.get(&allowed.to_ascii_lowercase()) else { continue };
             let item = index.to_string();
             let place = self.document.value_place(&["routes", key, "params", "allow", &item]);
             let fixed_at = self.document.key_place(&["routes", key, "params", "fixed", fixed]);

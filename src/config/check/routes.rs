@@ -1,10 +1,12 @@
 //! Rules of one route: where it leads, and what its parameters may be.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::nearest;
 use crate::config::scalar::{PathPattern, Template};
 use crate::config::section::params::Params;
 use crate::config::section::routes::Route;
+use crate::config::{listed, nearest};
 
 use super::Checker;
 
@@ -157,42 +159,49 @@ impl Checker<'_> {
     }
 
     fn captures(&mut self, path: &[&str], pattern: &PathPattern, template: &Template) {
-        let known: Vec<&str> = pattern.captures().collect();
+        if template.literal().is_some() {
+            return;
+        }
+        let known: BTreeSet<&str> = pattern.captures().collect();
         for name in template.captures().filter(|name| !known.contains(name)) {
+            let known: Vec<&str> = pattern.captures().collect();
             let title = format!("`{{path.{name}}}` is not in the path `{pattern}`");
             let help = match nearest(name, known.iter().copied()) {
                 Some(nearest) => format!("did you mean `{{path.{nearest}}}`?"),
                 None if name == "rest" => "end the path in `/*`".to_owned(),
                 None if known.is_empty() => format!("write {{{name}}} into the path"),
-                None => format!("the path has: {}", known.join(", ")),
+                None => format!("the path has: {}", listed(&known)),
             };
             self.at_value(IssueCode::UnknownCapture, path, title, &help);
         }
     }
 
     fn upstream_name(&mut self, key: &str, route: &Route) {
-        let names: Vec<&str> = self.config.upstreams.keys().map(String::as_str).collect();
+        let upstreams = &self.config.upstreams;
+        let names = || -> Vec<&str> { upstreams.keys().map(String::as_str).collect() };
         match &route.upstream {
-            Some(name) if names.contains(&name.as_str()) || self.reported(&["upstreams", name]) => {}
+            Some(name) if upstreams.contains_key(name) || self.reported(&["upstreams", name]) => {}
             // Where there are none at all, that is reported.
-            Some(_) if names.is_empty() => {}
+            Some(_) if upstreams.is_empty() => {}
             Some(name) => {
                 let path = ["routes", key, "upstream"];
                 let shown = self.document.shown(&path, name);
-                let help = match nearest(name, names.iter().copied()) {
+                let help = match nearest(name, upstreams.keys().map(String::as_str)) {
                     Some(nearest) => format!("did you mean `{nearest}`?"),
-                    None => format!("defined under `upstreams`: {}", names.join(", ")),
+                    None => format!("defined under `upstreams`: {}", listed(&names())),
                 };
                 self.at_value(IssueCode::UnknownName, &path, format!("there is no upstream `{shown}`"), &help);
             }
-            None if names.len() > 1 && !self.document.is_reported(&["routes", key], "upstream") => self.issues.push(
-                Issue::at(
-                    IssueCode::MissingKey,
-                    self.document.key_place(&["routes", key]),
-                    format!("`{key}` does not say which upstream"),
+            None if upstreams.len() > 1 && !self.document.is_reported(&["routes", key], "upstream") => {
+                self.issues.push(
+                    Issue::at(
+                        IssueCode::MissingKey,
+                        self.document.key_place(&["routes", key]),
+                        format!("`{key}` does not say which upstream"),
+                    )
+                    .help(format!("add `upstream:` with one of {}", listed(&names()))),
                 )
-                .help(format!("add `upstream:` with one of {}", names.join(", "))),
-            ),
+            }
             None => {}
         }
     }
@@ -215,6 +224,11 @@ impl Checker<'_> {
                 self.parameter_name(&path, bare.unwrap_or(name));
             }
         }
+        // As in requests, no spelling of a fixed name gets around it.
+        let mut defaults: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for default in params.default.keys().filter(|_| !params.fixed.is_empty()) {
+            defaults.entry(default.to_ascii_lowercase()).or_default().push(default);
+        }
         for (name, template) in &params.fixed {
             let path = ["routes", key, "params", "fixed", name.as_str()];
             self.parameter_name(&path, name);
@@ -227,8 +241,7 @@ impl Checker<'_> {
                     "most pipes show every row when such a parameter is empty: write a value",
                 );
             }
-            // As in requests, no spelling of a fixed name gets around it.
-            for default in params.default.keys().filter(|default| default.eq_ignore_ascii_case(name)) {
+            for default in defaults.get(&name.to_ascii_lowercase()).into_iter().flatten() {
                 self.two_keys(
                     IssueCode::ParameterRules,
                     [&path, &["routes", key, "params", "default", default]],

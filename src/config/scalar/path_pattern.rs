@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// Paths with more segments are none that anyone calls, and they are matched segment by segment.
+const MAX_SEGMENTS: usize = 100;
+
 /// A route's path: exact segments, captures inside one segment, a tail.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PathPattern {
@@ -83,6 +86,9 @@ impl FromStr for PathPattern {
         let inner = segments.len().saturating_sub(1);
         if segments.iter().take(inner).any(|segment| matches!(segment, Segment::Literal(text) if text.is_empty())) {
             return Err(format!("`{text}` has an empty segment (`//`), which no request can match: write one `/`"));
+        }
+        if segments.len() > MAX_SEGMENTS {
+            return Err(format!("a path here has at most {MAX_SEGMENTS} segments: leave some out"));
         }
         let pattern = PathPattern { text: text.to_owned(), segments, tail };
         let names: Vec<&str> = pattern.captures().collect();

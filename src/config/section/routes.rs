@@ -1,5 +1,6 @@
 //! `routes`: which paths exist and what each leads to.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -75,6 +76,10 @@ impl Route {
             }
             (Some(formats), None) => {
                 let bare = formats.first().map(|format| (pattern.clone(), Some(*format)));
+                // Written twice, a format is one path all the same.
+                let mut formats = formats.clone();
+                let mut seen = BTreeSet::new();
+                formats.retain(|format| seen.insert(*format));
                 let each =
                     formats.iter().map(|format| Ok((pattern.with_extension(format.extension())?, Some(*format))));
                 bare.into_iter().map(Ok).chain(each).collect()
