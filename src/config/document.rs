@@ -200,7 +200,7 @@ impl Document {
         if let NodeKind::Map(entries) = &mut self.root.kind {
             let kept = std::mem::take(entries).into_list();
             let kept = kept.into_iter().filter(|(key, _)| names.contains(&key.text.as_str()));
-            *entries = Entries::new(kept.collect());
+            *entries = Entries::default().join(kept.collect());
         }
     }
 

@@ -169,8 +169,8 @@ fn variable(inside: &str, environment: &Environment) -> Result<String, Problem> 
     if !is_name(name) {
         return Err(Problem {
             code: IssueCode::UnsetVariable,
-            // A default may be a credential.
-            title: format!("`${{{name}}}` is not a variable"),
+            // What stands behind a name, or in its place, may be a credential.
+            title: "this is not a variable".to_owned(),
             help: "write `${NAME}` or `${NAME:-default}`, or `$$` for a dollar sign".to_owned(),
         });
     }

@@ -11,10 +11,16 @@ use super::document::{Node, NodeKind};
 /// Keys whose values are credentials wherever they stand.
 const CREDENTIAL_KEYS: [&str; 3] = ["token", "secret", "key"];
 
+/// Keys of an upstream that hold no credential.
+const PLAIN_UPSTREAM_KEYS: [&str; 6] = ["auth", "headers", "retry", "timeouts", "tls", "url"];
+
 /// Whether the value at `path` is a credential, or stands inside one.
 pub(super) fn is_credential(path: &[&str]) -> bool {
     match path {
         ["upstreams", _, "headers", _, ..] => true,
+        // A key that does not exist may be a misspelt one, and all that can be meant but these are credentials.
+        ["upstreams", _, key, ..] if !PLAIN_UPSTREAM_KEYS.contains(key) => true,
+        ["admin", key, ..] if *key != "address" => true,
         // What operators name themselves says nothing about what is in it.
         ["upstreams" | "routes", _, inner @ ..] => inner.iter().any(|key| is_credential_key(key)),
         _ => path.iter().any(|key| is_credential_key(key)),
@@ -129,6 +135,9 @@ fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut 
         NodeKind::Map(entries) => {
             for (key, child) in entries {
                 path.push(&key.text);
+                if is_credential(path) {
+                    spans.extend(eaten_by_yaml(text, key.span.end));
+                }
                 collect(text, child, path, spans);
                 path.pop();
             }
@@ -142,6 +151,14 @@ fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut 
         }
         NodeKind::Broken | NodeKind::Null => {}
     }
+}
+
+/// The rest of a line whose value begins with what YAML takes for a remark, a name or a type: `token: #x`, `&x`, `!x`.
+fn eaten_by_yaml(text: &str, behind_key: usize) -> Option<Range<usize>> {
+    let line = text.get(behind_key..)?.lines().next()?;
+    let value = line.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':')?.trim_start();
+    let start = behind_key + line.len() - value.len();
+    value.starts_with(['#', '&', '!']).then(|| start..behind_key + line.trim_end().len())
 }
 
 /// What stands around variables, and their defaults: `Bearer ${NAME:-****}`.
@@ -162,8 +179,13 @@ fn beside_variables(text: &str, span: &Range<usize>) -> Vec<Range<usize>> {
     while let Some(opened) = written.get(rest..end).and_then(|text| text.find("${")).map(|at| rest + at) {
         hide(rest, opened);
         let closed = written.get(opened..end).and_then(|text| text.find('}')).map_or(end, |at| opened + at);
-        let default = written.get(opened..closed).and_then(|text| text.find(":-")).map(|at| opened + at + 2);
-        hide(default.unwrap_or(closed), closed);
+        // Behind the name, whatever else shells know there: `:-`, `-`, `:=`, `:?`.
+        let inside = written.get(opened + 2..closed).unwrap_or_default();
+        let name = inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inside.len());
+        let operator = inside.get(name..).unwrap_or_default();
+        let shown = operator.len() - operator.trim_start_matches(":-").len();
+        let is_closed = closed < end;
+        hide(if is_closed { opened + 2 + name + shown } else { opened + 2 }, closed);
         rest = (closed + 1).min(end);
     }
     hide(rest, end);

@@ -213,8 +213,11 @@ impl<'t> Builder<'t> {
         | Event::SequenceStart(_, Some(tag))
         | Event::MappingStart(_, Some(tag)) = &event
         {
-            let handle = tag.handle.replace("tag:yaml.org,2002:", "!!");
-            let title = format!("a tag (`{handle}{}`) has no meaning here", tag.suffix);
+            // What stands behind one `!` may be a credential that nobody put into quotes.
+            let title = match tag.handle.starts_with("tag:yaml.org,2002:") {
+                true => format!("a tag (`!!{}`) has no meaning here", tag.suffix),
+                false => "a tag (`!…`) has no meaning here".to_owned(),
+            };
             let problem = Problem::new(IssueCode::Syntax, span.clone(), title);
             self.report(*problem.help("remove it; what must stay text stands in quotes"));
         }
