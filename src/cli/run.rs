@@ -28,8 +28,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         Err(_) => return Ok(Ending::Problems),
     };
     program_log::start(&loaded.config.log);
-    let origin = Origin { file, touched };
-    let app = App::start_from(Some(origin), &loaded.config, Clock::system(), Signals::Heed)?;
+    // What came from a pipe is gone.
+    let origin = (!touched.is_nothing()).then_some(Origin { file, touched });
+    let app = App::start_from(origin, &loaded.config, Clock::system(), Signals::Heed)?;
     log::info!("tollgate {} serves {}", env!("CARGO_PKG_VERSION"), arguments.config.display());
     announce(&loaded.config, &app);
     app.wait();

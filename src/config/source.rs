@@ -14,7 +14,7 @@ use super::interpolate::{Environment, resolve_node};
 use super::issue::{Issue, IssueCode, Issues, Listing, Place};
 use super::mask::mask_lines;
 use super::parse::{Parsed, parse};
-use super::touched::Reader;
+use super::touched::{Reader, is_pattern};
 
 /// Larger files than this are no configuration.
 const MAX_FILE: u64 = 8 << 20;
@@ -139,13 +139,15 @@ impl Including<'_> {
     fn matches(&mut self, pattern: &str, place: &Place) -> Vec<PathBuf> {
         match self.reader.matches(pattern) {
             Err(why) => {
-                let title = format!("this is not a pattern of files: {why}");
-                let help = "write a path, or a pattern like conf.d/*.yaml";
-                self.report(Issue::at(IssueCode::BadValue, place.clone(), title).help(help));
+                let (code, help) = match why.starts_with("this is not") {
+                    true => (IssueCode::BadValue, "write a path, or a pattern like conf.d/*.yaml"),
+                    false => (IssueCode::Unreadable, "make the folder, which may be empty, or let this user read it"),
+                };
+                self.report(Issue::at(code, place.clone(), why).help(help));
                 Vec::new()
             }
             // A folder without files is fine, a file that is named and missing is not.
-            Ok(found) if found.is_empty() && !pattern.contains(['*', '?', '[']) => vec![PathBuf::from(pattern)],
+            Ok(found) if found.is_empty() && !is_pattern(pattern) => vec![PathBuf::from(pattern)],
             Ok(found) => found,
         }
     }
@@ -291,7 +293,9 @@ impl Unreadable {
 }
 
 fn text_of(path: &Path, order: usize, reader: &mut Reader) -> Result<String, Unreadable> {
-    let bytes = reader.read(path, MAX_FILE).map_err(Unreadable::Failed)?;
+    // The operator's own file may come from a pipe: `check <(helm template ..)`.
+    let bytes = if order == 0 { reader.read_stream(path, MAX_FILE) } else { reader.read(path, MAX_FILE) };
+    let bytes = bytes.map_err(Unreadable::Failed)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(error) => Err(Unreadable::NotText(not_utf8(path, order, &bytes, error.valid_up_to()))),

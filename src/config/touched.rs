@@ -6,10 +6,9 @@
 //! what containers do (mounted folders whose link is swapped, network disks).
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,7 +24,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The content of a file of at most `cap` bytes.
+    /// The content of a file of at most `cap` bytes. It is a file, or a link to
+    /// one: what could keep the reader waiting is not opened.
     ///
     /// # Errors
     /// What the system says, or [`io::ErrorKind::FileTooLarge`].
@@ -34,8 +34,27 @@ impl Reader {
             return Ok(Arc::clone(known));
         }
         let read = read_capped(path, cap);
-        self.touched.note(path, read.as_deref().ok());
-        let content: Arc<[u8]> = read?.into();
+        self.touched.files.insert(path.to_owned(), Seen { content: read.as_deref().ok().map(hash), cap, stamp: None });
+        self.keep(path, read?, cap)
+    }
+
+    /// As [`Reader::read`], also from a pipe, which cannot be read again.
+    ///
+    /// # Errors
+    /// As for [`Reader::read`].
+    pub fn read_stream(&mut self, path: &Path, cap: u64) -> io::Result<Arc<[u8]>> {
+        if !is_stream(path) {
+            return self.read(path, cap);
+        }
+        let bytes = read_open(&mut std::fs::File::open(path)?, cap)?;
+        self.keep(path, bytes, cap)
+    }
+
+    fn keep(&mut self, path: &Path, bytes: Vec<u8>, cap: u64) -> io::Result<Arc<[u8]>> {
+        if bytes.len() as u64 > cap {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        let content: Arc<[u8]> = bytes.into();
         self.contents.insert(path.to_owned(), Arc::clone(&content));
         Ok(content)
     }
@@ -43,11 +62,11 @@ impl Reader {
     /// The files that match a pattern, in alphabetical order.
     ///
     /// # Errors
-    /// Why the pattern is none.
+    /// Why the pattern is none, or why a folder cannot be looked into.
     pub fn matches(&mut self, pattern: &str) -> Result<Vec<PathBuf>, String> {
-        let found = matches(pattern)?;
+        let found = matches(pattern);
         self.touched.patterns.push((pattern.to_owned(), found.clone()));
-        Ok(found)
+        found
     }
 
     /// Everything that was read or looked for.
@@ -60,14 +79,19 @@ impl Reader {
 #[derive(Clone, Debug, Default)]
 pub struct Touched {
     files: BTreeMap<PathBuf, Seen>,
-    patterns: Vec<(String, Vec<PathBuf>)>,
+    patterns: Vec<(String, Found)>,
 }
+
+/// What a pattern matches.
+type Found = Result<Vec<PathBuf>, String>;
 
 /// A file at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
-    /// A hash of its content; none if it could not be read.
+    /// A hash of its content, or of the beginning of one that is too large; none if it could not be read.
     content: Option<u64>,
+    /// How much of it is looked at, and one byte more.
+    cap: u64,
     /// What its entry in the folder said, where that can be relied on.
     stamp: Option<Stamp>,
 }
@@ -84,7 +108,7 @@ impl Touched {
     /// Whether anything differs from what was read. `now` is the time of day:
     /// a file that has just changed is compared by content however it looks.
     pub fn is_changed(&mut self, now: SystemTime) -> bool {
-        let other_files = |(pattern, found): &(String, Vec<PathBuf>)| matches(pattern).is_ok_and(|now| now != *found);
+        let other_files = |(pattern, found): &(String, Found)| matches(pattern) != *found;
         if self.patterns.iter().any(other_files) {
             return true;
         }
@@ -93,7 +117,7 @@ impl Touched {
             if stamp.is_some() && stamp == seen.stamp {
                 return false;
             }
-            let content = content_of(path);
+            let content = content_of(path, seen.cap);
             seen.stamp = stamp.filter(|_| content == seen.content);
             content != seen.content
         })
@@ -102,42 +126,53 @@ impl Touched {
     /// A number that stays while the files do.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        for path in self.files() {
-            content_of(path).hash(&mut hasher);
+        for (path, seen) in &self.files {
+            content_of(path, seen.cap).hash(&mut hasher);
         }
         for (pattern, _) in &self.patterns {
-            matches(pattern).unwrap_or_default().hash(&mut hasher);
+            matches(pattern).hash(&mut hasher);
         }
         hasher.finish()
     }
 
-    fn note(&mut self, path: &Path, content: Option<&[u8]>) {
-        // What is read from a pipe cannot be read again.
-        if let (Entry::Vacant(entry), false) = (self.files.entry(path.to_owned()), is_stream(path)) {
-            entry.insert(Seen { content: content.map(hash), stamp: None });
-        }
+    /// Whether none of it can be looked at again: it came from a pipe.
+    pub fn is_nothing(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// From now on this file counts, too.
+    pub fn watch(&mut self, path: &Path, cap: u64) {
+        let content = content_of(path, cap);
+        self.files.insert(path.to_owned(), Seen { content, cap, stamp: None });
     }
 }
 
+/// At most one byte more than `cap`, so that a file that is too large is not read to its end.
 fn read_capped(path: &Path, cap: u64) -> io::Result<Vec<u8>> {
+    // A pipe without a writer would keep even the opening waiting.
+    let mut file = std::fs::File::options().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    read_open(&mut file, cap)
+}
+
+fn read_open(file: &mut std::fs::File, cap: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // Not by its size in the folder: a device has none, and a file may grow meanwhile.
-    std::fs::File::open(path)?.take(cap + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > cap {
-        true => Err(io::Error::from(io::ErrorKind::FileTooLarge)),
-        false => Ok(bytes),
-    }
+    file.take(cap + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
+
+/// Of open(2) on Linux; regular files do not care.
+const O_NONBLOCK: i32 = 0o4000;
 
 fn is_stream(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// Larger files than this are not compared: none of them could have been used.
-const COMPARED: u64 = 16 << 20;
-
-fn content_of(path: &Path) -> Option<u64> {
-    read_capped(path, COMPARED).ok().map(|bytes| hash(&bytes))
+fn content_of(path: &Path, cap: u64) -> Option<u64> {
+    read_capped(path, cap).ok().map(|bytes| hash(&bytes))
 }
 
 fn hash(bytes: &[u8]) -> u64 {
@@ -163,14 +198,41 @@ fn stamp(path: &Path, now: SystemTime) -> Option<Stamp> {
     })
 }
 
-/// Files, not folders; hidden ones only where the pattern names them, as a shell does it.
-fn matches(pattern: &str) -> Result<Vec<PathBuf>, String> {
+/// Files, not folders; hidden ones only where the pattern names them, as a shell
+/// does it. A folder that is not there or cannot be looked into is an error: its
+/// files may be on their way, and a pattern that matches nothing takes routes away.
+fn matches(pattern: &str) -> Found {
     let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::default() };
-    let found = glob::glob_with(pattern, options).map_err(|error| error.msg.to_owned())?;
-    // What cannot be looked into has no match; a folder that is missing is no reason to fail either.
-    let mut found: Vec<PathBuf> = found.filter_map(Result::ok).filter(|path| !path.is_dir()).collect();
+    let paths =
+        glob::glob_with(pattern, options).map_err(|error| format!("this is not a pattern of files: {}", error.msg))?;
+    let mut found = Vec::new();
+    for path in paths {
+        let path = path.map_err(|error| {
+            format!("the folder `{}` cannot be looked into: {}", error.path().display(), error.error())
+        })?;
+        if !path.is_dir() {
+            found.push(path);
+        }
+    }
+    let folder = folder_of(pattern);
+    if found.is_empty() && is_pattern(pattern) && !folder.is_dir() {
+        return Err(format!("there is no folder `{}`", folder.display()));
+    }
     found.sort();
     Ok(found)
+}
+
+/// Whether a path has places to fill.
+pub(super) fn is_pattern(path: &str) -> bool {
+    path.contains(['*', '?', '['])
+}
+
+/// The folder that a pattern begins in, by its parts without places to fill.
+fn folder_of(pattern: &str) -> PathBuf {
+    let path = Path::new(pattern);
+    let fixed: PathBuf =
+        path.components().take_while(|part| !is_pattern(&part.as_os_str().to_string_lossy())).collect();
+    if fixed.as_os_str().is_empty() { PathBuf::from(".") } else { fixed }
 }
 
 #[cfg(test)]
@@ -257,7 +319,46 @@ mod tests {
 
     #[test]
     fn an_endless_file_is_too_large() {
-        let error = Reader::default().read(Path::new("/dev/zero"), 1000).unwrap_err();
+        let error = Reader::default().read_stream(Path::new("/dev/zero"), 1000).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe.as_path(), Path::new("/dev/zero"), folder.path()] {
+            Reader::default().read(path, 1000).unwrap_err();
+            assert_eq!(content_of(path, 1000), None);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_changes_when_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, "x".repeat(1000)).unwrap();
+        let mut touched = read(&path);
+        assert!(!touched.is_changed(later()));
+        std::fs::write(&path, "x").unwrap();
+        assert!(touched.is_changed(later()));
+    }
+
+    #[test]
+    fn a_folder_that_goes_is_no_folder_without_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("conf.d");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::write(inner.join("a.yaml"), "").unwrap();
+        let pattern = inner.join("*.yaml").display().to_string();
+        let mut reader = Reader::default();
+        assert_eq!(reader.matches(&pattern).unwrap().len(), 1);
+        let mut touched = reader.into_touched();
+        std::fs::rename(&inner, folder.path().join("away")).unwrap();
+        assert!(touched.is_changed(later()));
+        assert!(matches(&pattern).unwrap_err().contains("there is no folder"));
+        std::fs::create_dir(&inner).unwrap();
+        assert_eq!(matches(&pattern), Ok(vec![]));
     }
 }
