@@ -531,6 +531,11 @@ fn healthcheck_against_nothing_fails_with_a_reason() {
     let output = tollgate(&["healthcheck", "-c", folder.file()]);
     assert_eq!(code(&output), 1);
     assert!(err(&output).contains(&unused.to_string()), "the file says where: {}", err(&output));
+    let broken = Folder::with(&format!("admin: {{ address: {unused} }}\nroutes: {{ /a: {{ pip: a }} }}\n"));
+    let output = tollgate(&["healthcheck", "-c", broken.file()]);
+    assert_eq!(code(&output), 1);
+    let said = err(&output);
+    assert!(said.contains(&unused.to_string()) && !said.contains("TG0"), "an error elsewhere is no reason: {said}");
     assert_eq!(code(&tollgate(&["healthcheck", "--url", "https://example.com/"])), 1);
 }
 

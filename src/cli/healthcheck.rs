@@ -1,4 +1,8 @@
 //! `tollgate healthcheck`: for containers, which have no other HTTP client.
+//!
+//! In: where to ask. Out: 0 or 1, and nothing else: Docker keeps 2 for itself.
+//! Not here: whether the file is fine. A gateway whose file was broken after it
+//! started serves as before, and must not be ended for it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,11 +11,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::clock::Clock;
+use crate::config::admin_address;
+use crate::config::interpolate::Environment;
 use crate::config::scalar::Scheme;
 use crate::config::section::admin::Admin;
 use crate::outbound::{Call, Client, Target, wait};
 
-use super::{Ending, load_or_explain, say};
+use super::{Ending, say};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,11 +34,12 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let url = match (&arguments.url, &arguments.config) {
         (Some(url), _) => url.clone(),
-        (None, None) => format!("http://{}/readyz", Admin::default().address),
-        (None, Some(path)) => match load_or_explain(path) {
-            Err(ending) => return Ok(ending),
-            Ok(loaded) => format!("http://{}/readyz", local(loaded.config.admin.address)),
-        },
+        (None, None) => readiness(Admin::default().address),
+        (None, Some(path)) => readiness(admin_address(path, &Environment::of_process()).unwrap_or_else(|| {
+            let usual = Admin::default().address;
+            say(&format!("{} cannot be read, so {usual} is asked: `tollgate check` says why", path.display()));
+            usual
+        })),
     };
     let target: Target = url.parse().map_err(anyhow::Error::msg)?;
     if target.scheme() != Scheme::Http {
@@ -48,10 +55,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     Ok(Ending::Problems)
 }
 
-/// Where an address that is listened on can be reached from this machine.
-fn local(address: SocketAddr) -> SocketAddr {
-    match address.ip().is_unspecified() {
+/// What is asked of a gateway whose admin address is this one, as it can be reached from this machine.
+fn readiness(address: SocketAddr) -> String {
+    let address = match address.ip().is_unspecified() {
         true => SocketAddr::from(([127, 0, 0, 1], address.port())),
         false => address,
-    }
+    };
+    format!("http://{address}/readyz")
 }

@@ -24,6 +24,7 @@ mod touched;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -227,6 +228,15 @@ fn load_touching(path: &Path, environment: &Environment) -> (Result<Loaded, Issu
         }
     };
     (loaded, reader.into_touched())
+}
+
+/// The admin address of the file at `path`, also of a file that cannot be used: a gateway that goes on with what the
+/// file said before must be found all the same. None where the file cannot be read at all.
+pub fn admin_address(path: &Path, environment: &Environment) -> Option<SocketAddr> {
+    let mut reader = Reader::default();
+    let (mut document, _) = source::read(path, environment, &mut reader).ok()?;
+    interpolate::resolve(&mut document, environment, &mut reader);
+    Some(decode::decode(&mut document).config.admin.address)
 }
 
 /// As [`load`], from text that was read elsewhere; relative paths start at
