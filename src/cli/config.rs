@@ -25,17 +25,30 @@ enum Command {
     Show(ShowArguments),
 }
 
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  tollgate config diff old.yaml new.yaml
+  tollgate config diff --format json old.yaml new.yaml";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  tollgate config show conf/tollgate.yaml
+  tollgate config show conf/tollgate.yaml --origin";
+
 #[derive(Debug, clap::Args)]
+#[command(before_help = DIFF_EXAMPLES)]
 struct DiffArguments {
     /// The configuration as it was
     old: PathBuf,
     /// The configuration as it will be
     new: PathBuf,
+    /// Form of the answer
     #[arg(long, value_enum, default_value_t = DiffFormat::Text)]
     format: DiffFormat,
 }
 
 #[derive(Debug, clap::Args)]
+#[command(before_help = SHOW_EXAMPLES)]
 struct ShowArguments {
     /// The configuration to show
     #[arg(required_unless_present = "config", conflicts_with = "config")]
@@ -46,6 +59,7 @@ struct ShowArguments {
     /// Add where each value came from: file and line, variable, or default
     #[arg(long)]
     origin: bool,
+    /// Form of the answer
     #[arg(long, value_enum, default_value_t = ShowFormat::Yaml)]
     format: ShowFormat,
 }

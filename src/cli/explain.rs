@@ -4,7 +4,13 @@ use crate::config::issue::{IssueCode, Severity};
 
 use super::{Ending, print, say};
 
+const EXAMPLES: &str = "\
+Examples:
+  tollgate explain TG0107   what it means, a wrong and a right file
+  tollgate explain          all codes";
+
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The code, as `check` prints it; TG may be left out. Without one, all are listed
     code: Option<String>,

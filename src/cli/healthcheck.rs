@@ -21,7 +21,13 @@ use super::{Ending, say};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+const EXAMPLES: &str = "\
+Examples:
+  tollgate healthcheck -c conf/tollgate.yaml
+  tollgate healthcheck --url http://127.0.0.1:9901/readyz";
+
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The configuration whose `admin.address` is asked
     #[arg(short = 'c', long = "config", value_name = "FILE", conflicts_with = "url")]

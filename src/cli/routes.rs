@@ -7,7 +7,13 @@ use crate::config::{Config, ServedPath};
 
 use super::{Ending, load_or_explain, print, routes_test};
 
+const EXAMPLES: &str = "\
+Examples:
+  tollgate routes -c conf/tollgate.yaml
+  tollgate routes test GET /top -c conf/tollgate.yaml";
+
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]

@@ -19,7 +19,13 @@ use super::{Ending, load_or_explain, print, say};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
+const EXAMPLES: &str = "\
+Examples:
+  tollgate routes test GET '/top?limit=5' -c conf/tollgate.yaml
+  tollgate routes test POST /top -d limit=5 -H 'Origin: https://app.example.com' -c conf/tollgate.yaml";
+
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// GET, HEAD, POST, ...
     #[arg(value_parser = method_word)]
@@ -39,7 +45,7 @@ pub(super) struct Arguments {
     /// The configuration to ask
     #[arg(short = 'c', long = "config", value_name = "FILE")]
     config: PathBuf,
-    /// For people, or for programs
+    /// Form of the answer: text for people, json for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

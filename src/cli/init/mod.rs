@@ -26,18 +26,25 @@ use text::Facts;
 const UPSTREAM_URL: &str = "https://api.tinybird.co";
 const TOKEN_VARIABLE: &str = "TINYBIRD_TOKEN";
 
+const EXAMPLES: &str = "\
+Examples:
+  tollgate init                     asks two questions, and writes here
+  tollgate init my-gateway --yes    asks nothing
+  tollgate init --from-openapi https://api.tinybird.co/v0/pipes/openapi.json --token-env TINYBIRD_TOKEN";
+
 #[derive(Debug, clap::Args)]
+#[command(before_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The folder to write to; it is made if need be
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
-    /// Ask nothing
+    /// Ask nothing, and take what the other options leave open by default
     #[arg(short, long)]
     yes: bool,
     /// Make a route for each pipe of an OpenAPI document
     #[arg(long, value_name = "URL|FILE")]
     from_openapi: Option<String>,
-    /// Where the API is; left out: what the document says, or Tinybird's first region
+    /// Where the API is; left out: what the document says, or https://api.tinybird.co
     #[arg(long, value_name = "URL")]
     upstream_url: Option<Endpoint>,
     /// The environment variable with the API's token; also sent to where the document is
