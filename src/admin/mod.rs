@@ -6,6 +6,7 @@
 mod access;
 pub mod health;
 pub mod reload;
+mod routes_test;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::config::scalar::Secret;
+use crate::config::show::Shown;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::Metrics;
 
@@ -31,7 +33,11 @@ use reload::{Finding, Reloads, Wish};
 /// Largest body that is read.
 const MAX_BODY: usize = 1 << 20;
 const JSON: &str = "application/json";
+const YAML: &str = "application/yaml; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
+
+/// An answer that is not the one that was asked for.
+type Refusal = Box<Response<Vec<u8>>>;
 
 /// What is running now.
 pub type Current = Box<dyn Fn() -> Arc<Snapshot> + Send + Sync>;
@@ -71,29 +77,35 @@ impl fmt::Debug for Admin {
 /// What can be asked for.
 #[derive(Clone, Copy, Debug)]
 enum Resource {
+    Config,
     ConfigDiff,
     Livez,
     Metrics,
     Readyz,
     Reload,
+    RoutesTest,
 }
 
 impl Resource {
     fn at(path: &str) -> Option<Self> {
         match path {
+            "/config" => Some(Resource::Config),
             "/config/diff" => Some(Resource::ConfigDiff),
             "/livez" => Some(Resource::Livez),
             "/metrics" => Some(Resource::Metrics),
             "/readyz" => Some(Resource::Readyz),
             "/reload" => Some(Resource::Reload),
+            "/routes/test" => Some(Resource::RoutesTest),
             _ => None,
         }
     }
 
     fn method(self) -> Method {
         match self {
-            Resource::ConfigDiff | Resource::Livez | Resource::Metrics | Resource::Readyz => Method::GET,
-            Resource::Reload => Method::POST,
+            Resource::Config | Resource::ConfigDiff | Resource::Livez | Resource::Metrics | Resource::Readyz => {
+                Method::GET
+            }
+            Resource::Reload | Resource::RoutesTest => Method::POST,
         }
     }
 
@@ -101,8 +113,8 @@ impl Resource {
         match self {
             Resource::Livez | Resource::Readyz => Need::Nothing,
             Resource::Metrics => Need::TokenFromElsewhere,
-            // It reads files each time, and shows how the gateway is set up.
-            Resource::ConfigDiff | Resource::Reload => Need::TokenAndProgram,
+            // They show how the gateway is set up, read files, or change what runs.
+            Resource::Config | Resource::ConfigDiff | Resource::Reload | Resource::RoutesTest => Need::TokenAndProgram,
         }
     }
 }
@@ -123,11 +135,13 @@ impl Admin {
     }
 
     /// What is asked for, if this one may ask for it.
-    fn admit(&self, asker: &Asker<'_>, path: &str) -> Result<Resource, Response<Vec<u8>>> {
+    fn admit(&self, asker: &Asker<'_>, path: &str) -> Result<Resource, Refusal> {
         let resource = Resource::at(path);
-        self.access.check(asker, resource.map_or(Need::Nothing, Resource::need)).map_err(refuse)?;
-        let known = "/livez /readyz /metrics, and with the token: /config/diff, POST /reload\n";
-        let resource = resource.ok_or_else(|| text(StatusCode::NOT_FOUND, known))?;
+        self.access
+            .check(asker, resource.map_or(Need::Nothing, Resource::need))
+            .map_err(|refused| Box::new(refuse(refused)))?;
+        let known = "/livez /readyz /metrics, and with the token: /config /config/diff, POST /reload /routes/test\n";
+        let resource = resource.ok_or_else(|| Box::new(text(StatusCode::NOT_FOUND, known)))?;
         let allowed = resource.method();
         if *asker.method == allowed || (allowed == Method::GET && *asker.method == Method::HEAD) {
             return Ok(resource);
@@ -135,11 +149,12 @@ impl Admin {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, &format!("{allowed} only\n"));
         let allow = if allowed == Method::GET { "GET, HEAD" } else { "POST" };
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
-        Err(response)
+        Err(Box::new(response))
     }
 
     async fn answer(&self, resource: Resource, asker: &Asker<'_>, body: &[u8]) -> Response<Vec<u8>> {
         match resource {
+            Resource::Config => self.config(asker),
             Resource::ConfigDiff => self.load_again(Wish::Compare, asker).await,
             Resource::Livez => text(StatusCode::OK, "alive\n"),
             Resource::Metrics => self.metrics(),
@@ -149,6 +164,17 @@ impl Admin {
                 let told = "nothing is taken over from here: the gateway loads its own file again. Send no body\n";
                 text(StatusCode::BAD_REQUEST, told)
             }
+            Resource::RoutesTest => routes_test::answer(&(self.current)(), body),
+        }
+    }
+
+    /// What runs, credentials hidden: YAML, or JSON for who accepts nothing else.
+    fn config(&self, asker: &Asker<'_>) -> Response<Vec<u8>> {
+        let shown = Shown::of(&(self.current)().config);
+        let wants_json = asker.headers.get(header::ACCEPT).is_some_and(|accepted| accepted == JSON);
+        match serde_json::to_value(&shown) {
+            Ok(value) if wants_json => json(StatusCode::OK, &value),
+            _ => answer(StatusCode::OK, YAML, shown.to_string().into_bytes()),
         }
     }
 
@@ -198,24 +224,24 @@ impl ServeHttp for Admin {
         let asker = Asker { address, method: &method, headers: &headers };
         let resource = match self.admit(&asker, &path) {
             Ok(resource) => resource,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         match body_of(session).await {
             Ok(body) => self.answer(resource, &asker, &body).await,
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         }
     }
 }
 
 /// The body of a request that may be asked; nobody who may not makes the gateway read one.
-async fn body_of(session: &mut ServerSession) -> Result<Vec<u8>, Response<Vec<u8>>> {
+async fn body_of(session: &mut ServerSession) -> Result<Vec<u8>, Refusal> {
     let mut body = Vec::new();
     loop {
         match session.read_request_body().await {
             Ok(Some(piece)) if body.len() + piece.len() <= MAX_BODY => body.extend_from_slice(&piece),
-            Ok(Some(_)) => return Err(text(StatusCode::PAYLOAD_TOO_LARGE, "at most 1 MiB\n")),
+            Ok(Some(_)) => return Err(Box::new(text(StatusCode::PAYLOAD_TOO_LARGE, "at most 1 MiB\n"))),
             Ok(None) => return Ok(body),
-            Err(_) => return Err(text(StatusCode::BAD_REQUEST, "the body broke off\n")),
+            Err(_) => return Err(Box::new(text(StatusCode::BAD_REQUEST, "the body broke off\n"))),
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct Report {
     pub trigger: Trigger,
     /// When.
     pub at: SystemTime,
+    /// The file, as the gateway was given it.
+    pub file: Option<String>,
     /// What was found.
     pub finding: Finding,
 }
@@ -110,11 +112,19 @@ impl Report {
     /// As the admin address answers it.
     pub fn to_json(&self) -> Value {
         let diff = self.finding.diff();
+        let issues = match &self.finding {
+            Finding::Applied(_, issues) | Finding::Compared(_, issues) | Finding::Rejected(issues) => Some(issues),
+            Finding::Unchanged | Finding::WithoutFile => None,
+        };
+        let file = self.file.as_deref().unwrap_or_default();
         json!({
             "result": self.finding.word(),
+            "file": self.file,
             "generation": self.generation,
             "changes": diff.map(|diff| &diff.changes),
+            "diff": diff.map(ToString::to_string),
             "needs_restart": diff.map(|diff| diff.needs_restart().map(|change| &change.path).collect::<Vec<_>>()),
+            "issues": issues.map(|issues| issues.to_json(file)),
             "text": self.to_string(),
         })
     }
@@ -124,16 +134,16 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.finding {
             Finding::Applied(diff, warnings) if diff.needs_restart().count() == diff.changes.len() => {
-                write!(f, "{warnings}{diff}nothing could be taken over: generation {} goes on\n", self.generation)
+                writeln!(f, "{warnings}{diff}nothing could be taken over: generation {} goes on", self.generation)
             }
             Finding::Applied(diff, warnings) => {
-                write!(f, "{warnings}{diff}reloaded: generation {} is running\n", self.generation)
+                writeln!(f, "{warnings}{diff}reloaded: generation {} is running", self.generation)
             }
             Finding::Compared(diff, warnings) => write!(f, "{warnings}{diff}"),
             Finding::Rejected(issues) => {
-                write!(f, "{issues}{}: nothing was changed, generation {} goes on\n", issues.count(), self.generation)
+                writeln!(f, "{issues}{}: nothing was changed, generation {} goes on", issues.count(), self.generation)
             }
-            Finding::Unchanged => write!(f, "nothing has changed: generation {} goes on\n", self.generation),
+            Finding::Unchanged => writeln!(f, "nothing has changed: generation {} goes on", self.generation),
             Finding::WithoutFile => {
                 f.write_str("this gateway was not started from a file that could be loaded again\n")
             }

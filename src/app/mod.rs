@@ -74,16 +74,8 @@ impl App {
     /// # Errors
     /// As for [`App::start`].
     pub fn start_from(origin: Option<Origin>, config: &Config, clock: Clock, signals: Signals) -> anyhow::Result<App> {
-        // Held until Pingora listens, so that nobody comes between.
-        let claims = config
-            .listeners
-            .iter()
-            .map(|listener| Claim::stake(listener.address).with_context(|| busy(listener.address, "listeners")))
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let admin_claim =
-            Claim::stake(config.admin.address).with_context(|| busy(config.admin.address, "admin.address"))?;
-        let addresses: Vec<SocketAddr> = claims.iter().map(Claim::address).collect();
-        let admin_address = admin_claim.address();
+        let claims = Claims::stake(config)?;
+        let (addresses, admin_address) = claims.addresses();
         let metrics = Metrics::new().context("metrics")?;
         let access_log = AccessLog::start(&config.log, &metrics).context("the access log cannot be opened")?;
         let access_log = Arc::new(access_log);
@@ -133,7 +125,7 @@ impl App {
             clock: clock.clone(),
         };
         app.wait_until_open()?;
-        drop((claims, admin_claim));
+        drop(claims);
         let reloader = Reloader { origin, live, state, metrics, token, reloads, retired: Vec::new(), clock };
         app.reloader = Some(start_reloader(reloader, asks, signals, stop)?);
         app.readiness.set(true);
@@ -224,6 +216,27 @@ impl Drop for App {
         for thread in [self.server.take(), self.reloader.take()].into_iter().flatten() {
             let _ = thread.join();
         }
+    }
+}
+
+/// The addresses of a gateway, held until Pingora listens, so that nobody comes between.
+struct Claims {
+    listeners: Vec<Claim>,
+    admin: Claim,
+}
+
+impl Claims {
+    fn stake(config: &Config) -> anyhow::Result<Self> {
+        let stake = |address, key| Claim::stake(address).with_context(|| busy(address, key));
+        let listeners = config.listeners.iter().map(|listener| stake(listener.address, "listeners"));
+        Ok(Claims {
+            listeners: listeners.collect::<anyhow::Result<_>>()?,
+            admin: stake(config.admin.address, "admin.address")?,
+        })
+    }
+
+    fn addresses(&self) -> (Vec<SocketAddr>, SocketAddr) {
+        (self.listeners.iter().map(Claim::address).collect(), self.admin.address())
     }
 }
 

@@ -219,7 +219,8 @@ impl Reloader {
     }
 
     fn report(&self, trigger: Trigger, finding: Finding) -> Report {
-        Report { generation: self.live.load().snapshot.generation, trigger, at: self.clock.wall(), finding }
+        let file = self.origin.as_ref().map(|origin| origin.file.path().display().to_string());
+        Report { generation: self.live.load().snapshot.generation, trigger, at: self.clock.wall(), file, finding }
     }
 }
 

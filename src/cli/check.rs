@@ -11,14 +11,12 @@ use crate::config::{Config, Loaded, load};
 
 use super::{Ending, check_online, count, ending_for, print, say, show};
 
-const EXAMPLES: &str = "\
+#[derive(Debug, clap::Args)]
+#[command(before_help = "\
 Examples:
   tollgate check conf/tollgate.yaml                     every problem, with its place
   tollgate check --online conf/tollgate.yaml            also what the file names
-  tollgate check --strict --format github conf/*.yaml   in a workflow";
-
-#[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+  tollgate check --strict --format github conf/*.yaml   in a workflow")]
 pub(super) struct Arguments {
     /// The configurations to check, each on its own
     #[arg(value_name = "FILE", required_unless_present = "config")]

@@ -9,6 +9,7 @@ use crate::config::interpolate::Environment;
 use crate::config::show::Origins;
 use crate::config::{Loaded, load};
 
+use super::operator::{Question, Whom, document, text_of};
 use super::{Ending, ending_for, print, say, show};
 
 #[derive(Debug, clap::Args)]
@@ -25,37 +26,43 @@ enum Command {
     Show(ShowArguments),
 }
 
-const DIFF_EXAMPLES: &str = "\
+#[derive(Debug, clap::Args)]
+#[command(before_help = "\
 Examples:
   tollgate config diff old.yaml new.yaml
-  tollgate config diff --format json old.yaml new.yaml";
-
-const SHOW_EXAMPLES: &str = "\
-Examples:
-  tollgate config show conf/tollgate.yaml
-  tollgate config show conf/tollgate.yaml --origin";
-
-#[derive(Debug, clap::Args)]
-#[command(before_help = DIFF_EXAMPLES)]
+  tollgate config diff --running -c /etc/tollgate/tollgate.yaml   what a reload would change")]
 struct DiffArguments {
     /// The configuration as it was
-    old: PathBuf,
+    #[arg(required_unless_present = "running")]
+    old: Option<PathBuf>,
     /// The configuration as it will be
-    new: PathBuf,
+    #[arg(required_unless_present = "running")]
+    new: Option<PathBuf>,
+    /// Ask a running gateway what a reload of its file would change; changes nothing
+    #[arg(long, conflicts_with_all = ["old", "new"])]
+    running: bool,
+    #[command(flatten)]
+    whom: Whom,
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = DiffFormat::Text)]
     format: DiffFormat,
 }
 
 #[derive(Debug, clap::Args)]
-#[command(before_help = SHOW_EXAMPLES)]
+#[command(before_help = "\
+Examples:
+  tollgate config show conf/tollgate.yaml
+  tollgate config show conf/tollgate.yaml --origin
+  tollgate config show --running -c /etc/tollgate/tollgate.yaml   what a gateway runs")]
 struct ShowArguments {
     /// The configuration to show
-    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    #[arg(required_unless_present_any = ["config", "running"], conflicts_with_all = ["config", "running"])]
     file: Option<PathBuf>,
-    /// The same, as other commands have it
-    #[arg(short = 'c', long = "config", value_name = "FILE")]
-    config: Option<PathBuf>,
+    /// Show what a running gateway runs
+    #[arg(long, conflicts_with = "origin")]
+    running: bool,
+    #[command(flatten)]
+    whom: Whom,
     /// Add where each value came from: file and line, variable, or default
     #[arg(long)]
     origin: bool,
@@ -88,7 +95,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 }
 
 fn show_one(arguments: &ShowArguments) -> anyhow::Result<Ending> {
-    let Some(file) = arguments.file.as_ref().or(arguments.config.as_ref()) else { return Ok(Ending::Impossible) };
+    if arguments.running {
+        return show_running(arguments);
+    }
+    let Some(file) = arguments.file.as_deref().or(arguments.whom.config()) else { return Ok(Ending::Impossible) };
     let loaded = match load_quietly(file) {
         Ok(loaded) => loaded,
         Err(ending) => return Ok(ending),
@@ -102,9 +112,43 @@ fn show_one(arguments: &ShowArguments) -> anyhow::Result<Ending> {
     Ok(Ending::Success)
 }
 
+fn show_running(arguments: &ShowArguments) -> anyhow::Result<Ending> {
+    let question = match arguments.format {
+        ShowFormat::Json => Question::ReadJson,
+        ShowFormat::Yaml => Question::Read,
+    };
+    let answer = match arguments.whom.ask("/config", question) {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Ending::could_not(&error)),
+    };
+    print(String::from_utf8_lossy(&answer.body).trim_end());
+    Ok(Ending::Success)
+}
+
+fn diff_running(arguments: &DiffArguments) -> anyhow::Result<Ending> {
+    let answer = match arguments.whom.ask("/config/diff", Question::Read) {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Ending::could_not(&error)),
+    };
+    let report = document(&answer)?;
+    if text_of(&report, "result") != "compared" {
+        say(text_of(&report, "text").trim_end());
+        return Ok(Ending::Impossible);
+    }
+    let changes = report.get("changes").cloned().unwrap_or_default();
+    let is_empty = changes.as_array().is_none_or(Vec::is_empty);
+    match arguments.format {
+        DiffFormat::Json => print(&json(&serde_json::json!({ "changes": changes }))?),
+        DiffFormat::Text if is_empty => say("no difference"),
+        DiffFormat::Text => print(text_of(&report, "diff").trim_end()),
+    }
+    Ok(if is_empty { Ending::Success } else { Ending::Problems })
+}
+
 fn diff(arguments: &DiffArguments) -> anyhow::Result<Ending> {
+    let (Some(old), Some(new)) = (&arguments.old, &arguments.new) else { return diff_running(arguments) };
     // Both are loaded before anything is said, so that the problems of both are seen in one run.
-    let (old, new) = (load_quietly(&arguments.old), load_quietly(&arguments.new));
+    let (old, new) = (load_quietly(old), load_quietly(new));
     let (Ok(Loaded { config: old, .. }), Ok(Loaded { config: new, .. })) = (old, new) else {
         return Ok(Ending::Impossible);
     };

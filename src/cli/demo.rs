@@ -20,13 +20,11 @@ const CONFIG: &str = include_str!("../../conf/demo.yaml");
 /// Looks like a static token of Tinybird's, and opens the bundled upstream only.
 const TOKEN: &str = "p.eyJ1IjoiZGVtbyIsImhvc3QiOiJsb2NhbCJ9.tollgate-demo-token";
 
-const EXAMPLES: &str = "\
+#[derive(Debug, clap::Args)]
+#[command(before_help = "\
 Examples:
   tollgate demo
-  tollgate demo --listen 127.0.0.1:9090";
-
-#[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+  tollgate demo --listen 127.0.0.1:9090")]
 pub(super) struct Arguments {
     /// Where the gateway listens; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]

@@ -1,7 +1,7 @@
 //! The command line: one file per command.
 //!
 //! In: arguments. Out: an exit code: 0 for success, 1 for problems that were
-//! found, 2 for what could not be done at all, 64 for arguments that make no
+//! found, 2 for what could not be done at all, 3 for what needs a restart, 64 for arguments that make no
 //! sense. Data goes to stdout, talk to stderr.
 
 mod check;
@@ -11,6 +11,8 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod init;
+mod operator;
+mod reload;
 mod routes;
 mod routes_test;
 mod run;
@@ -46,7 +48,8 @@ Examples:
   tollgate routes -c conf/tollgate.yaml   what is served, and where it leads
   tollgate routes test GET /top -c FILE   what would happen to one request
   tollgate config show conf/tollgate.yaml --origin   every value, and where it came from
-  tollgate config diff old.yaml new.yaml             what would change";
+  tollgate config diff old.yaml new.yaml             what would change
+  tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
 const WRONG_CALL: u8 = 64;
@@ -68,6 +71,8 @@ enum Command {
     Healthcheck(healthcheck::Arguments),
     /// Write a first configuration, also from an OpenAPI document
     Init(init::Arguments),
+    /// Have a running gateway load its file again: exit 0 done, 1 problems, 2 not reached, 3 done but for a restart
+    Reload(reload::Arguments),
     /// List what a configuration serves, and where it leads; `routes test` explains one request
     Routes(routes::Arguments),
     /// Serve a configuration
@@ -87,6 +92,18 @@ enum Ending {
     Problems,
     /// It could not be done at all.
     Impossible,
+    /// It was done, but for what only a restart can do.
+    NeedsRestart,
+    /// The arguments make no sense together.
+    WrongCall,
+}
+
+impl Ending {
+    /// Says why something could not be done.
+    fn could_not(error: &anyhow::Error) -> Self {
+        say(&format!("tollgate: {error:#}"));
+        Ending::Impossible
+    }
 }
 
 /// Runs the command that the arguments name.
@@ -107,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
@@ -116,6 +134,8 @@ pub fn run() -> ExitCode {
         Ok(Ending::Success) => ExitCode::SUCCESS,
         Ok(Ending::Problems) => ExitCode::from(1),
         Ok(Ending::Impossible) => ExitCode::from(2),
+        Ok(Ending::NeedsRestart) => ExitCode::from(3),
+        Ok(Ending::WrongCall) => ExitCode::from(WRONG_CALL),
         Err(error) => {
             say(&format!("tollgate: {error:#}"));
             ExitCode::from(1)

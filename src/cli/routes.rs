@@ -7,13 +7,11 @@ use crate::config::{Config, ServedPath};
 
 use super::{Ending, load_or_explain, print, routes_test};
 
-const EXAMPLES: &str = "\
+#[derive(Debug, clap::Args)]
+#[command(before_help = "\
 Examples:
   tollgate routes -c conf/tollgate.yaml
-  tollgate routes test GET /top -c conf/tollgate.yaml";
-
-#[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+  tollgate routes test GET /top -c conf/tollgate.yaml")]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]

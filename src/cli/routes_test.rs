@@ -5,9 +5,9 @@
 //! here: the explanation (`snapshot::explain`). Nothing is sent.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 
 use anyhow::Context;
+use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::config::{Config, Loaded};
@@ -15,17 +15,20 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::explain::{Explanation, Question, explain, header_line, method_word, url_word};
 use crate::state::State;
 
+use super::operator::{self, Whom, document, text_of};
 use super::{Ending, load_or_explain, print, say};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-const EXAMPLES: &str = "\
-Examples:
-  tollgate routes test GET '/top?limit=5' -c conf/tollgate.yaml
-  tollgate routes test POST /top -d limit=5 -H 'Origin: https://app.example.com' -c conf/tollgate.yaml";
+/// Names and values.
+type Headers = Vec<(String, String)>;
 
 #[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+#[command(before_help = "\
+Examples:
+  tollgate routes test GET '/top?limit=5' -c conf/tollgate.yaml
+  tollgate routes test POST /top -d limit=5 -H 'Origin: https://app.example.com' -c conf/tollgate.yaml
+  tollgate routes test GET /top --running -c conf/tollgate.yaml   asks the gateway that runs")]
 pub(super) struct Arguments {
     /// GET, HEAD, POST, ...
     #[arg(value_parser = method_word)]
@@ -42,9 +45,11 @@ pub(super) struct Arguments {
     /// The address it comes from
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     from: IpAddr,
-    /// The configuration to ask
-    #[arg(short = 'c', long = "config", value_name = "FILE")]
-    config: PathBuf,
+    /// Ask the gateway that runs, with the admin token, instead of the file
+    #[arg(long)]
+    running: bool,
+    #[command(flatten)]
+    whom: Whom,
     /// Form of the answer: text for people, json for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -57,8 +62,15 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    if arguments.running {
+        return ask(arguments);
+    }
+    let Some(file) = arguments.whom.config() else {
+        say("tollgate: which configuration? Give it: -c FILE");
+        return Ok(Ending::WrongCall);
+    };
     // Whatever is wrong with the file, the question has no answer.
-    let Ok(loaded) = load_or_explain(&arguments.config) else { return Ok(Ending::Impossible) };
+    let Ok(loaded) = load_or_explain(file) else { return Ok(Ending::Impossible) };
     let question = match question(arguments, &loaded.config) {
         Ok(question) => question,
         Err(error) => {
@@ -76,7 +88,35 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     Ok(if explanation.verdict.is_refusal() { Ending::Problems } else { Ending::Success })
 }
 
+/// Asks the gateway that runs.
+fn ask(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let (headers, body) = request(arguments)?;
+    let body = String::from_utf8(body).context("a running gateway is asked in JSON, which holds text only")?;
+    let asked = json!({
+        "method": arguments.method, "url": arguments.url, "headers": headers, "body": body, "from": arguments.from,
+    });
+    let answer = match arguments.whom.ask("/routes/test", operator::Question::Tell(asked)) {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Ending::could_not(&error)),
+    };
+    let told = document(&answer)?;
+    let explanation = told.get("explanation").cloned().unwrap_or_default();
+    match arguments.format {
+        Format::Json => print(&serde_json::to_string_pretty(&explanation)?),
+        Format::Text => print(text_of(&told, "text").trim_end()),
+    }
+    let outcome = explanation.pointer("/verdict/outcome").and_then(Value::as_str);
+    Ok(if matches!(outcome, Some("upstream" | "answered")) { Ending::Success } else { Ending::Problems })
+}
+
 fn question(arguments: &Arguments, config: &Config) -> anyhow::Result<Question> {
+    let (headers, body) = request(arguments)?;
+    let question = Question::new(&arguments.method, &arguments.url, &headers, body, &host(config));
+    Ok(question.map_err(anyhow::Error::msg)?.from_peer(arguments.from))
+}
+
+/// The headers and the body that are asked about.
+fn request(arguments: &Arguments) -> anyhow::Result<(Headers, Vec<u8>)> {
     let mut headers = arguments.headers.clone();
     let body = match arguments.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
         None => Vec::new(),
@@ -90,8 +130,7 @@ fn question(arguments: &Arguments, config: &Config) -> anyhow::Result<Question> 
         ));
         headers.push(("Content-Type".to_owned(), FORM.to_owned()));
     }
-    let question = Question::new(&arguments.method, &arguments.url, &headers, body, &host(config));
-    Ok(question.map_err(anyhow::Error::msg)?.from_peer(arguments.from))
+    Ok((headers, body))
 }
 
 /// What a caller on this machine would write into the URL.

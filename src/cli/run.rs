@@ -12,12 +12,10 @@ use crate::telemetry::program_log;
 
 use super::{Ending, count, explain};
 
-const EXAMPLES: &str = "\
-Examples:
-  tollgate run -c conf/tollgate.yaml";
-
 #[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+#[command(before_help = "\
+Examples:
+  tollgate run -c conf/tollgate.yaml")]
 pub(super) struct Arguments {
     /// The configuration to serve
     #[arg(short = 'c', long = "config", value_name = "FILE")]

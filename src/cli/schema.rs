@@ -4,12 +4,10 @@ use crate::config::schema;
 
 use super::{Ending, print};
 
-const EXAMPLES: &str = "\
-Examples:
-  tollgate schema > tollgate.schema.json";
-
 #[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+#[command(before_help = "\
+Examples:
+  tollgate schema > tollgate.schema.json")]
 pub(super) struct Arguments {}
 
 pub(super) fn run(_: &Arguments) -> anyhow::Result<Ending> {

@@ -197,6 +197,15 @@ impl Document {
         self.files.get(behind.saturating_sub(1))
     }
 
+    /// Leaves nothing in the tree but these sections.
+    pub fn keep_sections(&mut self, names: &[&str]) {
+        if let NodeKind::Map(entries) = &mut self.root.kind {
+            let kept = std::mem::take(entries).into_list();
+            let kept = kept.into_iter().filter(|(key, _)| names.contains(&key.text.as_str()));
+            *entries = Entries::new(kept.collect());
+        }
+    }
+
     /// How many files there are.
     pub fn file_count(&self) -> usize {
         self.files.len()

@@ -191,9 +191,9 @@ fn read_secret(path: &Path, reader: &mut Reader) -> Result<String, Problem> {
         title: format!("the file `{}` cannot be read: {why}", path.display()),
         help: "relative paths start at the folder of the file that names them".to_owned(),
     };
-    let bytes = reader.read(path, MAX_SECRET_FILE).map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => unreadable("it is larger than 64 KiB".to_owned()),
-        _ => unreadable(error.to_string()),
+    let bytes = reader.read(path, MAX_SECRET_FILE).map_err(|error| {
+        let is_large = error.kind() == io::ErrorKind::FileTooLarge;
+        unreadable(if is_large { "it is larger than 64 KiB".to_owned() } else { error.to_string() })
     })?;
     let text = std::str::from_utf8(&bytes).map_err(|_| unreadable("it is not UTF-8".to_owned()))?;
     // One newline, as editors and `echo` leave it; more would be part of the value.

@@ -24,7 +24,6 @@ mod touched;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -203,6 +202,11 @@ impl ConfigFile {
         ConfigFile { path, environment }
     }
 
+    /// Its path, as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What it says now, and which files were looked at, whatever came of it, so
     /// that a change of any of them can be noticed.
     pub fn load(&self) -> (Result<Loaded, Issues>, Touched) {
@@ -230,13 +234,40 @@ fn load_touching(path: &Path, environment: &Environment) -> (Result<Loaded, Issu
     (loaded, reader.into_touched())
 }
 
-/// The admin address of the file at `path`, also of a file that cannot be used: a gateway that goes on with what the
-/// file said before must be found all the same. None where the file cannot be read at all.
-pub fn admin_address(path: &Path, environment: &Environment) -> Option<SocketAddr> {
+/// What a file says about the admin address, however wrong the rest of it is.
+#[derive(Debug)]
+pub struct AdminOf {
+    /// The section, or its defaults.
+    pub admin: Admin,
+    /// Where the token is that the gateway made.
+    pub state: State,
+    /// What is wrong with these sections, or with the file as a whole.
+    pub issues: Issues,
+}
+
+/// Reads only what is needed to ask the gateway that runs the file at `path`:
+/// a file that is being mended must not keep its operator from doing so.
+pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
     let mut reader = Reader::default();
-    let (mut document, _) = source::read(path, environment, &mut reader).ok()?;
-    interpolate::resolve(&mut document, environment, &mut reader);
-    Some(decode::decode(&mut document).config.admin.address)
+    let sections = ["admin", "state"];
+    let whole = source::read(path, environment, &mut reader).map(|(document, _)| document);
+    let mut document = match whole.or_else(|_| source::read_sections(path, &sections, &mut reader)) {
+        Ok(mut document) => {
+            document.keep_sections(&sections);
+            document
+        }
+        Err(issues) => {
+            let beside = path.parent().map(Path::to_path_buf).unwrap_or_default();
+            return AdminOf { admin: Admin::default(), state: State { dir: None, beside }, issues };
+        }
+    };
+    let mut issues = interpolate::resolve(&mut document, environment, &mut reader);
+    let decoded = decode::decode(&mut document);
+    issues.append(decoded.issues);
+    let mut config = decoded.config;
+    issues.append(check::read_files(&mut config, &document, &mut reader));
+    issues.sort();
+    AdminOf { admin: config.admin, state: config.state, issues }
 }
 
 /// As [`load`], from text that was read elsewhere; relative paths start at

@@ -46,6 +46,27 @@ pub(super) fn read(path: &Path, environment: &Environment, reader: &mut Reader) 
     }
 }
 
+/// Reads only these sections of the file at `path`, by the look of its lines:
+/// what is wrong elsewhere in it does not matter, not even that it is no YAML.
+///
+/// # Errors
+/// Where the file cannot be read, or these sections cannot be parsed.
+pub(super) fn read_sections(path: &Path, names: &[&str], reader: &mut Reader) -> Result<Document, Issues> {
+    let text = text_of(path, 0, reader).map_err(|problem| problem.into_issues(path, None))?;
+    let mut is_wanted = false;
+    let mut kept = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        if line.starts_with(|c: char| !c.is_whitespace() && c != '#') {
+            let key = line.split(':').next().unwrap_or_default().trim_matches(['"', '\'']);
+            is_wanted = names.contains(&key);
+        }
+        // Lines that are left out leave their line breaks, so that places stay what they are.
+        kept.push_str(if is_wanted { line } else { "\n" });
+    }
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    Ok(of_text(&path.display().to_string(), &kept, folder)?.0)
+}
+
 /// Parses `text`, which came from a file called `name` in `folder`.
 ///
 /// # Errors

@@ -68,3 +68,35 @@ fn numbers_keep_their_text() {
     let values: Vec<String> = fixed.values().map(ToString::to_string).collect();
     assert_eq!(values, ["007", "1.10", "1e3", "yes", "12345678901234567890", "true"]);
 }
+
+#[test]
+fn a_file_that_is_being_mended_still_says_where_its_gateway_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.yaml");
+    let admin = "# first\nadmin:\n  # here\n  address: 127.0.0.1:7777\n  token: ${TOKEN}\n";
+    let environment = Environment::of([("TOKEN", "an-admin-token")]);
+    for rest in [
+        "",
+        "routes: {}\n",
+        "routes: { /a: {\n",
+        "][\n",
+        "routes:\n\tx: y\n",
+        "upstreams: { a: ${NO} }\n",
+        "more: *x\n",
+    ] {
+        for text in [format!("{admin}{rest}"), format!("{rest}{admin}")] {
+            std::fs::write(&path, &text).unwrap();
+            let found = admin_of(&path, &environment);
+            assert_eq!(found.admin.address.port(), 7777, "{text}\n{}", found.issues);
+            assert_eq!(found.admin.token.unwrap().expose(), "an-admin-token", "{text}");
+        }
+    }
+    std::fs::write(&path, "routes: {\n").unwrap();
+    let found = admin_of(&path, &environment);
+    assert_eq!(found.admin.address.port(), 9901);
+    assert_eq!(found.state.folder(), folder.path().join("./data"));
+    // A variable that only the gateway's own environment has is no reason to look elsewhere.
+    std::fs::write(&path, admin).unwrap();
+    let found = admin_of(&path, &Environment::of([]));
+    assert_eq!((found.admin.address.port(), found.issues.errors()), (7777, 1));
+}

@@ -1,6 +1,7 @@
 //! Another configuration while requests go on: whole or not at all, and nobody notices.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -281,6 +282,117 @@ async fn sighup_reloads_and_the_log_tells() {
 
     gateway.signal("TERM");
     assert_eq!(gateway.ended().await.code(), Some(0));
+}
+
+/// Runs the program beside a gateway; exit code, standard output, standard error.
+fn tollgate(arguments: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(arguments).output().expect("the binary starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn the_program_reloads_compares_and_shows_what_runs() {
+    let origin = MockOrigin::start();
+    // Where it listens is asked of the file, so that cannot be port 0.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = |routes: &str| {
+        format!(
+            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: '{free}' }}\nlog: {{ access: off }}\n\
+             upstreams: {{ t: {{ url: '{}', token: '{TOKEN}' }} }}\n{routes}",
+            origin.url()
+        )
+    };
+    let gateway = Process::start(&text(ONE)).await;
+    let path = gateway.folder().join("test.yaml");
+    let (write, file) = (|text: String| std::fs::write(&path, text).unwrap(), path.to_str().unwrap());
+    let reload = || tollgate(&["reload", "-c", file]);
+    let compare = || tollgate(&["config", "diff", "--running", "-c", file]);
+    assert_eq!(compare(), (0, String::new(), "no difference\n".to_owned()));
+
+    write(text(TWO));
+    let (code, out, err) = compare();
+    assert_eq!((code, err.as_str()), (1, ""));
+    assert_eq!(out, "- routes./one\n+ routes./two: pipe two\n");
+    let (code, out, err) = reload();
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    assert!(err.ends_with("reloaded: generation 2 is running\n"), "{err}");
+    assert_eq!(client::get(gateway.addr(), "/two").await.status, 200);
+
+    // Neither what is wrong in the file nor that it is no YAML any more keeps its gateway from being found.
+    for broken in [text(BROKEN), format!("{}][", text(ONE))] {
+        write(broken);
+        let checked = tollgate(&["check", file]).2;
+        let (code, _, err) = reload();
+        assert_eq!(code, 1, "{err}");
+        let problem = checked.split("\n\n").next().unwrap();
+        assert!(err.contains(problem), "{problem}\nis not in\n{err}");
+        assert_eq!(compare().0, 2);
+        assert_eq!(tollgate(&["healthcheck", "-c", file]).0, 0, "it serves");
+    }
+
+    write(format!("{}server: {{ threads: 3 }}\n", text(ONE)));
+    let (code, _, err) = reload();
+    assert_eq!(code, 3, "{err}");
+    assert!(err.contains("needs a restart: server.threads"), "{err}");
+    let (code, out, _) = tollgate(&["reload", "-c", file, "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &json["needs_restart"]), (3, &serde_json::json!(["server.threads"])));
+
+    let (code, out, _) = tollgate(&["config", "show", "--running", "-c", file]);
+    assert_eq!(code, 0);
+    assert!(out.contains("/one:") && out.contains("threads: auto") && !out.contains(TOKEN), "{out}");
+    let (code, out, _) = tollgate(&["routes", "test", "GET", "/one?limit=1", "--running", "-c", file]);
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("/v0/pipes/one.json?limit=1") && !out.contains(TOKEN), "{out}");
+    assert_eq!(tollgate(&["routes", "test", "GET", "/no", "--running", "-c", file]).0, 1);
+    assert_eq!(origin.received_count(), 1, "explaining sends nothing");
+}
+
+#[tokio::test]
+async fn the_program_says_why_a_gateway_does_not_reload() {
+    let gw = started(ONE);
+    let url = format!("http://{}", gw.admin());
+    let wrong = gw.folder().join("wrong");
+    std::fs::write(&wrong, "not-the-token\n").unwrap();
+    for (url, token, why) in [
+        (url.as_str(), wrong.to_str().unwrap(), "this is not the admin token"),
+        (url.as_str(), "no/such/file", "`no/such/file`: No such file"),
+        ("http://127.0.0.1:1", wrong.to_str().unwrap(), "does not answer at http://127.0.0.1:1"),
+    ] {
+        let (url, token) = (url.to_owned(), token.to_owned());
+        let asked =
+            tokio::task::spawn_blocking(move || tollgate(&["reload", "--admin-url", &url, "--token-file", &token]));
+        let (code, out, err) = asked.await.unwrap();
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(why), "{why} is not in {err}");
+    }
+    assert_eq!(tollgate(&["reload"]).0, 2);
+}
+
+#[tokio::test]
+async fn a1_what_runs_and_what_would_happen_need_the_token_and_show_no_secret() {
+    let gw = started("upstreams: { t: { url: '{origin}', token: p.hunter2 } }\nroutes: { /one: { pipe: one } }\n");
+    let token = gw.admin_token();
+    for path in ["/config", "/config/diff"] {
+        assert_eq!(client::get(gw.admin(), path).await.status, 401, "{path}");
+        let shown = Request::get(path).bearer(&token).send(gw.admin()).await;
+        assert_eq!(shown.status, 200, "{path}");
+        assert!(!shown.contains("hunter2") && !shown.contains(&token), "{}", shown.body_text());
+    }
+    let asked = r#"{"method": "GET", "url": "/one?q=1", "headers": [["Authorization", "Bearer x"]]}"#;
+    assert_eq!(Request::post("/routes/test").json(asked).send(gw.admin()).await.status, 401);
+    let told = Request::post("/routes/test").bearer(&token).json(asked).send(gw.admin()).await;
+    assert_eq!(told.status, 200);
+    assert_eq!(told.json()["explanation"]["verdict"]["code"], "control_parameter");
+    for wrong in ["", "{", "[]", r#"{"method": "GET"}"#, r#"{"method": "GET", "url": "/", "more": 1}"#] {
+        let response = Request::post("/routes/test").bearer(&token).json(wrong).send(gw.admin()).await;
+        assert_eq!(response.status, 400, "{wrong}");
+    }
+    let deep = format!(r#"{{"method": "GET", "url": "/", "headers": {}"#, "[".repeat(100_000));
+    assert_eq!(Request::post("/routes/test").bearer(&token).json(deep).send(gw.admin()).await.status, 400, "d7");
+    gw.origin.assert_untouched();
+    gw.assert_alive().await;
 }
 
 #[tokio::test]

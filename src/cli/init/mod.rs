@@ -26,14 +26,12 @@ use text::Facts;
 const UPSTREAM_URL: &str = "https://api.tinybird.co";
 const TOKEN_VARIABLE: &str = "TINYBIRD_TOKEN";
 
-const EXAMPLES: &str = "\
+#[derive(Debug, clap::Args)]
+#[command(before_help = "\
 Examples:
   tollgate init                     asks two questions, and writes here
   tollgate init my-gateway --yes    asks nothing
-  tollgate init --from-openapi https://api.tinybird.co/v0/pipes/openapi.json --token-env TINYBIRD_TOKEN";
-
-#[derive(Debug, clap::Args)]
-#[command(before_help = EXAMPLES)]
+  tollgate init --from-openapi https://api.tinybird.co/v0/pipes/openapi.json --token-env TINYBIRD_TOKEN")]
 pub(super) struct Arguments {
     /// The folder to write to; it is made if need be
     #[arg(value_name = "DIR", default_value = ".")]

@@ -1,0 +1,47 @@
+//! `tollgate reload -c FILE`.
+
+use serde_json::{Value, json};
+
+use super::operator::{Question, Whom, document, text_of};
+use super::{Ending, print, say};
+
+#[derive(Debug, clap::Args)]
+#[command(before_help = "\
+Examples:
+  tollgate reload -c /etc/tollgate/tollgate.yaml
+  tollgate reload --admin-url http://10.1.2.3:9901 --token-file ./admin.token")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    whom: Whom,
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Json,
+    Text,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let answer = match arguments.whom.ask("/reload", Question::Tell(json!({}))) {
+        Ok(answer) => answer,
+        Err(error) => return Ok(Ending::could_not(&error)),
+    };
+    let report = document(&answer)?;
+    match arguments.format {
+        Format::Json => print(&report.to_string()),
+        Format::Text => say(text_of(&report, "text").trim_end()),
+    }
+    Ok(match text_of(&report, "result") {
+        "applied" | "unchanged" if needs_restart(&report) => Ending::NeedsRestart,
+        "applied" | "unchanged" => Ending::Success,
+        "rejected" => Ending::Problems,
+        _ => Ending::Impossible,
+    })
+}
+
+fn needs_restart(report: &Value) -> bool {
+    report.get("needs_restart").and_then(Value::as_array).is_some_and(|paths| !paths.is_empty())
+}
