@@ -274,12 +274,26 @@ fn help_begins_with_examples() {
 
 #[test]
 fn every_example_of_the_help_is_understood() {
-    let help = out(&tollgate(&["--help"]));
-    let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  tollgate ")).collect();
-    assert!(examples.len() >= 3, "{help}");
+    let commands =
+        ["", "check", "demo", "config diff", "config show", "explain", "healthcheck", "init", "reload", "routes"];
+    let commands = commands.into_iter().chain(["routes test", "run", "schema"]);
+    let helps =
+        commands.map(|command| out(&tollgate(&[command.split_whitespace().collect(), vec!["--help"]].concat())));
+    let helps: Vec<String> = helps.collect();
+    let mut examples = Vec::new();
+    for help in &helps {
+        assert!(help.starts_with("Examples:\n  tollgate "), "{help}");
+        examples.extend(help.lines().filter_map(|line| line.strip_prefix("  tollgate ")));
+    }
     for example in examples {
-        let call = example.split("  ").next().unwrap();
-        let arguments: Vec<&str> = call.split(' ').filter(|word| !word.is_empty()).chain(["--help"]).collect();
+        let call = example.split("  ").next().unwrap().split(" > ").next().unwrap();
+        // What stands between quotes is one word.
+        let pieces = call.split('\'').enumerate();
+        let words = pieces.flat_map(|(at, piece)| match at % 2 {
+            0 => piece.split_whitespace().collect(),
+            _ => vec![piece],
+        });
+        let arguments: Vec<&str> = words.chain(["--help"]).collect();
         assert_eq!(code(&tollgate(&arguments)), 0, "tollgate {call}");
     }
 }
