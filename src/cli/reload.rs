@@ -6,6 +6,7 @@ use super::operator::{Question, Whom, document, text_of};
 use super::{Ending, print, say};
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("gateway").args(["config", "admin_url"]).required(true).multiple(true)))]
 #[command(before_help = "\
 Examples:
   tollgate reload -c /etc/tollgate/tollgate.yaml

@@ -280,6 +280,21 @@ async fn sighup_reloads_and_the_log_tells() {
     assert_eq!(client::get(gateway.addr(), "/two").await.status, 200);
     assert!(!gateway.stderr().contains(TOKEN));
 
+    // What is written to the log changes with a reload, too.
+    let generation = async |wanted: u64| {
+        let there = || async { client::get(gateway.admin(), "/readyz").await.json()["config"]["generation"] == wanted };
+        eventually_async("the generation", there).await;
+    };
+    for (number, routes) in [(3, ONE), (4, TWO)] {
+        std::fs::write(
+            gateway.folder().join("test.yaml"),
+            text(routes).replace("access: off", "access: off, level: error"),
+        )
+        .unwrap();
+        gateway.signal("HUP");
+        generation(number).await;
+    }
+    assert!(!gateway.stderr().contains("generation 4 is running"), "{}", gateway.stderr());
     gateway.signal("TERM");
     assert_eq!(gateway.ended().await.code(), Some(0));
 }
@@ -367,7 +382,9 @@ async fn the_program_says_why_a_gateway_does_not_reload() {
         assert_eq!((code, out.as_str()), (2, ""), "{err}");
         assert!(err.contains(why), "{why} is not in {err}");
     }
-    assert_eq!(tollgate(&["reload"]).0, 2);
+    let (code, _, err) = tollgate(&["reload", "-c", "no/such.yaml"]);
+    assert!(code == 2 && err.contains("no/such.yaml"), "the defaults may be another gateway's: {err}");
+    assert_eq!(tollgate(&["reload"]).0, 64);
 }
 
 #[tokio::test]

@@ -75,7 +75,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let names = files::names();
     let there = files::existing(&arguments.folder, &names);
     if !there.is_empty() && !arguments.force {
-        say(&format!("{} is there already, and nothing was written: --force replaces it", there.join(" and ")));
+        let (verb, them) = if there.len() == 1 { ("is", "it") } else { ("are", "them") };
+        let there = there.join(", ");
+        say(&format!("{there} {verb} there already, and nothing was written: --force replaces {them}"));
         return Ok(Ending::Problems);
     }
     let import = match &arguments.from_openapi {
