@@ -303,7 +303,7 @@ fn version_is_for_people_and_for_programs() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(out(&tollgate(&["version"])), format!("tollgate {version}\n"));
     assert_eq!(out(&tollgate(&["--version"])), format!("tollgate {version}\n"));
-    let json: serde_json::Value = serde_json::from_str(&out(&tollgate(&["version", "--json"]))).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&out(&tollgate(&["version", "--format", "json"]))).unwrap();
     assert_eq!(json, serde_json::json!({ "name": "tollgate", "version": version }));
 }
 
@@ -321,7 +321,7 @@ fn routes_lists_what_is_served_and_where_it_leads() {
 /top.csv   GET,HEAD,POST  http://127.0.0.1:9/v0/pipes/top.csv
 "
     );
-    let lines = out(&tollgate(&["routes", "--json", "-c", folder.file()]));
+    let lines = out(&tollgate(&["routes", "--format", "json", "-c", folder.file()]));
     let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 4);
     assert_eq!(
