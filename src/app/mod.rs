@@ -28,7 +28,7 @@ use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::section::server::Threads;
-use crate::proxy::server::{Claim, Signals, Stop, StopWatch, service, settings};
+use crate::proxy::server::{Claim, Signals, Stop, StopWatch, hear_signals, service, settings};
 use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
@@ -85,6 +85,9 @@ impl App {
         let live = Arc::new(Live::new(Running { snapshot, meters }));
         let readiness = Arc::new(Readiness::default());
         let (stop, _) = watch::channel(None);
+        if signals == Signals::Heed {
+            hear_signals(stop.clone()).context("signals cannot be heard")?;
+        }
         let token = match &origin {
             Some(_) => reload::token(config),
             None => config.admin.token.clone(),
@@ -105,7 +108,7 @@ impl App {
         let parts = Parts {
             proxy: Proxy::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&access_log)),
             upkeep: Upkeep::new(Arc::clone(&live), Arc::clone(&state), metrics.clone()),
-            watch: StopWatch::new(stop.clone(), signals, Box::new(move || unready.set(false))),
+            watch: StopWatch::new(stop.clone(), Box::new(move || unready.set(false))),
             config: config.clone(),
             addresses: addresses.clone(),
         };
@@ -172,6 +175,7 @@ impl App {
         // The sender is ours, so the wait cannot fail.
         let how = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now);
         if how == Stop::Drain {
+            self.readiness.set(false);
             self.drained().await;
         }
         how
@@ -196,6 +200,10 @@ impl App {
         let end = self.clock.now() + START;
         for address in self.addresses.iter().chain([&self.admin_address]) {
             while TcpStream::connect(reachable(*address)).is_err() {
+                // Asked to end already: it need not open any more.
+                if self.stop.borrow().is_some() {
+                    return Ok(());
+                }
                 if self.server.as_ref().is_some_and(JoinHandle::is_finished) || self.clock.now() > end {
                     bail!("the gateway does not listen on {address}: see the messages above");
                 }
@@ -273,7 +281,7 @@ struct Operators {
 impl Operators {
     fn start(admin: Admin, address: SocketAddr) -> anyhow::Result<Self> {
         let (stop, _) = watch::channel(None);
-        let asked = StopWatch::new(stop.clone(), Signals::Ignore, Box::new(|| {}));
+        let asked = StopWatch::new(stop.clone(), Box::new(|| {}));
         let run = move || {
             let mut server = Server::new_with_opt_and_conf(None, settings(1, Duration::ZERO));
             server.bootstrap();

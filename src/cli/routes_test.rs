@@ -24,6 +24,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 type Headers = Vec<(String, String)>;
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("gateway").args(["config", "admin_url"]).required(true).multiple(true)))]
 #[command(before_help = "\
 Examples:
   tollgate routes test GET '/top?limit=5' -c conf/tollgate.yaml

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::document::{Document, Node, NodeKind};
 use super::issue::{Issue, IssueCode, Issues};
@@ -34,6 +34,13 @@ impl Environment {
     /// Exactly these variables.
     pub fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
         Environment(Variables::Given(variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()))
+    }
+
+    /// Where the system says that a service keeps things: `STATE_DIRECTORY`, which systemd sets (systemd.exec(5)).
+    pub(super) fn state_directory(&self) -> Option<PathBuf> {
+        // Of several, which a unit may have, the first.
+        let folders = self.value("STATE_DIRECTORY")?;
+        folders.split(':').next().filter(|folder| !folder.is_empty()).map(PathBuf::from)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place where configuration reads the environment")]

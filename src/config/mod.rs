@@ -257,7 +257,8 @@ pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
             document
         }
         Err(issues) => {
-            let beside = path.parent().map(Path::to_path_buf).unwrap_or_default();
+            let folder = || path.parent().map(Path::to_path_buf).unwrap_or_default();
+            let beside = environment.state_directory().unwrap_or_else(folder);
             return AdminOf { admin: Admin::default(), state: State { dir: None, beside }, issues };
         }
     };
@@ -265,7 +266,7 @@ pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
     let decoded = decode::decode(&mut document);
     issues.append(decoded.issues);
     let mut config = decoded.config;
-    issues.append(check::read_files(&mut config, &document, &mut reader));
+    issues.append(check::read_files(&mut config, &document, environment, &mut reader));
     issues.sort();
     AdminOf { admin: config.admin, state: config.state, issues }
 }
@@ -297,7 +298,7 @@ fn finish(
     let decoded = decode::decode(&mut document);
     issues.append(decoded.issues);
     let mut config = decoded.config;
-    issues.append(check::read_files(&mut config, &document, reader));
+    issues.append(check::read_files(&mut config, &document, environment, reader));
     issues.append(check::check(&config, &document));
     issues.sort();
     if issues.has_errors() {

@@ -100,3 +100,18 @@ fn a_file_that_is_being_mended_still_says_where_its_gateway_is() {
     let found = admin_of(&path, &Environment::of([]));
     assert_eq!((found.admin.address.port(), found.issues.errors()), (7777, 1));
 }
+
+#[test]
+fn the_systems_place_for_state_is_the_default() {
+    let text = |state: &str| {
+        format!("{state}upstreams: {{ a: {{ url: http://127.0.0.1:1 }} }}\nroutes: {{ /x: {{ pipe: x }} }}\n")
+    };
+    let folder = |state: &str, directory: &str| {
+        let environment = Environment::of([("STATE_DIRECTORY", directory)]);
+        load_text("t", &text(state), PathBuf::from("/etc/t"), &environment).unwrap().config.state.folder()
+    };
+    assert_eq!(folder("", ""), PathBuf::from("/etc/t/./data"));
+    assert_eq!(folder("", "/var/lib/t"), PathBuf::from("/var/lib/t/./data"));
+    assert_eq!(folder("", "/var/lib/t:/var/lib/u"), PathBuf::from("/var/lib/t/./data"));
+    assert_eq!(folder("state: { dir: x }\n", "/var/lib/t"), PathBuf::from("/etc/t/x"));
+}

@@ -119,21 +119,19 @@ impl Claim {
 /// Tells Pingora when to end.
 pub struct StopWatch {
     stop: watch::Sender<Option<Stop>>,
-    signals: Signals,
     before: Box<dyn Fn() + Send + Sync>,
 }
 
 impl fmt::Debug for StopWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StopWatch").field("signals", &self.signals).finish_non_exhaustive()
+        f.debug_struct("StopWatch").field("stop", &self.stop).finish_non_exhaustive()
     }
 }
 
 impl StopWatch {
-    /// Ends when `stop` says so, or when a heeded signal comes; a signal is passed on through `stop`.
-    /// `before` is called while the listeners are still open.
-    pub fn new(stop: watch::Sender<Option<Stop>>, signals: Signals, before: Box<dyn Fn() + Send + Sync>) -> Self {
-        StopWatch { stop, signals, before }
+    /// Ends when `stop` says so. `before` is called while the listeners are still open.
+    pub fn new(stop: watch::Sender<Option<Stop>>, before: Box<dyn Fn() + Send + Sync>) -> Self {
+        StopWatch { stop, before }
     }
 
     async fn asked(&self) -> Stop {
@@ -143,31 +141,35 @@ impl StopWatch {
     }
 }
 
-/// Waits for a heeded signal: SIGTERM asks to drain, SIGINT to end at once.
-async fn signalled(signals: Signals) -> Stop {
-    if signals == Signals::Ignore {
-        return std::future::pending().await;
-    }
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => Stop::Drain,
-                _ = interrupt.recv() => Stop::Now,
-            }
-        }
-        _ => std::future::pending().await,
-    }
+/// From when this returns, SIGTERM asks through `stop` to drain and SIGINT to end at once. Called before anybody can
+/// connect: Pingora looks at signals only after its services have started, and until then they would end the process.
+///
+/// # Errors
+/// What the system says.
+pub fn hear_signals(stop: watch::Sender<Option<Stop>>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut terminate, mut interrupt) = {
+        let _context = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    let hear = async move {
+        let mut stopping = stop.subscribe();
+        let asked = tokio::select! {
+            _ = terminate.recv() => Stop::Drain,
+            _ = interrupt.recv() => Stop::Now,
+            _ = stopping.wait_for(Option::is_some) => return,
+        };
+        stop.send_replace(Some(asked));
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(hear))?;
+    Ok(())
 }
 
 #[async_trait]
 impl ShutdownSignalWatch for StopWatch {
     async fn recv(&self) -> ShutdownSignal {
-        let stop = tokio::select! {
-            stop = self.asked() => stop,
-            stop = signalled(self.signals) => stop,
-        };
+        let stop = self.asked().await;
         (self.before)();
-        self.stop.send_replace(Some(stop));
         match stop {
             Stop::Drain => ShutdownSignal::GracefulTerminate,
             Stop::Now => ShutdownSignal::FastShutdown,

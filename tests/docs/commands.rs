@@ -38,9 +38,9 @@ fn commands(above: &[String]) -> BTreeMap<String, Vec<String>> {
     // Some only hold others.
     let usage = help.lines().find(|line| line.starts_with("Usage:")).unwrap_or_default();
     if !usage.ends_with("<COMMAND>") {
-        let words =
-            below(&help, "Options:").filter_map(|line| line.trim_start().starts_with('-').then(|| line.split(' ')));
-        let options = words.flatten().filter(|word| word.starts_with("--") && !OF_ALL.contains(word));
+        let lines = below(&help, "Options:").filter(|line| line.trim_start().starts_with('-'));
+        let words = lines.flat_map(|line| line.split(' '));
+        let options = words.filter(|word| word.starts_with("--") && !OF_ALL.contains(word));
         found.insert(above.join(" "), options.map(str::to_owned).collect());
     }
     found

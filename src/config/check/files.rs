@@ -5,6 +5,7 @@
 
 use crate::config::Config;
 use crate::config::document::Document;
+use crate::config::interpolate::Environment;
 use crate::config::issue::{Issue, IssueCode, Issues};
 use crate::config::section::log::Access;
 use crate::config::touched::Reader;
@@ -13,7 +14,12 @@ use crate::config::touched::Reader;
 const MAX_CA_FILE: u64 = 4 << 20;
 
 /// Reads what the configuration refers to, and makes relative paths absolute.
-pub(in crate::config) fn read_files(config: &mut Config, document: &Document, reader: &mut Reader) -> Issues {
+pub(in crate::config) fn read_files(
+    config: &mut Config,
+    document: &Document,
+    environment: &Environment,
+    reader: &mut Reader,
+) -> Issues {
     let mut issues = Issues::default();
     for (name, upstream) in &mut config.upstreams {
         let Some(ca) = &mut upstream.tls.ca else { continue };
@@ -44,7 +50,7 @@ pub(in crate::config) fn read_files(config: &mut Config, document: &Document, re
     if let Access::File(path) = &mut config.log.access {
         *path = document.folder_of(&["log", "access"]).join(&*path);
     }
-    document.main_folder().clone_into(&mut config.state.beside);
+    config.state.beside = environment.state_directory().unwrap_or_else(|| document.main_folder().to_owned());
     if let Some(dir) = &mut config.state.dir {
         if dir.as_os_str().is_empty() {
             let place = document.value_place(&["state", "dir"]);

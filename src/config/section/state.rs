@@ -15,7 +15,7 @@ pub struct State {
     /// The folder of what the gateway keeps, `./data` when left out: the admin token that it makes where none is written.
     #[serde(serialize_with = "written")]
     pub dir: Option<PathBuf>,
-    /// The folder of the file, where `./data` is.
+    /// Where `./data` is: the folder of the file, or what the system gives the service.
     #[serde(skip)]
     pub beside: PathBuf,
 }

@@ -67,6 +67,14 @@ impl Process {
         std::fs::read_to_string(self.folder.path().join("stdout")).expect("the file of stdout")
     }
 
+    /// Whether it hears this signal, by number: without that, the signal ends it.
+    pub fn hears(&self, signal: u32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("a mask of signals");
+        let caught = u64::from_str_radix(caught.trim(), 16).expect("a hexadecimal number");
+        caught & (1 << (signal - 1)) != 0
+    }
+
     /// A line of `/proc/PID/status` in KiB, such as `VmHWM`.
     pub fn memory(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
