@@ -239,7 +239,16 @@ fn check_online_ends_with_0_where_everything_works() {
 
 #[test]
 fn a_wrong_call_ends_with_64() {
-    for arguments in [&["chekc"][..], &["run"], &["run", "-c"], &["check"], &["routes", "--jsn"], &[]] {
+    for arguments in [
+        &["chekc"][..],
+        &["run"],
+        &["run", "-c"],
+        &["check"],
+        &["routes", "--jsn"],
+        &["config", "diff", "--running"],
+        &["config", "show", "--running"],
+        &[],
+    ] {
         let output = tollgate(arguments);
         assert_eq!(code(&output), 64, "{arguments:?}: {}", err(&output));
         assert_eq!(out(&output), "", "{arguments:?}");

@@ -27,6 +27,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("gateway").args(["config", "admin_url"]).multiple(true)))]
 #[command(before_help = "\
 Examples:
   tollgate config diff old.yaml new.yaml
@@ -39,7 +40,7 @@ struct DiffArguments {
     #[arg(required_unless_present = "running")]
     new: Option<PathBuf>,
     /// Ask a running gateway what a reload of its file would change; changes nothing
-    #[arg(long, conflicts_with_all = ["old", "new"])]
+    #[arg(long, requires = "gateway", conflicts_with_all = ["old", "new"])]
     running: bool,
     #[command(flatten)]
     whom: Whom,
@@ -49,6 +50,7 @@ struct DiffArguments {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("gateway").args(["config", "admin_url"]).multiple(true)))]
 #[command(before_help = "\
 Examples:
   tollgate config show conf/tollgate.yaml
@@ -59,7 +61,7 @@ struct ShowArguments {
     #[arg(required_unless_present_any = ["config", "running"], conflicts_with_all = ["config", "running"])]
     file: Option<PathBuf>,
     /// Show what a running gateway runs
-    #[arg(long, conflicts_with = "origin")]
+    #[arg(long, requires = "gateway", conflicts_with = "origin")]
     running: bool,
     #[command(flatten)]
     whom: Whom,
