@@ -239,7 +239,16 @@ fn check_online_ends_with_0_where_everything_works() {
 
 #[test]
 fn a_wrong_call_ends_with_64() {
-    for arguments in [&["chekc"][..], &["run"], &["run", "-c"], &["check"], &["routes", "--jsn"], &[]] {
+    for arguments in [
+        &["chekc"][..],
+        &["run"],
+        &["run", "-c"],
+        &["check"],
+        &["routes", "--jsn"],
+        &["config", "diff", "--running"],
+        &["config", "show", "--running"],
+        &[],
+    ] {
         let output = tollgate(arguments);
         assert_eq!(code(&output), 64, "{arguments:?}: {}", err(&output));
         assert_eq!(out(&output), "", "{arguments:?}");
@@ -274,12 +283,26 @@ fn help_begins_with_examples() {
 
 #[test]
 fn every_example_of_the_help_is_understood() {
-    let help = out(&tollgate(&["--help"]));
-    let examples: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  tollgate ")).collect();
-    assert!(examples.len() >= 3, "{help}");
+    let commands =
+        ["", "check", "demo", "config diff", "config show", "explain", "healthcheck", "init", "reload", "routes"];
+    let commands = commands.into_iter().chain(["routes test", "run", "schema"]);
+    let helps =
+        commands.map(|command| out(&tollgate(&[command.split_whitespace().collect(), vec!["--help"]].concat())));
+    let helps: Vec<String> = helps.collect();
+    let mut examples = Vec::new();
+    for help in &helps {
+        assert!(help.starts_with("Examples:\n  tollgate "), "{help}");
+        examples.extend(help.lines().filter_map(|line| line.strip_prefix("  tollgate ")));
+    }
     for example in examples {
-        let call = example.split("  ").next().unwrap();
-        let arguments: Vec<&str> = call.split(' ').filter(|word| !word.is_empty()).chain(["--help"]).collect();
+        let call = example.split("  ").next().unwrap().split(" > ").next().unwrap();
+        // What stands between quotes is one word.
+        let pieces = call.split('\'').enumerate();
+        let words = pieces.flat_map(|(at, piece)| match at % 2 {
+            0 => piece.split_whitespace().collect(),
+            _ => vec![piece],
+        });
+        let arguments: Vec<&str> = words.chain(["--help"]).collect();
         assert_eq!(code(&tollgate(&arguments)), 0, "tollgate {call}");
     }
 }
@@ -289,7 +312,7 @@ fn version_is_for_people_and_for_programs() {
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(out(&tollgate(&["version"])), format!("tollgate {version}\n"));
     assert_eq!(out(&tollgate(&["--version"])), format!("tollgate {version}\n"));
-    let json: serde_json::Value = serde_json::from_str(&out(&tollgate(&["version", "--json"]))).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&out(&tollgate(&["version", "--format", "json"]))).unwrap();
     assert_eq!(json, serde_json::json!({ "name": "tollgate", "version": version }));
 }
 
@@ -307,7 +330,7 @@ fn routes_lists_what_is_served_and_where_it_leads() {
 /top.csv   GET,HEAD,POST  http://127.0.0.1:9/v0/pipes/top.csv
 "
     );
-    let lines = out(&tollgate(&["routes", "--json", "-c", folder.file()]));
+    let lines = out(&tollgate(&["routes", "--format", "json", "-c", folder.file()]));
     let rows: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 4);
     assert_eq!(
@@ -531,6 +554,11 @@ fn healthcheck_against_nothing_fails_with_a_reason() {
     let output = tollgate(&["healthcheck", "-c", folder.file()]);
     assert_eq!(code(&output), 1);
     assert!(err(&output).contains(&unused.to_string()), "the file says where: {}", err(&output));
+    let broken = Folder::with(&format!("admin: {{ address: {unused} }}\nroutes: {{ /a: {{ pip: a }} }}\n"));
+    let output = tollgate(&["healthcheck", "-c", broken.file()]);
+    assert_eq!(code(&output), 1);
+    let said = err(&output);
+    assert!(said.contains(&unused.to_string()) && !said.contains("TG0"), "an error elsewhere is no reason: {said}");
     assert_eq!(code(&tollgate(&["healthcheck", "--url", "https://example.com/"])), 1);
 }
 

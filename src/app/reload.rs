@@ -272,7 +272,11 @@ fn tell(report: &Report) {
             for change in diff.needs_restart() {
                 log::warn!("{} keeps its old value until a restart", change.path);
             }
-            log::info!("reloaded (by {by}): generation {} is running", report.generation);
+            if diff.needs_restart().count() == diff.changes.len() {
+                log::info!("reload (by {by}): nothing could be taken over, generation {} goes on", report.generation);
+            } else {
+                log::info!("reloaded (by {by}): generation {} is running", report.generation);
+            }
         }
         Finding::Rejected(_) => log::error!("reload (by {by}) failed:\n{report}"),
         Finding::Unchanged | Finding::WithoutFile => log::info!("reload (by {by}): {}", report.to_string().trim_end()),

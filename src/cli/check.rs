@@ -12,6 +12,11 @@ use crate::config::{Config, Loaded, load};
 use super::{Ending, check_online, count, ending_for, print, say, show};
 
 #[derive(Debug, clap::Args)]
+#[command(before_help = "\
+Examples:
+  tollgate check conf/tollgate.yaml                     every problem, with its place
+  tollgate check --online conf/tollgate.yaml            also what the file names
+  tollgate check --strict --format github conf/*.yaml   in a workflow")]
 pub(super) struct Arguments {
     /// The configurations to check, each on its own
     #[arg(value_name = "FILE", required_unless_present = "config")]
@@ -19,7 +24,7 @@ pub(super) struct Arguments {
     /// The configuration to check, as the other commands take it
     #[arg(short = 'c', long = "config", value_name = "FILE", conflicts_with = "files")]
     config: Option<PathBuf>,
-    /// Form of what is found: text for people, json for programs, github for its workflows
+    /// Form of the answer: text for people, json for programs, github for its workflows
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
     /// Take warnings for errors

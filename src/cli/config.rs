@@ -27,6 +27,7 @@ enum Command {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("gateway").args(["config", "admin_url"]).multiple(true)))]
 #[command(before_help = "\
 Examples:
   tollgate config diff old.yaml new.yaml
@@ -39,27 +40,35 @@ struct DiffArguments {
     #[arg(required_unless_present = "running")]
     new: Option<PathBuf>,
     /// Ask a running gateway what a reload of its file would change; changes nothing
-    #[arg(long, conflicts_with_all = ["old", "new"])]
+    #[arg(long, requires = "gateway", conflicts_with_all = ["old", "new"])]
     running: bool,
     #[command(flatten)]
     whom: Whom,
+    /// Form of the answer
     #[arg(long, value_enum, default_value_t = DiffFormat::Text)]
     format: DiffFormat,
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("gateway").args(["config", "admin_url"]).multiple(true)))]
+#[command(before_help = "\
+Examples:
+  tollgate config show conf/tollgate.yaml
+  tollgate config show conf/tollgate.yaml --origin
+  tollgate config show --running -c /etc/tollgate/tollgate.yaml   what a gateway runs")]
 struct ShowArguments {
     /// The configuration to show
     #[arg(required_unless_present_any = ["config", "running"], conflicts_with_all = ["config", "running"])]
     file: Option<PathBuf>,
     /// Show what a running gateway runs
-    #[arg(long, conflicts_with = "origin")]
+    #[arg(long, requires = "gateway", conflicts_with = "origin")]
     running: bool,
     #[command(flatten)]
     whom: Whom,
     /// Add where each value came from: file and line, variable, or default
     #[arg(long)]
     origin: bool,
+    /// Form of the answer
     #[arg(long, value_enum, default_value_t = ShowFormat::Yaml)]
     format: ShowFormat,
 }

@@ -21,19 +21,23 @@ const CONFIG: &str = include_str!("../../conf/demo.yaml");
 const TOKEN: &str = "p.eyJ1IjoiZGVtbyIsImhvc3QiOiJsb2NhbCJ9.tollgate-demo-token";
 
 #[derive(Debug, clap::Args)]
+#[command(before_help = "\
+Examples:
+  tollgate demo
+  tollgate demo --listen 127.0.0.1:9090")]
 pub(super) struct Arguments {
     /// Where the gateway listens; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Where health and metrics are; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value = "127.0.0.1:0")]
     admin: SocketAddr,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct UpstreamArguments {
     /// Where the API listens
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7181")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address, default_value = "127.0.0.1:7181")]
     listen: SocketAddr,
     /// The token that it accepts
     #[arg(long, value_name = "TOKEN", default_value = TOKEN)]
@@ -91,6 +95,11 @@ pub(super) fn run_upstream(arguments: &UpstreamArguments) -> anyhow::Result<Endi
         demo.stop();
         Ok(Ending::Success)
     })
+}
+
+/// An address as it is written in a configuration.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "write it like 127.0.0.1:8080; port 0 takes a free one".to_owned())
 }
 
 /// What a newcomer reads first. The first URL on stdout is the gateway's.

@@ -5,6 +5,10 @@ use crate::config::issue::{IssueCode, Severity};
 use super::{Ending, print, say};
 
 #[derive(Debug, clap::Args)]
+#[command(before_help = "\
+Examples:
+  tollgate explain TG0107   what it means, a wrong and a right file
+  tollgate explain          all codes")]
 pub(super) struct Arguments {
     /// The code, as `check` prints it; TG may be left out. Without one, all are listed
     code: Option<String>,

@@ -1,4 +1,8 @@
 //! `tollgate healthcheck`: for containers, which have no other HTTP client.
+//!
+//! In: where to ask. Out: 0 or 1, and nothing else: Docker keeps 2 for itself.
+//! Not here: whether the file is fine. Only its address counts: a file that is
+//! being mended must not make a gateway that serves look ill.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +20,10 @@ use super::{Ending, say};
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, clap::Args)]
+#[command(before_help = "\
+Examples:
+  tollgate healthcheck -c conf/tollgate.yaml
+  tollgate healthcheck --url http://127.0.0.1:9901/readyz")]
 pub(super) struct Arguments {
     /// The configuration whose `admin.address` is asked
     #[arg(short = 'c', long = "config", value_name = "FILE", conflicts_with = "url")]
@@ -26,14 +34,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    // Only its address counts: a file that is just being mended must not make a gateway that serves look ill.
     let url = match (&arguments.url, &arguments.config) {
         (Some(url), _) => url.clone(),
         (None, None) => format!("http://{}/readyz", Admin::default().address),
-        (None, Some(path)) => match url_of_file(path) {
-            Ok(url) => format!("{url}/readyz"),
-            Err(error) => return Ok(Ending::could_not(&error)),
-        },
+        (None, Some(path)) => format!("{}/readyz", url_of_file(path)?),
     };
     let target: Target = url.parse().map_err(anyhow::Error::msg)?;
     if target.scheme() != Scheme::Http {

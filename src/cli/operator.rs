@@ -61,7 +61,7 @@ impl Whom {
     /// # Errors
     /// Nobody answers, or the token is not to be had or not the right one.
     pub(super) fn ask(&self, path: &str, question: Question) -> anyhow::Result<Answer> {
-        let file = self.config.as_deref().map(|file| admin_of(file, &Environment::of_process()));
+        let file = self.config.as_deref().map(admin_of_file).transpose()?;
         let base = match (&self.admin_url, &file) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
             (None, Some(file)) => url_of(file),
@@ -80,7 +80,7 @@ impl Whom {
         }
         let call = call.bearer(&token).within(TIMEOUT);
         let answer = wait(Client::direct(Clock::system()).call(&call))?
-            .with_context(|| format!("the gateway does not answer at {base}; is it running, with this file?"))?;
+            .with_context(|| format!("the gateway does not answer at {base} (does it run, and with this file?)"))?;
         match answer.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
                 anyhow::bail!("{base} refuses: {}", String::from_utf8_lossy(&answer.body).trim_end())
@@ -128,10 +128,14 @@ pub(super) fn url_of(file: &AdminOf) -> String {
 
 /// As [`url_of`], for the file at `path`.
 pub(super) fn url_of_file(path: &Path) -> anyhow::Result<String> {
-    let file = admin_of(path, &Environment::of_process());
-    let is_there = std::fs::metadata(path);
-    is_there.with_context(|| format!("`{}`", path.display()))?;
-    Ok(url_of(&file))
+    Ok(url_of(&admin_of_file(path)?))
+}
+
+/// What the file at `path` says of its gateway. A file that is not there says nothing: with the defaults in its place
+/// another gateway would be asked.
+fn admin_of_file(path: &Path) -> anyhow::Result<AdminOf> {
+    std::fs::metadata(path).with_context(|| format!("`{}`", path.display()))?;
+    Ok(admin_of(path, &Environment::of_process()))
 }
 
 /// A JSON answer.

@@ -14,7 +14,7 @@ Examples:
 pub(super) struct Arguments {
     #[command(flatten)]
     whom: Whom,
-    /// For people, or for programs
+    /// Form of the answer: text for people, json for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

@@ -8,6 +8,10 @@ use crate::config::{Config, ServedPath};
 use super::{Ending, load_or_explain, print, routes_test};
 
 #[derive(Debug, clap::Args)]
+#[command(before_help = "\
+Examples:
+  tollgate routes -c conf/tollgate.yaml
+  tollgate routes test GET /top -c conf/tollgate.yaml")]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -15,9 +19,15 @@ pub(super) struct Arguments {
     /// The configuration to list
     #[arg(short = 'c', long = "config", value_name = "FILE", required = true)]
     config: Option<PathBuf>,
-    /// One JSON object a line, for programs
-    #[arg(long)]
-    json: bool,
+    /// Form of the answer: text for people, json (one object a line) for programs
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    format: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    Json,
+    Text,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -37,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         Err(ending) => return Ok(ending),
     };
     let rows: Vec<Row> = loaded.config.served_paths().iter().map(|path| row(&loaded.config, path)).collect();
-    if arguments.json {
+    if arguments.format == Form::Json {
         for row in &rows {
             let line = serde_json::json!({ "path": row.path, "methods": row.methods, "upstream": row.upstream, "target": row.target });
             print(&line.to_string());

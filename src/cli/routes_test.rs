@@ -24,6 +24,12 @@ const FORM: &str = "application/x-www-form-urlencoded";
 type Headers = Vec<(String, String)>;
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("gateway").args(["config", "admin_url"]).required(true).multiple(true)))]
+#[command(before_help = "\
+Examples:
+  tollgate routes test GET '/top?limit=5' -c conf/tollgate.yaml
+  tollgate routes test POST /top -d limit=5 -H 'Origin: https://app.example.com' -c conf/tollgate.yaml
+  tollgate routes test GET /top --running -c conf/tollgate.yaml   asks the gateway that runs")]
 pub(super) struct Arguments {
     /// GET, HEAD, POST, ...
     #[arg(value_parser = method_word)]
@@ -45,7 +51,7 @@ pub(super) struct Arguments {
     running: bool,
     #[command(flatten)]
     whom: Whom,
-    /// For people, or for programs
+    /// Form of the answer: text for people, json for programs
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

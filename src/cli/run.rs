@@ -13,6 +13,9 @@ use crate::telemetry::program_log;
 use super::{Ending, count, explain};
 
 #[derive(Debug, clap::Args)]
+#[command(before_help = "\
+Examples:
+  tollgate run -c conf/tollgate.yaml")]
 pub(super) struct Arguments {
     /// The configuration to serve
     #[arg(short = 'c', long = "config", value_name = "FILE")]

@@ -3,7 +3,8 @@
 //! Fences: a `yaml` block is a whole configuration; `yaml,fragment` is some top-level keys of one; `yaml,error=TG0108` must
 //! fail with that code. In the README and in docs/commands.md a `sh` block is run (`curl` against a `tollgate demo`, `tollgate`
 //! as it stands, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why; `sh,exit=1` must
-//! end with that code. A `text,answer` block stands below the lines that print it; `…` stands for what was cut or differs.
+//! end with that code. A `text,answer` block stands below the lines that print it, on stderr or stdout; `…` stands for what
+//! was cut or differs. A `yaml,error=` block of these two pages is the file `wrong.yaml` of the commands below it.
 //!
 //! `UPDATE_EXPECT=1 cargo test --test docs` writes anew what stands behind the marks of `generated`.
 #![expect(
@@ -13,6 +14,7 @@
     reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"
 )]
 
+mod commands;
 mod curl;
 mod generated;
 mod markdown;
@@ -103,14 +105,18 @@ fn every_link_leads_somewhere() {
     for page in pages() {
         let folder = page.parent().unwrap();
         for target in markdown::links(&read(&page)) {
-            if target.contains("://") || target.starts_with('#') {
+            if target.contains("://") {
                 continue;
             }
-            let file = target.split('#').next().unwrap();
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { page.clone() } else { folder.join(file) };
             // Written by `make bench`, which not everybody has run.
-            if !file.ends_with("benchmarks.md") {
-                assert!(folder.join(file).exists(), "{}: {target} leads nowhere", page.display());
+            if file.ends_with("benchmarks.md") {
+                continue;
             }
+            assert!(file.exists(), "{}: {target} leads nowhere", page.display());
+            let is_there = || markdown::anchors(&read(&file)).any(|found| found == anchor);
+            assert!(anchor.is_empty() || is_there(), "{}: {target}: there is no such heading", page.display());
         }
     }
 }

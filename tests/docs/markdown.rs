@@ -43,6 +43,16 @@ pub(crate) fn rows(page: &str) -> impl Iterator<Item = Vec<&str>> {
     rows.map(|row| row.split(" | ").map(|cell| cell.trim().trim_matches('`')).collect())
 }
 
+/// What GitHub calls the headings in links.
+pub(crate) fn anchors(page: &str) -> impl Iterator<Item = String> {
+    let headings = page.lines().filter_map(|line| line.strip_prefix('#'));
+    headings.map(|line| {
+        let text = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = text.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    })
+}
+
 /// The targets of `[text](target)`, those in code left out.
 pub(crate) fn links(page: &str) -> Vec<&str> {
     let mut targets = Vec::new();

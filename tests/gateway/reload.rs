@@ -382,6 +382,8 @@ async fn the_program_says_why_a_gateway_does_not_reload() {
         assert_eq!((code, out.as_str()), (2, ""), "{err}");
         assert!(err.contains(why), "{why} is not in {err}");
     }
+    let (code, _, err) = tollgate(&["reload", "-c", "no/such.yaml"]);
+    assert!(code == 2 && err.contains("no/such.yaml"), "the defaults may be another gateway's: {err}");
     assert_eq!(tollgate(&["reload"]).0, 64);
 }
 

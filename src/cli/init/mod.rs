@@ -27,17 +27,22 @@ const UPSTREAM_URL: &str = "https://api.tinybird.co";
 const TOKEN_VARIABLE: &str = "TINYBIRD_TOKEN";
 
 #[derive(Debug, clap::Args)]
+#[command(before_help = "\
+Examples:
+  tollgate init                     asks two questions, and writes here
+  tollgate init my-gateway --yes    asks nothing
+  tollgate init --from-openapi https://api.tinybird.co/v0/pipes/openapi.json --token-env TINYBIRD_TOKEN")]
 pub(super) struct Arguments {
     /// The folder to write to; it is made if need be
     #[arg(value_name = "DIR", default_value = ".")]
     folder: PathBuf,
-    /// Ask nothing
+    /// Ask nothing, and take what the other options leave open by default
     #[arg(short, long)]
     yes: bool,
     /// Make a route for each pipe of an OpenAPI document
     #[arg(long, value_name = "URL|FILE")]
     from_openapi: Option<String>,
-    /// Where the API is; left out: what the document says, or Tinybird's first region
+    /// Where the API is; left out: what the document says, or https://api.tinybird.co
     #[arg(long, value_name = "URL")]
     upstream_url: Option<Endpoint>,
     /// The environment variable with the API's token; also sent to where the document is
@@ -70,7 +75,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let names = files::names();
     let there = files::existing(&arguments.folder, &names);
     if !there.is_empty() && !arguments.force {
-        say(&format!("{} is there already, and nothing was written: --force replaces it", there.join(" and ")));
+        let (verb, them) = if there.len() == 1 { ("is", "it") } else { ("are", "them") };
+        let there = there.join(", ");
+        say(&format!("{there} {verb} there already, and nothing was written: --force replaces {them}"));
         return Ok(Ending::Problems);
     }
     let import = match &arguments.from_openapi {

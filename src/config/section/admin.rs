@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::scalar::Secret;
 
-/// Health, readiness and metrics; never on a listener of callers.
+/// Health, readiness, metrics, reload; never on a listener of callers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Address and port, `127.0.0.1:9901` when left out.
     #[schemars(with = "crate::config::schema::ListenAddress")]
     pub address: SocketAddr,
-    /// Needed for `/metrics` from other machines (`Authorization: Bearer`).
+    /// Needed for a reload, and for `/metrics` from other machines (`Authorization: Bearer`); made by the gateway when left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
 }
