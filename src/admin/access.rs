@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderMap, Method, StatusCode, header};
@@ -44,6 +45,11 @@ pub(super) struct Asker<'a> {
 }
 
 impl Asker<'_> {
+    /// The address as the log has it.
+    pub(super) fn name(&self) -> String {
+        self.address.map_or_else(|| "?".to_owned(), |address| address.to_canonical().to_string())
+    }
+
     /// Whether the connection comes from this machine.
     pub(super) fn is_local(&self) -> bool {
         self.address.is_some_and(|address| address.to_canonical().is_loopback())
@@ -91,10 +97,11 @@ impl Access {
     }
 
     fn token(&self, asker: &Asker<'_>) -> Result<(), Refused> {
-        if let Some(wait) = self.throttle.must_wait(asker.address) {
-            let text = "too many wrong tokens from this address: wait a minute\n";
-            let retry_after = Some(wait.as_secs() + 1);
-            return Err(Refused { status: StatusCode::TOO_MANY_REQUESTS, text, retry_after });
+        let wait = self.throttle.must_wait(asker.address);
+        // A guess from elsewhere must not be told from the truth. Who sits at the machine is not locked out by a program
+        // there that has the wrong token.
+        if let Some(wait) = wait.filter(|_| !asker.is_local()) {
+            return Err(too_many(wait));
         }
         let Some(given) = asker.headers.get(header::AUTHORIZATION) else {
             return Err(refused(StatusCode::UNAUTHORIZED, "a token is needed: Authorization: Bearer ...\n"));
@@ -105,12 +112,20 @@ impl Access {
             .strip_prefix(b"Bearer ")
             .zip(token.as_ref())
             .is_some_and(|(given, token)| is_same(given, token.expose().as_bytes()));
-        if is_right {
-            return Ok(());
+        match (is_right, wait) {
+            (true, _) => Ok(()),
+            (false, Some(wait)) => Err(too_many(wait)),
+            (false, None) => {
+                self.throttle.count(asker.address);
+                Err(refused(StatusCode::UNAUTHORIZED, "this is not the admin token\n"))
+            }
         }
-        self.throttle.count(asker.address);
-        Err(refused(StatusCode::UNAUTHORIZED, "this is not the admin token\n"))
     }
+}
+
+fn too_many(wait: Duration) -> Refused {
+    let text = "too many wrong tokens from this address: wait a minute\n";
+    Refused { status: StatusCode::TOO_MANY_REQUESTS, text, retry_after: Some(wait.as_secs() + 1) }
 }
 
 /// Whether a Host header names an address or a plain machine name: DNS
@@ -141,8 +156,6 @@ fn refused(status: StatusCode, text: &'static str) -> Refused {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use crate::clock::TestClock;
 
     use super::*;

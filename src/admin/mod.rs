@@ -24,12 +24,15 @@ use crate::clock::Clock;
 use crate::config::scalar::Secret;
 use crate::config::show::Shown;
 use crate::snapshot::Snapshot;
+use crate::state::throttle::Throttle;
 use crate::telemetry::metrics::Metrics;
 
 use access::{Access, Asker, Need, Refused};
 use health::Readiness;
 use reload::{Finding, Reloads, Wish};
 
+/// Who did what here, or tried to: in the log unless only errors are.
+const AUDIT: &str = "audit";
 /// Largest body that is read.
 const MAX_BODY: usize = 1 << 20;
 const JSON: &str = "application/json";
@@ -66,6 +69,8 @@ pub struct Admin {
     current: Current,
     reloads: Reloads,
     access: Access,
+    /// Refusals that are logged.
+    noise: Throttle,
 }
 
 impl fmt::Debug for Admin {
@@ -123,7 +128,8 @@ impl Admin {
     /// Answers from these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { readiness, metrics, current, reloads, token, clock } = parts;
-        Admin { readiness, metrics, current, reloads, access: Access::new(token, clock) }
+        let noise = Throttle::new(clock.clone());
+        Admin { readiness, metrics, current, reloads, access: Access::new(token, clock), noise }
     }
 
     /// The service that listens on `address`.
@@ -137,9 +143,10 @@ impl Admin {
     /// What is asked for, if this one may ask for it.
     fn admit(&self, asker: &Asker<'_>, path: &str) -> Result<Resource, Refusal> {
         let resource = Resource::at(path);
-        self.access
-            .check(asker, resource.map_or(Need::Nothing, Resource::need))
-            .map_err(|refused| Box::new(refuse(refused)))?;
+        if let Err(refused) = self.access.check(asker, resource.map_or(Need::Nothing, Resource::need)) {
+            self.note_refusal(asker, resource, &refused);
+            return Err(Box::new(refuse(refused)));
+        }
         let known = "/livez /readyz /metrics, and with the token: /config /config/diff, POST /reload /routes/test\n";
         let resource = resource.ok_or_else(|| Box::new(text(StatusCode::NOT_FOUND, known)))?;
         let allowed = resource.method();
@@ -150,6 +157,16 @@ impl Admin {
         let allow = if allowed == Method::GET { "GET, HEAD" } else { "POST" };
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
         Err(Box::new(response))
+    }
+
+    /// Tells the operator who was refused what; not more often than can be read.
+    fn note_refusal(&self, asker: &Asker<'_>, resource: Option<Resource>, refused: &Refused) {
+        let Some(resource) = resource.filter(|resource| resource.need() == Need::TokenAndProgram) else { return };
+        if self.noise.must_wait(None).is_none() {
+            self.noise.count(None);
+            let why = refused.text.trim_end();
+            log::warn!(target: AUDIT, "refused {} to {resource:?}: {why}", asker.name());
+        }
     }
 
     async fn answer(&self, resource: Resource, asker: &Asker<'_>, body: &[u8]) -> Response<Vec<u8>> {
@@ -202,12 +219,12 @@ impl Admin {
             );
         };
         if wish == Wish::Apply {
-            let from = asker.address.map_or("?".to_owned(), |address| address.to_string());
-            log::info!("reload asked for by {from}: {}", report.finding.word());
+            log::warn!(target: AUDIT, "reload asked for by {}: {}", asker.name(), report.finding.word());
         }
         let status = match report.finding {
             Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged => StatusCode::OK,
             Finding::Rejected(_) => StatusCode::BAD_REQUEST,
+            Finding::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             Finding::WithoutFile => StatusCode::CONFLICT,
         };
         json(status, &report.to_json())
@@ -226,6 +243,9 @@ impl ServeHttp for Admin {
             Ok(resource) => resource,
             Err(refusal) => return *refusal,
         };
+        if resource.method() == Method::GET {
+            return self.answer(resource, &asker, &[]).await;
+        }
         match body_of(session).await {
             Ok(body) => self.answer(resource, &asker, &body).await,
             Err(refusal) => *refusal,

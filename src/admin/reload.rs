@@ -62,6 +62,8 @@ pub struct Report {
     pub file: Option<String>,
     /// What was found.
     pub finding: Finding,
+    /// What the operator must know besides: an upstream without an address, a token that cannot be had.
+    pub notes: Vec<String>,
 }
 
 /// What was found in the file.
@@ -69,6 +71,8 @@ pub struct Report {
 pub enum Finding {
     /// It is running now, but for what needs a restart.
     Applied(ConfigDiff, Issues),
+    /// The gateway itself is at fault, and nothing changed.
+    Failed,
     /// This is what would change.
     Compared(ConfigDiff, Issues),
     /// It cannot be used, and nothing changed.
@@ -85,6 +89,7 @@ impl Finding {
         match self {
             Finding::Applied(..) => "applied",
             Finding::Compared(..) => "compared",
+            Finding::Failed => "failed",
             Finding::Rejected(_) => "rejected",
             Finding::Unchanged => "unchanged",
             Finding::WithoutFile => "without_file",
@@ -95,7 +100,7 @@ impl Finding {
     pub fn is_good(&self) -> bool {
         match self {
             Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged => true,
-            Finding::Rejected(_) | Finding::WithoutFile => false,
+            Finding::Failed | Finding::Rejected(_) | Finding::WithoutFile => false,
         }
     }
 
@@ -103,7 +108,7 @@ impl Finding {
     pub fn diff(&self) -> Option<&ConfigDiff> {
         match self {
             Finding::Applied(diff, _) | Finding::Compared(diff, _) => Some(diff),
-            Finding::Rejected(_) | Finding::Unchanged | Finding::WithoutFile => None,
+            Finding::Failed | Finding::Rejected(_) | Finding::Unchanged | Finding::WithoutFile => None,
         }
     }
 }
@@ -114,7 +119,7 @@ impl Report {
         let diff = self.finding.diff();
         let issues = match &self.finding {
             Finding::Applied(_, issues) | Finding::Compared(_, issues) | Finding::Rejected(issues) => Some(issues),
-            Finding::Unchanged | Finding::WithoutFile => None,
+            Finding::Failed | Finding::Unchanged | Finding::WithoutFile => None,
         };
         let file = self.file.as_deref().unwrap_or_default();
         json!({
@@ -125,6 +130,7 @@ impl Report {
             "diff": diff.map(ToString::to_string),
             "needs_restart": diff.map(|diff| diff.needs_restart().map(|change| &change.path).collect::<Vec<_>>()),
             "issues": issues.map(|issues| issues.to_json(file)),
+            "notes": self.notes,
             "text": self.to_string(),
         })
     }
@@ -132,7 +138,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.notes.iter().try_for_each(|note| writeln!(f, "warning: {note}"))?;
         match &self.finding {
+            Finding::Failed => {
+                let what = "a fault in the gateway itself, see its log";
+                writeln!(f, "{what}: nothing was changed, generation {} goes on", self.generation)
+            }
             Finding::Applied(diff, warnings) if diff.needs_restart().count() == diff.changes.len() => {
                 writeln!(f, "{warnings}{diff}nothing could be taken over: generation {} goes on", self.generation)
             }

@@ -20,13 +20,14 @@ use anyhow::{Context, bail};
 use arc_swap::ArcSwapOption;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admin::health::Readiness;
 use crate::admin::reload::{Ask, Reloads};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::scalar::Secret;
 use crate::config::section::server::Threads;
 use crate::proxy::server::{Claim, Signals, Stop, StopWatch, hear_signals, service, settings};
 use crate::proxy::{Proxy, Running};
@@ -51,7 +52,6 @@ pub struct App {
     stop: watch::Sender<Option<Stop>>,
     server: Option<JoinHandle<()>>,
     _operators: Operators,
-    reloader: Option<JoinHandle<()>>,
     readiness: Arc<Readiness>,
     metrics: Metrics,
     live: Arc<Live<Running>>,
@@ -73,7 +73,12 @@ impl App {
     ///
     /// # Errors
     /// As for [`App::start`].
-    pub fn start_from(origin: Option<Origin>, config: &Config, clock: Clock, signals: Signals) -> anyhow::Result<App> {
+    pub fn start_from(
+        mut origin: Option<Origin>,
+        config: &Config,
+        clock: Clock,
+        signals: Signals,
+    ) -> anyhow::Result<App> {
         let claims = Claims::stake(config)?;
         let (addresses, admin_address) = claims.addresses();
         let metrics = Metrics::new().context("metrics")?;
@@ -85,14 +90,14 @@ impl App {
         let live = Arc::new(Live::new(Running { snapshot, meters }));
         let readiness = Arc::new(Readiness::default());
         let (stop, _) = watch::channel(None);
+        let (hangup, replaced) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         if signals == Signals::Heed {
-            hear_signals(stop.clone()).context("signals cannot be heard")?;
+            // SIGHUP means a reload only where there is something to load: elsewhere it is a terminal that closes.
+            let hangup = origin.as_ref().map(|_| Arc::clone(&hangup));
+            hear_signals(stop.clone(), hangup).context("signals cannot be heard")?;
         }
-        let token = match &origin {
-            Some(_) => reload::token(config),
-            None => config.admin.token.clone(),
-        };
-        let token = Arc::new(ArcSwapOption::new(token.map(Arc::new)));
+        let token = Arc::new(ArcSwapOption::new(admin_token(origin.as_ref(), config).map(Arc::new)));
+        origin.iter_mut().for_each(|origin| origin.watch_token(config));
         let (reloads, asks) = Reloads::channel();
         let current = Arc::clone(&live);
         let admin = Admin::new(admin::Parts {
@@ -107,7 +112,7 @@ impl App {
         let unready = Arc::clone(&readiness);
         let parts = Parts {
             proxy: Proxy::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&access_log)),
-            upkeep: Upkeep::new(Arc::clone(&live), Arc::clone(&state), metrics.clone()),
+            upkeep: Upkeep::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&replaced)),
             watch: StopWatch::new(stop.clone(), Box::new(move || unready.set(false))),
             config: config.clone(),
             addresses: addresses.clone(),
@@ -119,7 +124,6 @@ impl App {
             stop: stop.clone(),
             server: Some(server),
             _operators: operators,
-            reloader: None,
             readiness,
             metrics: metrics.clone(),
             live: Arc::clone(&live),
@@ -129,8 +133,9 @@ impl App {
         };
         app.wait_until_open()?;
         drop(claims);
-        let reloader = Reloader { origin, live, state, metrics, token, reloads, retired: Vec::new(), clock };
-        app.reloader = Some(start_reloader(reloader, asks, signals, stop)?);
+        let (retired, next_look) = (Vec::new(), clock.now());
+        let reloader = Reloader { origin, live, state, metrics, token, reloads, retired, replaced, next_look, clock };
+        start_reloader(reloader, asks, hangup, stop)?;
         app.readiness.set(true);
         Ok(app)
     }
@@ -221,8 +226,8 @@ impl Drop for App {
             return;
         }
         self.stop.send_replace(Some(Stop::Now));
-        for thread in [self.server.take(), self.reloader.take()].into_iter().flatten() {
-            let _ = thread.join();
+        if let Some(server) = self.server.take() {
+            let _ = server.join();
         }
     }
 }
@@ -248,26 +253,36 @@ impl Claims {
     }
 }
 
-/// Starts the thread that reloads, and returns when it hears signals: before that SIGHUP would end the process.
+/// The token that the admin address wants, if there is one.
+fn admin_token(origin: Option<&Origin>, config: &Config) -> Option<Secret> {
+    if origin.is_none() {
+        // Nobody could reload, so none is made.
+        return config.admin.token.clone();
+    }
+    match reload::token(config) {
+        Ok(token) => Some(token),
+        Err(why) => {
+            log::warn!("{why}. Until then `tollgate reload` is refused; SIGHUP and changed files still reload");
+            None
+        }
+    }
+}
+
+/// Starts the thread that reloads. Nobody waits for its end: it may be reading from a disk that hangs.
 fn start_reloader(
     reloader: Reloader,
     asks: mpsc::Receiver<Ask>,
-    signals: Signals,
+    hangup: Arc<Notify>,
     stop: watch::Sender<Option<Stop>>,
-) -> anyhow::Result<JoinHandle<()>> {
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (armed, is_armed) = std::sync::mpsc::sync_channel(1);
     let run = move || {
-        let armed = move || {
-            let _ = armed.send(());
-        };
-        runtime.block_on(reloader.run(asks, signals, stop, armed));
+        runtime.block_on(reloader.run(asks, hangup, stop));
         // A name that is being looked up must not hold the end.
         runtime.shutdown_background();
     };
-    let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(run)?;
-    is_armed.recv_timeout(START).context("the reloader does not start")?;
-    Ok(thread)
+    std::thread::Builder::new().name("reload".to_owned()).spawn(run)?;
+    Ok(())
 }
 
 /// The admin address, on a server of its own: it answers, with readiness off,

@@ -6,12 +6,12 @@
 //! with a file (`config`), what differs (`config::diff`).
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admin::reload::{Ask, Finding, Reloads, Report, Trigger, Wish};
 use crate::clock::Clock;
@@ -19,7 +19,7 @@ use crate::config::diff::{ConfigDiff, keep_until_restart};
 use crate::config::scalar::Secret;
 use crate::config::{Config, ConfigFile, Loaded, Touched};
 use crate::proxy::Running;
-use crate::proxy::server::{Signals, Stop};
+use crate::proxy::server::Stop;
 use crate::snapshot::live::Live;
 use crate::state::{State, admin_token};
 use crate::telemetry::metrics::Metrics;
@@ -48,6 +48,13 @@ pub struct Origin {
     pub touched: Touched,
 }
 
+impl Origin {
+    /// From now on the token that the gateway made counts among its files: it may be taken away so that another is made.
+    pub(super) fn watch_token(&mut self, config: &Config) {
+        self.touched.watch(&admin_token::path(&config.state.folder()), admin_token::MAX);
+    }
+}
+
 /// What the reloader works with.
 pub(super) struct Reloader {
     pub(super) origin: Option<Origin>,
@@ -59,30 +66,27 @@ pub(super) struct Reloader {
     pub(super) reloads: Reloads,
     /// Configurations that requests may still be using.
     pub(super) retired: Vec<Arc<Running>>,
+    /// Woken when another configuration runs.
+    pub(super) replaced: Arc<Notify>,
+    /// When the files are looked at next.
+    pub(super) next_look: Instant,
     pub(super) clock: Clock,
 }
 
 impl Reloader {
-    /// Works until the gateway is asked to end. `armed` is called once signals are heard.
+    /// Works until the gateway is asked to end.
     pub(super) async fn run(
         mut self,
         mut asks: mpsc::Receiver<Ask>,
-        signals: Signals,
+        hangup: Arc<Notify>,
         stop: watch::Sender<Option<Stop>>,
-        armed: impl FnOnce(),
     ) {
-        // SIGHUP means a reload only where there is something to load: elsewhere it is a terminal that closes.
-        let mut hangup = match (signals, &self.origin) {
-            (Signals::Heed, Some(_)) => signal(SignalKind::hangup()).ok(),
-            (Signals::Heed | Signals::Ignore, _) => None,
-        };
-        armed();
         let mut stopping = stop.subscribe();
         loop {
             tokio::select! {
                 _ = stopping.wait_for(Option::is_some) => return,
                 Some(ask) = asks.recv() => self.grant(ask).await,
-                () = heard(&mut hangup) => {
+                () = hangup.notified() => {
                     self.apply(Trigger::Signal).await;
                 }
                 () = self.a_change() => {
@@ -101,19 +105,24 @@ impl Reloader {
         let _ = ask.reply.send(report);
     }
 
-    /// Waits until a file has changed and come to rest. Nothing is lost if the wait is given up.
+    /// Waits until a file has changed and come to rest. Nothing is lost if the wait is given up, and the next one goes on
+    /// where it was: who asks all the time does not keep a change from being noticed.
     async fn a_change(&mut self) {
         loop {
-            match &self.origin {
+            if self.origin.is_none() {
                 // What is retired was retired by a reload.
-                None => std::future::pending().await,
-                Some(_) => self.clock.sleep(POLL).await,
+                std::future::pending::<()>().await;
             }
+            let now = self.clock.now();
+            self.clock.sleep(self.next_look.saturating_duration_since(now)).await;
+            self.next_look = self.clock.now() + POLL;
             self.bury();
             let Some(origin) = &mut self.origin else { continue };
             if !origin.touched.is_changed(self.clock.wall()) {
                 continue;
             }
+            // Looked at again at once if this is given up here.
+            self.next_look = now;
             let mut seen = origin.touched.fingerprint();
             for _ in 0..MAX_SETTLE {
                 self.clock.sleep(SETTLE).await;
@@ -122,6 +131,7 @@ impl Reloader {
                     break;
                 }
             }
+            self.next_look = self.clock.now() + POLL;
             if origin.touched.is_changed(self.clock.wall()) {
                 return;
             }
@@ -133,9 +143,10 @@ impl Reloader {
         let running = self.live.load();
         let finding = match &self.origin {
             None => Finding::WithoutFile,
-            Some(origin) => match origin.file.load().0 {
-                Err(issues) => Finding::Rejected(issues),
-                Ok(Loaded { config, warnings, .. }) => {
+            Some(origin) => match std::panic::catch_unwind(AssertUnwindSafe(|| origin.file.load().0)) {
+                Err(_) => Finding::Failed,
+                Ok(Err(issues)) => Finding::Rejected(issues),
+                Ok(Ok(Loaded { config, warnings, .. })) => {
                     Finding::Compared(ConfigDiff::between(&running.snapshot.config, &config), warnings)
                 }
             },
@@ -145,19 +156,16 @@ impl Reloader {
 
     /// Loads the file and runs what it says; all or nothing.
     async fn apply(&mut self, trigger: Trigger) -> Arc<Report> {
-        let finding = match &mut self.origin {
+        let mut notes = Vec::new();
+        let finding = match self.load() {
             None => Finding::WithoutFile,
-            Some(origin) => {
-                let (loaded, touched) = origin.file.load();
-                // Also of a file that cannot be used: it is being mended.
-                origin.touched = touched;
-                match loaded {
-                    Err(issues) => Finding::Rejected(issues),
-                    Ok(loaded) => self.take_over(loaded).await,
-                }
-            }
+            Some(Err(finding)) => finding,
+            Some(Ok(loaded)) => self.take_over(loaded, &mut notes).await,
         };
-        let report = Arc::new(self.report(trigger, finding));
+        if let Some(origin) = &mut self.origin {
+            origin.watch_token(&self.live.load().snapshot.config);
+        }
+        let report = Arc::new(Report { notes, ..self.report(trigger, finding) });
         if self.origin.is_some() {
             self.metrics.set_reload(report.finding.is_good(), report.at);
             self.reloads.note(Arc::clone(&report));
@@ -167,36 +175,76 @@ impl Reloader {
         report
     }
 
-    async fn take_over(&mut self, loaded: Loaded) -> Finding {
+    /// What the file says now; none without a file. Also of one that cannot be
+    /// used, what it is made of is watched: it is being mended.
+    fn load(&mut self) -> Option<Result<Loaded, Finding>> {
+        let origin = self.origin.as_mut()?;
+        // A fault in loading must not be the last thing that this thread does.
+        let loaded = std::panic::catch_unwind(AssertUnwindSafe(|| origin.file.load()));
+        Some(match loaded {
+            Ok((loaded, touched)) => {
+                origin.touched = touched;
+                loaded.map_err(Finding::Rejected)
+            }
+            Err(_) => Err(Finding::Failed),
+        })
+    }
+
+    async fn take_over(&mut self, loaded: Loaded, notes: &mut Vec<String>) -> Finding {
         let Loaded { mut config, warnings, .. } = loaded;
         let running = self.live.load();
         let old = &running.snapshot.config;
         let diff = ConfigDiff::between(old, &config);
-        if diff.is_empty() {
-            return Finding::Unchanged;
-        }
         keep_until_restart(&mut config, old);
-        if config == **old {
-            return Finding::Applied(diff, warnings);
+        // Before anything changes, because it may fail; what failed is told, and the token stays what it was.
+        let token = match token(&config) {
+            Ok(token) => Some(Arc::new(token)),
+            Err(why) => {
+                notes.push(format!("{why}; the token stays what it was"));
+                self.token.load_full()
+            }
+        };
+        if diff.is_empty() || config == **old {
+            self.token.store(token);
+            return if diff.is_empty() { Finding::Unchanged } else { Finding::Applied(diff, warnings) };
         }
-        let snapshot = running.snapshot.compile_next(Arc::new(config), &self.state);
-        self.find(&snapshot.upstreams).await;
+        let config = Arc::new(config);
+        let compiled =
+            std::panic::catch_unwind(AssertUnwindSafe(|| running.snapshot.compile_next(config, &self.state)));
+        let Ok(snapshot) = compiled else { return Finding::Failed };
+        notes.extend(self.find(&snapshot.upstreams).await);
         let config = Arc::clone(&snapshot.config);
         let meters = self.metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
         drop(running);
         self.retired.push(self.live.replace(Running { snapshot: Arc::new(snapshot), meters }));
-        self.token.store(token(&config).map(Arc::new));
+        self.token.store(token);
         program_log::set_level(config.log.level);
         self.state.keep_upstreams(config.upstreams.keys().map(String::as_str));
+        self.replaced.notify_one();
         Finding::Applied(diff, warnings)
     }
 
-    /// Looks up the hosts of upstreams that have no address yet; those that fail are looked up again and again later.
-    async fn find(&self, upstreams: &[Arc<Upstream>]) {
-        let new = upstreams.iter().filter(|upstream| upstream.needs_resolving() && !upstream.is_resolved());
-        if tokio::time::timeout(LOOK_UP, look_up(new)).await.is_err() {
-            log::warn!("looking up the new upstreams takes long; going on without");
+    /// Looks up the hosts of upstreams that have no address yet, and tells which have none then; they are looked up again
+    /// and again later.
+    async fn find(&self, upstreams: &[Arc<Upstream>]) -> Vec<String> {
+        let new = || upstreams.iter().filter(|upstream| upstream.needs_resolving() && !upstream.is_resolved());
+        let looked_up = tokio::time::timeout(LOOK_UP, look_up(new())).await.unwrap_or_default();
+        let why = |name: &str| {
+            let failed = looked_up.iter().find(|(upstream, _)| upstream.name().as_ref() == name);
+            failed.and_then(|(_, result)| result.as_ref().err()).map_or("it takes long".to_owned(), ToString::to_string)
+        };
+        let mut notes = Vec::new();
+        for upstream in upstreams.iter().filter(|upstream| upstream.needs_resolving()) {
+            let name = upstream.name();
+            self.metrics.set_resolved(name, i64::from(upstream.is_resolved()));
+            if !upstream.is_resolved() {
+                let why = why(name);
+                notes.push(format!(
+                    "the host of upstream {name} cannot be looked up ({why}): requests to it answer 503"
+                ));
+            }
         }
+        notes
     }
 
     /// Frees configurations that no request uses any more. Here, because
@@ -220,43 +268,32 @@ impl Reloader {
 
     fn report(&self, trigger: Trigger, finding: Finding) -> Report {
         let file = self.origin.as_ref().map(|origin| origin.file.path().display().to_string());
-        Report { generation: self.live.load().snapshot.generation, trigger, at: self.clock.wall(), file, finding }
+        let generation = self.live.load().snapshot.generation;
+        Report { generation, trigger, at: self.clock.wall(), file, finding, notes: Vec::new() }
     }
 }
 
 /// The token that the admin address wants: the one that was written, or the gateway's own.
-pub(super) fn token(config: &Config) -> Option<Secret> {
+///
+/// # Errors
+/// In a sentence, that there is none and what follows from it.
+pub(super) fn token(config: &Config) -> Result<Secret, String> {
     if let Some(token) = &config.admin.token {
-        return Some(token.clone());
+        return Ok(token.clone());
     }
-    let dir = &config.state.folder();
-    match admin_token::open(dir) {
-        Ok(token) => Some(token),
-        Err(error) => {
-            let path = admin_token::path(dir);
-            log::warn!(
-                "no admin token: {} cannot be used: {error}. Write `admin.token` or `state.dir`; until then `tollgate \
-                 reload` is refused, and SIGHUP and changed files still reload",
-                path.display()
-            );
-            None
-        }
-    }
-}
-
-async fn heard(hangup: &mut Option<Signal>) {
-    let heard = match hangup {
-        Some(hangup) => hangup.recv().await,
-        None => None,
-    };
-    if heard.is_none() {
-        std::future::pending().await
-    }
+    let dir = config.state.folder();
+    admin_token::open(&dir).map_err(|error| {
+        let path = admin_token::path(&dir);
+        format!("no admin token: {} cannot be used: {error}. Write `admin.token` or `state.dir`", path.display())
+    })
 }
 
 /// The operator's log has the same text as `check`.
 fn tell(report: &Report) {
     let by = report.trigger.word();
+    for note in &report.notes {
+        log::warn!("{note}");
+    }
     match &report.finding {
         Finding::Applied(diff, warnings) => {
             for warning in warnings.iter() {
@@ -278,7 +315,7 @@ fn tell(report: &Report) {
                 log::info!("reloaded (by {by}): generation {} is running", report.generation);
             }
         }
-        Finding::Rejected(_) => log::error!("reload (by {by}) failed:\n{report}"),
+        Finding::Failed | Finding::Rejected(_) => log::error!("reload (by {by}) failed:\n{report}"),
         Finding::Unchanged | Finding::WithoutFile => log::info!("reload (by {by}): {}", report.to_string().trim_end()),
         Finding::Compared(..) => {}
     }

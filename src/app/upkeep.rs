@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::background::BackgroundService;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::proxy::Running;
@@ -30,13 +31,15 @@ pub(super) struct Upkeep {
     live: Arc<Live<Running>>,
     state: Arc<State>,
     metrics: Metrics,
+    /// Woken when another configuration runs.
+    replaced: Arc<Notify>,
     /// The upstreams whose first look-up failed and was reported.
     failing: BTreeSet<Arc<str>>,
 }
 
 impl Upkeep {
-    pub(super) fn new(live: Arc<Live<Running>>, state: Arc<State>, metrics: Metrics) -> Self {
-        Upkeep { live, state, metrics, failing: BTreeSet::new() }
+    pub(super) fn new(live: Arc<Live<Running>>, state: Arc<State>, metrics: Metrics, replaced: Arc<Notify>) -> Self {
+        Upkeep { live, state, metrics, replaced, failing: BTreeSet::new() }
     }
 
     pub(super) fn look_up_first(&mut self) {
@@ -116,7 +119,11 @@ impl BackgroundService for Upkeep {
         let names = async {
             loop {
                 let pause = if self.look_up(&mut failing).await { LOOK_UP_EVERY } else { LOOK_UP_AGAIN };
-                tokio::time::sleep(pause).await;
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    // Its upstreams may have no addresses yet.
+                    () = self.replaced.notified() => {}
+                }
             }
         };
         let deadlines = async {

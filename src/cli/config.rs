@@ -100,6 +100,10 @@ fn show_one(arguments: &ShowArguments) -> anyhow::Result<Ending> {
     if arguments.running {
         return show_running(arguments);
     }
+    if arguments.whom.is_a_gateway() {
+        say("tollgate: a file is shown without a gateway: leave the other options out, or say --running");
+        return Ok(Ending::WrongCall);
+    }
     let Some(file) = arguments.file.as_deref().or(arguments.whom.config()) else { return Ok(Ending::Impossible) };
     let loaded = match load_quietly(file) {
         Ok(loaded) => loaded,
@@ -123,6 +127,14 @@ fn show_running(arguments: &ShowArguments) -> anyhow::Result<Ending> {
         Ok(answer) => answer,
         Err(error) => return Ok(Ending::could_not(&error)),
     };
+    let is_shown = answer.status == http::StatusCode::OK
+        && answer
+            .headers
+            .get(http::header::CONTENT_TYPE)
+            .is_some_and(|found| found.as_bytes().starts_with(b"application/"));
+    if !is_shown {
+        return Ok(Ending::could_not(&anyhow::anyhow!("the answer ({}) is not that of a gateway", answer.status)));
+    }
     print(String::from_utf8_lossy(&answer.body).trim_end());
     Ok(Ending::Success)
 }
@@ -132,7 +144,10 @@ fn diff_running(arguments: &DiffArguments) -> anyhow::Result<Ending> {
         Ok(answer) => answer,
         Err(error) => return Ok(Ending::could_not(&error)),
     };
-    let report = document(&answer)?;
+    let report = match document(&answer, "result") {
+        Ok(report) => report,
+        Err(error) => return Ok(Ending::could_not(&error)),
+    };
     if text_of(&report, "result") != "compared" {
         say(text_of(&report, "text").trim_end());
         return Ok(Ending::Impossible);
@@ -149,6 +164,10 @@ fn diff_running(arguments: &DiffArguments) -> anyhow::Result<Ending> {
 
 fn diff(arguments: &DiffArguments) -> anyhow::Result<Ending> {
     let (Some(old), Some(new)) = (&arguments.old, &arguments.new) else { return diff_running(arguments) };
+    if arguments.whom.is_given() {
+        say("tollgate: two files are compared without a gateway: leave the other options out, or say --running");
+        return Ok(Ending::WrongCall);
+    }
     // Both are loaded before anything is said, so that the problems of both are seen in one run.
     let (old, new) = (load_quietly(old), load_quietly(new));
     let (Ok(Loaded { config: old, .. }), Ok(Loaded { config: new, .. })) = (old, new) else {

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::issue::Issues;
 use crate::config::scalar::Secret;
-use crate::config::{AdminOf, admin_of};
+use crate::config::{AdminOf, Known, admin_of};
 use crate::outbound::{Answer, Call, Client, Target, wait};
 use crate::state::admin_token;
 
@@ -64,7 +64,7 @@ impl Whom {
         let file = self.config.as_deref().map(admin_of_file).transpose()?;
         let base = match (&self.admin_url, &file) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
-            (None, Some(file)) => url_of(file),
+            (None, Some(file)) => url_of(file)?,
             (None, None) => anyhow::bail!("which gateway? Give the file that it runs: -c FILE"),
         };
         let token = self.token(file.as_ref())?;
@@ -85,8 +85,25 @@ impl Whom {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS => {
                 anyhow::bail!("{base} refuses: {}", String::from_utf8_lossy(&answer.body).trim_end())
             }
-            _ => Ok(answer),
+            // What it found may be bad, or it has no file: its own answers all the same.
+            StatusCode::OK | StatusCode::BAD_REQUEST | StatusCode::CONFLICT | StatusCode::INTERNAL_SERVER_ERROR => {
+                Ok(answer)
+            }
+            status => {
+                let said = String::from_utf8_lossy(&answer.body);
+                anyhow::bail!("{base} answers {status}: {}", said.lines().next().unwrap_or_default())
+            }
         }
+    }
+
+    /// Whether anything says which gateway is meant.
+    pub(super) fn is_given(&self) -> bool {
+        self.config.is_some() || self.is_a_gateway()
+    }
+
+    /// Whether anything but a file does.
+    pub(super) fn is_a_gateway(&self) -> bool {
+        self.admin_url.is_some() || self.token_file.is_some()
     }
 
     fn token(&self, file: Option<&AdminOf>) -> anyhow::Result<Secret> {
@@ -107,7 +124,8 @@ impl Whom {
         made.with_context(|| {
             let path = admin_token::path(&dir);
             format!(
-                "the admin token cannot be read from {}: run this as the gateway's user, or give --token-file",
+                "the admin token cannot be read from {}: run this as the gateway's user and with its STATE_DIRECTORY \
+                 (under systemd: systemctl reload), or give --token-file",
                 path.display()
             )
         })
@@ -122,13 +140,25 @@ fn of_admin(issues: &Issues) -> Issues {
 }
 
 /// The address that a file names, as it can be reached from this machine.
-pub(super) fn url_of(file: &AdminOf) -> String {
-    format!("http://{}", local(file.admin.address))
+///
+/// # Errors
+/// It names one that cannot be had: another gateway must not be asked in its place, and be given the token.
+fn url_of(file: &AdminOf) -> anyhow::Result<String> {
+    let url = format!("http://{}", local(file.admin.address));
+    match file.address {
+        Known::Surely => {}
+        Known::Assumed => say(&format!("the file is broken, and no `admin` can be found in it: asking {url}")),
+        Known::Unknown => {
+            show(&of_admin(&file.issues));
+            anyhow::bail!("where the gateway is to be asked cannot be told from the file: give --admin-url");
+        }
+    }
+    Ok(url)
 }
 
 /// As [`url_of`], for the file at `path`.
 pub(super) fn url_of_file(path: &Path) -> anyhow::Result<String> {
-    Ok(url_of(&admin_of_file(path)?))
+    url_of(&admin_of_file(path)?)
 }
 
 /// What the file at `path` says of its gateway. A file that is not there says nothing: with the defaults in its place
@@ -138,11 +168,12 @@ fn admin_of_file(path: &Path) -> anyhow::Result<AdminOf> {
     Ok(admin_of(path, &Environment::of_process()))
 }
 
-/// A JSON answer.
-pub(super) fn document(answer: &Answer) -> anyhow::Result<Value> {
-    serde_json::from_slice(&answer.body).with_context(|| {
-        say(String::from_utf8_lossy(&answer.body).trim_end());
-        format!("the answer ({}) is not that of a gateway", answer.status)
+/// A JSON answer with this member, which every answer of a gateway to such a question has.
+pub(super) fn document(answer: &Answer, member: &str) -> anyhow::Result<Value> {
+    let document = serde_json::from_slice::<Value>(&answer.body).ok();
+    document.filter(|document| document.get(member).is_some()).with_context(|| {
+        let said = String::from_utf8_lossy(&answer.body);
+        format!("the answer ({}) is not that of a gateway: {}", answer.status, said.lines().next().unwrap_or_default())
     })
 }
 

@@ -1,5 +1,7 @@
 //! `tollgate reload -c FILE`.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::operator::{Question, Whom, document, text_of};
@@ -30,10 +32,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         Ok(answer) => answer,
         Err(error) => return Ok(Ending::could_not(&error)),
     };
-    let report = document(&answer)?;
+    let report = match document(&answer, "result") {
+        Ok(report) => report,
+        Err(error) => return Ok(Ending::could_not(&error)),
+    };
     match arguments.format {
         Format::Json => print(&report.to_string()),
-        Format::Text => say(text_of(&report, "text").trim_end()),
+        Format::Text => {
+            say(text_of(&report, "text").trim_end());
+            let loaded = text_of(&report, "file");
+            if arguments.whom.config().is_some_and(|named| !is_same(named, Path::new(loaded))) {
+                say(&format!("note: the gateway runs {loaded}, as it sees it, and loaded that"));
+            }
+        }
     }
     Ok(match text_of(&report, "result") {
         "applied" | "unchanged" if needs_restart(&report) => Ending::NeedsRestart,
@@ -41,6 +52,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         "rejected" => Ending::Problems,
         _ => Ending::Impossible,
     })
+}
+
+/// In a container the same file has another path, which cannot be told from here.
+fn is_same(a: &Path, b: &Path) -> bool {
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    whole(a) == whole(b)
 }
 
 fn needs_restart(report: &Value) -> bool {

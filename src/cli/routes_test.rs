@@ -100,7 +100,10 @@ fn ask(arguments: &Arguments) -> anyhow::Result<Ending> {
         Ok(answer) => answer,
         Err(error) => return Ok(Ending::could_not(&error)),
     };
-    let told = document(&answer)?;
+    let told = match document(&answer, "explanation") {
+        Ok(told) => told,
+        Err(error) => return Ok(Ending::could_not(&error)),
+    };
     let explanation = told.get("explanation").cloned().unwrap_or_default();
     match arguments.format {
         Format::Json => print(&serde_json::to_string_pretty(&explanation)?),

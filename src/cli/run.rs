@@ -7,7 +7,7 @@ use crate::app::{App, Origin};
 use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::{Config, ConfigFile};
-use crate::proxy::server::Signals;
+use crate::proxy::server::{Signals, survive_hangups};
 use crate::telemetry::program_log;
 
 use super::{Ending, count, explain};
@@ -23,6 +23,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    survive_hangups()?;
     let file = ConfigFile::new(arguments.config.clone(), Environment::of_process());
     let (loaded, touched) = file.load();
     let loaded = match explain(loaded, &arguments.config) {

@@ -81,6 +81,7 @@ pub struct Key {
 pub struct Entries {
     list: Vec<(Key, Node)>,
     /// Boxed, because most maps are small and there are many of them.
+    #[expect(clippy::box_collection, reason = "most maps are small, and an empty one is six words")]
     index: Option<Box<HashMap<Box<str>, usize>>>,
 }
 

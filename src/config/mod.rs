@@ -241,8 +241,21 @@ pub struct AdminOf {
     pub admin: Admin,
     /// Where the token is that the gateway made.
     pub state: State,
+    /// How far the address can be relied on.
+    pub address: Known,
     /// What is wrong with these sections, or with the file as a whole.
     pub issues: Issues,
+}
+
+/// How far what a file says can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// The file is broken where it may say something else.
+    Assumed,
+    /// It is what the file says, or its default in a file that says nothing.
+    Surely,
+    /// It is written, and cannot be had from here.
+    Unknown,
 }
 
 /// Reads only what is needed to ask the gateway that runs the file at `path`:
@@ -251,6 +264,7 @@ pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
     let mut reader = Reader::default();
     let sections = ["admin", "state"];
     let whole = source::read(path, environment, &mut reader).map(|(document, _)| document);
+    let is_whole = whole.is_ok();
     let mut document = match whole.or_else(|_| source::read_sections(path, &sections, &mut reader)) {
         Ok(mut document) => {
             document.keep_sections(&sections);
@@ -259,7 +273,8 @@ pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
         Err(issues) => {
             let folder = || path.parent().map(Path::to_path_buf).unwrap_or_default();
             let beside = environment.state_directory().unwrap_or_else(folder);
-            return AdminOf { admin: Admin::default(), state: State { dir: None, beside }, issues };
+            let state = State { dir: None, beside };
+            return AdminOf { admin: Admin::default(), state, address: Known::Assumed, issues };
         }
     };
     let mut issues = interpolate::resolve(&mut document, environment, &mut reader);
@@ -268,7 +283,13 @@ pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
     let mut config = decoded.config;
     issues.append(check::read_files(&mut config, &document, environment, &mut reader));
     issues.sort();
-    AdminOf { admin: config.admin, state: config.state, issues }
+    let is_broken = |path: &[&str]| document.node(path).is_some_and(|node| matches!(node.kind, NodeKind::Broken));
+    let address = match () {
+        () if is_broken(&["admin"]) || is_broken(&["admin", "address"]) => Known::Unknown,
+        () if !is_whole && document.node(&["admin"]).is_none() => Known::Assumed,
+        () => Known::Surely,
+    };
+    AdminOf { admin: config.admin, state: config.state, address, issues }
 }
 
 /// As [`load`], from text that was read elsewhere; relative paths start at

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::document::{Entries, Key, Node, NodeKind, Scalar};
 use super::issue::{Issue, IssueCode, Issues, Listing, MAX_KEPT, Place};
@@ -95,6 +95,14 @@ impl Problem {
             Some(help) => issue.help(help),
             None => issue,
         }
+    }
+}
+
+fn meaningless(tag: &Tag) -> String {
+    // What stands behind one `!` may be a credential that nobody put into quotes.
+    match tag.handle.starts_with("tag:yaml.org,2002:") {
+        true => format!("a tag (`!!{}`) has no meaning here", tag.suffix),
+        false => "a tag (`!…`) has no meaning here".to_owned(),
     }
 }
 
@@ -213,12 +221,7 @@ impl<'t> Builder<'t> {
         | Event::SequenceStart(_, Some(tag))
         | Event::MappingStart(_, Some(tag)) = &event
         {
-            // What stands behind one `!` may be a credential that nobody put into quotes.
-            let title = match tag.handle.starts_with("tag:yaml.org,2002:") {
-                true => format!("a tag (`!!{}`) has no meaning here", tag.suffix),
-                false => "a tag (`!…`) has no meaning here".to_owned(),
-            };
-            let problem = Problem::new(IssueCode::Syntax, span.clone(), title);
+            let problem = Problem::new(IssueCode::Syntax, span.clone(), meaningless(tag));
             self.report(*problem.help("remove it; what must stay text stands in quotes"));
         }
         let (anchor, node) = match event {

@@ -17,8 +17,8 @@ use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
 use tokio::net::TcpSocket;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
 
 use super::Proxy;
 use super::door::Door;
@@ -141,28 +141,57 @@ impl StopWatch {
     }
 }
 
-/// From when this returns, SIGTERM asks through `stop` to drain and SIGINT to end at once. Called before anybody can
-/// connect: Pingora looks at signals only after its services have started, and until then they would end the process.
+/// From when this returns, SIGTERM asks through `stop` to drain and SIGINT to end at once, and SIGHUP wakes `hangup`, if
+/// somebody waits for that. Called before anybody can connect: Pingora looks at signals only after its services have
+/// started, and until then they would end the process.
 ///
 /// # Errors
 /// What the system says.
-pub fn hear_signals(stop: watch::Sender<Option<Stop>>) -> io::Result<()> {
+pub fn hear_signals(stop: watch::Sender<Option<Stop>>, hangup: Option<Arc<Notify>>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt) = {
+    let (mut terminate, mut interrupt, mut hung_up) = {
         let _context = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        let hung_up = hangup.as_ref().map(|_| signal(SignalKind::hangup())).transpose()?;
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hung_up)
     };
     let hear = async move {
         let mut stopping = stop.subscribe();
-        let asked = tokio::select! {
-            _ = terminate.recv() => Stop::Drain,
-            _ = interrupt.recv() => Stop::Now,
-            _ = stopping.wait_for(Option::is_some) => return,
-        };
-        stop.send_replace(Some(asked));
+        loop {
+            let asked = tokio::select! {
+                _ = terminate.recv() => Stop::Drain,
+                _ = interrupt.recv() => Stop::Now,
+                () = heard(&mut hung_up) => {
+                    hangup.iter().for_each(|hangup| hangup.notify_one());
+                    continue;
+                }
+                _ = stopping.wait_for(Option::is_some) => return,
+            };
+            stop.send_replace(Some(asked));
+        }
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(hear))?;
     Ok(())
+}
+
+/// From when this returns, SIGHUP does not end the process: while it loads its file, it need not be told to.
+///
+/// # Errors
+/// What the system says.
+pub fn survive_hangups() -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let _context = runtime.enter();
+    // Once it has been listened to, it never has its own effect again.
+    signal(SignalKind::hangup()).map(drop)
+}
+
+async fn heard(signal: &mut Option<Signal>) {
+    let heard = match signal {
+        Some(signal) => signal.recv().await,
+        None => None,
+    };
+    if heard.is_none() {
+        std::future::pending().await
+    }
 }
 
 #[async_trait]

@@ -4,7 +4,7 @@
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rand::RngCore;
@@ -16,7 +16,8 @@ use crate::config::scalar::Secret;
 const FILE: &str = "admin.token";
 /// 192 bits: nobody guesses it.
 const BYTES: usize = 24;
-const MAX: u64 = 4096;
+/// Larger files than this hold no token.
+pub const MAX: u64 = 4096;
 
 /// Where the token is kept.
 pub fn path(dir: &Path) -> PathBuf {
@@ -41,7 +42,13 @@ pub fn open(dir: &Path) -> io::Result<Secret> {
 /// What the system says, or that the file holds no token.
 pub fn read(dir: &Path) -> io::Result<Secret> {
     let mut text = String::new();
-    File::open(path(dir))?.take(MAX).read_to_string(&mut text)?;
+    let file = File::open(path(dir))?;
+    let mode = file.metadata()?.permissions().mode();
+    if mode & 0o007 != 0 {
+        let why = format!("everybody may use it (mode {:04o}): chmod 600", mode & 0o777);
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    }
+    file.take(MAX).read_to_string(&mut text)?;
     text.trim_end().parse().map_err(|why: String| io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
@@ -52,8 +59,8 @@ fn make(dir: &Path) -> io::Result<Secret> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     // Under another name first: whoever reads the file finds a whole token, and of two gateways that start at once
     // both use the one that was first.
-    let fresh = dir.join(format!("{FILE}.{}", std::process::id()));
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    let fresh = dir.join(format!("{FILE}.{:016x}", OsRng.next_u64()));
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
     writeln!(file, "{token}")?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&fresh, path(dir));
@@ -66,8 +73,6 @@ fn make(dir: &Path) -> io::Result<Secret> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -86,9 +91,20 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_everybody_may_read_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(path(folder.path()), "a-token\n").unwrap();
+        std::fs::set_permissions(path(folder.path()), std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(open(folder.path()).unwrap_err().to_string().contains("chmod 600"));
+        std::fs::set_permissions(path(folder.path()), std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(open(folder.path()).unwrap().expose(), "a-token");
+    }
+
+    #[test]
     fn an_empty_file_is_no_token() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(path(folder.path()), "\n").unwrap();
+        std::fs::set_permissions(path(folder.path()), std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(open(folder.path()).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 }

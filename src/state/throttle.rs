@@ -4,7 +4,7 @@
 //! tried. However many addresses try, what is remembered of them is bounded.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,10 @@ impl Throttle {
     pub fn must_wait(&self, address: Option<IpAddr>) -> Option<Duration> {
         let now = self.clock.now();
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
-        let Wrong { since, count } = wrong.get(&address).or_else(|| wrong.get(&None))?;
+        let address = address.map(network);
+        // What strangers do must not lock out who sits at the machine.
+        let shared = || wrong.get(&None).filter(|_| !address.is_some_and(|address| address.is_loopback()));
+        let Wrong { since, count } = wrong.get(&address).or_else(shared)?;
         let age = now.saturating_duration_since(*since);
         (*count >= MAX_WRONG && age < WINDOW).then(|| WINDOW.saturating_sub(age))
     }
@@ -52,12 +55,24 @@ impl Throttle {
         if wrong.len() >= MAX_ADDRESSES {
             wrong.retain(|_, wrong| !is_over(wrong));
         }
-        let key = if wrong.len() < MAX_ADDRESSES || wrong.contains_key(&address) { address } else { None };
+        let address = address.map(network);
+        let is_local = address.is_some_and(|address| address.is_loopback());
+        let key = if is_local || wrong.len() < MAX_ADDRESSES || wrong.contains_key(&address) { address } else { None };
         let counted = wrong.entry(key).or_insert(Wrong { since: now, count: 0 });
         if is_over(counted) {
             *counted = Wrong { since: now, count: 0 };
         }
         counted.count += 1;
+    }
+}
+
+/// The address, or what one caller is given of them: of IPv6 a network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+        address @ (IpAddr::V4(_) | IpAddr::V6(_)) => address,
     }
 }
 
@@ -85,6 +100,16 @@ mod tests {
     }
 
     #[test]
+    fn a2_a_network_of_one_caller_counts_as_one() {
+        let throttle = Throttle::new(TestClock::new().clock());
+        for index in 0..MAX_WRONG {
+            throttle.count(format!("2001:db8::{index:x}").parse().ok());
+        }
+        assert!(throttle.must_wait("2001:db8::ffff".parse().ok()).is_some());
+        assert_eq!(throttle.must_wait("2001:db8:0:1::1".parse().ok()), None);
+    }
+
+    #[test]
     fn d5_many_addresses_share_one_count() {
         let time = TestClock::new();
         let throttle = Throttle::new(time.clock());
@@ -93,6 +118,7 @@ mod tests {
         }
         assert!(throttle.wrong.lock().unwrap().len() <= MAX_ADDRESSES + 1);
         assert!(throttle.must_wait(Some(IpAddr::V4(u32::MAX.into()))).is_some());
+        assert_eq!(throttle.must_wait("127.0.0.1".parse().ok()), None, "the operator's own machine");
         time.advance(WINDOW);
         assert_eq!(throttle.must_wait(ONE), None);
         throttle.count(ONE);

@@ -200,6 +200,7 @@ async fn a_file_that_changes_is_noticed() {
     let secret = "upstreams: { t: { url: '{origin}', token: file://token } }\ninclude: [conf.d/*.yaml]\n";
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("token"), "p.first\n").unwrap();
+    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
     let gw = TestGateway::from_folder(folder, &format!("{secret}{ONE}"), time.clock());
     let noticed = async |what: &str, generation: u64| {
         let there = eventually_async(what, || async {
@@ -217,7 +218,6 @@ async fn a_file_that_changes_is_noticed() {
     noticed("a credential's file", 3).await;
     assert_eq!(status(&gw, "/two").await, 200);
 
-    std::fs::create_dir(gw.folder().join("conf.d")).unwrap();
     std::fs::write(gw.folder().join("conf.d/more.yaml"), "routes: { /three: { pipe: three } }\n").unwrap();
     noticed("a file for a pattern", 4).await;
     assert_eq!(status(&gw, "/three").await, 200);
@@ -229,6 +229,70 @@ async fn a_file_that_changes_is_noticed() {
     let tokens: Vec<String> =
         gw.origin.received().iter().map(|request| request.header("authorization").unwrap()).collect();
     assert_eq!(tokens, ["Bearer p.first", "Bearer p.first", "Bearer p.second", "Bearer p.second"]);
+}
+
+#[tokio::test]
+async fn a_folder_of_files_that_is_away_takes_no_routes_away() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("conf.d")).unwrap();
+    std::fs::write(folder.path().join("conf.d/more.yaml"), "routes: { /three: { pipe: three } }\n").unwrap();
+    let gw = TestGateway::from_folder(folder, &format!("include: [conf.d/*.yaml]\n{ONE}"), Clock::system());
+    std::fs::rename(gw.folder().join("conf.d"), gw.folder().join("away")).unwrap();
+    let reply = gw.reload().await;
+    assert_eq!(reply.status, 400, "{}", reply.body_text());
+    assert!(reply.body_text().contains("there is no folder"), "{}", reply.body_text());
+    assert_eq!(status(&gw, "/three").await, 200);
+    std::fs::rename(gw.folder().join("away"), gw.folder().join("conf.d")).unwrap();
+    assert_eq!(gw.reload().await.json()["result"], "unchanged");
+}
+
+#[tokio::test]
+async fn who_asks_all_the_time_does_not_keep_a_change_from_being_noticed() {
+    let time = TestClock::new();
+    let gw = TestGateway::from_file(ONE, time.clock());
+    gw.rewrite(TWO);
+    let mut asked = 0;
+    while client::get(gw.admin(), "/readyz").await.json()["config"]["generation"] != 2 {
+        let compared = Request::get("/config/diff").bearer(&gw.admin_token()).send(gw.admin()).await;
+        assert_eq!(compared.status, 200);
+        time.advance(Duration::from_millis(400));
+        asked += 1;
+        assert!(asked < 1_000, "the change is not noticed");
+    }
+    assert_eq!(status(&gw, "/two").await, 200);
+}
+
+#[tokio::test]
+async fn a_token_that_is_taken_away_is_made_again() {
+    let time = TestClock::new();
+    let gw = TestGateway::from_file(ONE, time.clock());
+    let before = gw.admin_token();
+    let path = gw.folder().join("data/admin.token");
+    std::fs::remove_file(&path).unwrap();
+    driven(&time, Duration::from_millis(250), eventually("another token", || path.exists())).await;
+    assert_ne!(gw.admin_token(), before);
+    eventually_async("the other token", || async { gw.reload().await.status == 200 }).await;
+    assert_eq!(gw.reload_with(&before).await.status, 401);
+}
+
+#[tokio::test]
+async fn what_an_operator_must_know_besides_is_in_the_reply() {
+    let gw = started(ONE);
+    gw.rewrite(&format!("upstreams: {{ t: {{ url: 'http://no-such-host.invalid' }} }}\n{ONE}"));
+    let told = gw.reload().await.json();
+    assert_eq!(told["result"], "applied", "{told}");
+    let text = told["text"].as_str().unwrap();
+    assert!(text.contains("warning: the host of upstream t cannot be looked up"), "{text}");
+    assert_eq!(gw.metric("tollgate_upstream_resolved{upstream=\"t\"}").await, 0.0);
+    assert_eq!(status(&gw, "/one").await, 503);
+
+    // The token that was written goes, and none can be made: who could reload still can, and is told.
+    let token = "a-token-that-was-written-down";
+    let gw = started(&format!("admin: {{ address: 127.0.0.1:0, token: {token} }}\nstate: {{ dir: /proc/no }}\n{ONE}"));
+    gw.rewrite(&format!("state: {{ dir: /proc/no }}\n{ONE}"));
+    let told = gw.reload_with(token).await.json();
+    assert!(told["text"].as_str().unwrap().contains("the token stays what it was"), "{told}");
+    assert_eq!(gw.reload_with(token).await.status, 200);
 }
 
 #[tokio::test]
@@ -456,7 +520,7 @@ async fn a2_forms_do_not_reload_and_guessing_is_slowed_down() {
     let slowed = gw.reload_with("another guess").await;
     assert_eq!(slowed.status, 429);
     assert!(slowed.header("retry-after").is_some());
-    assert_eq!(gw.reload_with(&token).await.status, 429);
+    assert_eq!(gw.reload_with(&token).await.status, 200, "who sits at the machine is not locked out");
     gw.assert_alive().await;
 }
 
