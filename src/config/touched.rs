@@ -40,6 +40,16 @@ impl Reader {
         Ok(content)
     }
 
+    /// As [`Reader::read`], for a file that nobody will ask for again.
+    ///
+    /// # Errors
+    /// As for [`Reader::read`].
+    pub fn read_once(&mut self, path: &Path, cap: u64) -> io::Result<Vec<u8>> {
+        let read = read_capped(path, cap);
+        self.touched.note(path, read.as_deref().ok());
+        read
+    }
+
     /// The files that match a pattern, in alphabetical order.
     ///
     /// # Errors
