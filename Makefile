@@ -34,8 +34,9 @@ lint: ## Check formatting, clippy and rustdoc, warnings denied
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-bench: ## Measure: criterion benches, then load against nginx and a bare Pingora proxy
+bench: ## Measure: criterion benches, load against nginx and a bare Pingora proxy, reloads under load
 	@.ci/setup build
 	@.ci/setup bench
 	cargo bench --locked
 	benches/end_to_end/run.sh
+	python3 benches/end_to_end/reload.py

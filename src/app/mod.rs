@@ -28,7 +28,7 @@ use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::scalar::Secret;
-use crate::config::section::server::Threads;
+use crate::config::section::server::{self as section, Threads};
 use crate::proxy::server::{Claim, Signals, Stop, StopWatch, hear_signals, service, settings};
 use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
@@ -114,7 +114,7 @@ impl App {
             proxy: Proxy::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&access_log)),
             upkeep: Upkeep::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&replaced)),
             watch: StopWatch::new(stop.clone(), Box::new(move || unready.set(false))),
-            config: config.clone(),
+            server: config.server.clone(),
             addresses: addresses.clone(),
         };
         let server = std::thread::Builder::new().name("server".to_owned()).spawn(move || parts.run())?;
@@ -322,14 +322,14 @@ struct Parts {
     proxy: Proxy,
     upkeep: Upkeep,
     watch: StopWatch,
-    config: Config,
+    server: section::Server,
     addresses: Vec<SocketAddr>,
 }
 
 impl Parts {
     fn run(mut self) {
         self.upkeep.look_up_first();
-        let section = &self.config.server;
+        let section = &self.server;
         let conf = settings(threads(section.threads), section.drain.duration());
         let mut server = Server::new_with_opt_and_conf(None, conf);
         server.bootstrap();

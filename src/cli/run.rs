@@ -26,17 +26,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     survive_hangups()?;
     let file = ConfigFile::new(arguments.config.clone(), Environment::of_process());
     let (loaded, touched) = file.load();
-    let loaded = match explain(loaded, &arguments.config) {
-        Ok(loaded) => loaded,
+    // The rest of what was loaded is not needed, and a large file's tree takes more than the configuration.
+    let config = match explain(loaded, &arguments.config) {
+        Ok(loaded) => loaded.config,
         // Nothing was started, so this is a failure whatever the file's problem.
         Err(_) => return Ok(Ending::Problems),
     };
-    program_log::start(&loaded.config.log);
+    program_log::start(&config.log);
     // What came from a pipe is gone.
     let origin = (!touched.is_nothing()).then_some(Origin { file, touched });
-    let app = App::start_from(origin, &loaded.config, Clock::system(), Signals::Heed)?;
+    let app = App::start_from(origin, &config, Clock::system(), Signals::Heed)?;
     log::info!("tollgate {} serves {}", env!("CARGO_PKG_VERSION"), arguments.config.display());
-    announce(&loaded.config, &app);
+    announce(&config, &app);
+    drop(config);
     app.wait();
     log::info!("stopped");
     Ok(Ending::Success)

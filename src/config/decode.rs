@@ -6,6 +6,7 @@
 //! rest is decoded again. Not here: rules across sections (`check`).
 
 use serde::Serialize;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Number, Value};
 
@@ -41,8 +42,13 @@ pub(super) fn decode(document: &mut Document) -> Decoded {
     report_empty(document, &mut issues);
     let mut effort = MAX_REPEATED;
     loop {
-        let value = to_value(&document.root);
-        match serde_path_to_error::deserialize::<_, Config>(value) {
+        let decoded = match &document.root.kind {
+            NodeKind::Map(entries) => serde_path_to_error::deserialize(Named { entries, level: Level::File }),
+            NodeKind::Broken | NodeKind::List(_) | NodeKind::Null | NodeKind::Scalar(_) => {
+                serde_path_to_error::deserialize(to_value(&document.root))
+            }
+        };
+        match decoded {
             Ok(config) => return Decoded { config, issues },
             Err(_) if issues.is_enough() || effort == 0 => break,
             // Not only this one: every section, upstream and route is decoded on its own, so that a
@@ -59,6 +65,66 @@ pub(super) fn decode(document: &mut Document) -> Decoded {
     }
     issues.cut();
     Decoded { config: Config::default(), issues }
+}
+
+/// The sections of a file, or the upstreams or routes of one, each made a value when its turn comes: the
+/// values of a large file take several times what its tree takes.
+struct Named<'a> {
+    entries: &'a [(Key, Node)],
+    level: Level,
+}
+
+/// What the entries are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    File,
+    Section,
+}
+
+impl<'de> Deserializer<'de> for Named<'_> {
+    type Error = serde_yaml::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_map(Entering { rest: self.entries.iter(), current: None, level: self.level })
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// The entries that are still to come, and the one whose key was read.
+struct Entering<'a> {
+    rest: std::slice::Iter<'a, (Key, Node)>,
+    current: Option<&'a (Key, Node)>,
+    level: Level,
+}
+
+impl<'de> MapAccess<'de> for Entering<'_> {
+    type Error = serde_yaml::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
+        self.current = self.rest.find(|(_, node)| !is_broken(node));
+        self.current.map(|(key, _)| seed.deserialize(Value::String(key.text.clone()))).transpose()
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
+        match self.current {
+            Some((key, Node { kind: NodeKind::Map(entries), .. }))
+                if self.level == Level::File && is_of_parts(&key.text) =>
+            {
+                seed.deserialize(Named { entries, level: Level::Section })
+            }
+            Some((_, node)) => seed.deserialize(to_value(node)),
+            None => seed.deserialize(Value::Null),
+        }
+    }
+}
+
+/// Whether each entry of a section is decoded on its own.
+fn is_of_parts(section: &str) -> bool {
+    matches!(section, "routes" | "upstreams")
 }
 
 /// The other way round: `value` as a tree that can be shown.
@@ -138,7 +204,7 @@ fn parts(root: &Node) -> Vec<Part> {
     let mut parts = Vec::new();
     for (section, (key, node)) in entries(root).iter().enumerate() {
         match entries(node) {
-            named if !named.is_empty() && matches!(key.text.as_str(), "routes" | "upstreams") => {
+            named if !named.is_empty() && is_of_parts(&key.text) => {
                 parts.extend((0..named.len()).map(|index| (section, Some(index))));
             }
             _ => parts.push((section, None)),

@@ -81,8 +81,29 @@ pub struct Key {
 pub struct Entries {
     list: Vec<(Key, Node)>,
     /// Boxed, because most maps are small and there are many of them.
-    #[expect(clippy::box_collection, reason = "most maps are small, and an empty one is six words")]
-    index: Option<Box<HashMap<Box<str>, usize>>>,
+    index: Option<Box<Index>>,
+}
+
+/// Positions by the hash of their key: a second copy of every key would cost more than the list.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    hasher: ahash::RandomState,
+    positions: HashMap<u64, usize, ahash::RandomState>,
+    /// Two keys have one hash, which hardly ever happens: then the list is looked through.
+    is_ambiguous: bool,
+}
+
+impl Index {
+    fn add(&mut self, text: &str, at: usize) {
+        let other = self.positions.insert(self.hasher.hash_one(text), at);
+        self.is_ambiguous |= other.is_some_and(|other| other != at);
+    }
+
+    fn position(&self, text: &str, list: &[(Key, Node)]) -> Option<usize> {
+        let is_it = |at: &usize| list.get(*at).is_some_and(|(key, _)| key.text == text);
+        let found = self.positions.get(&self.hasher.hash_one(text)).copied().filter(is_it);
+        found.or_else(|| if self.is_ambiguous { list.iter().position(|(key, _)| key.text == text) } else { None })
+    }
 }
 
 /// Maps up to this size are looked through.
@@ -100,17 +121,23 @@ impl Entries {
         self.list
     }
 
+    /// Gives back the room for more entries.
+    pub fn close(mut self) -> Self {
+        self.list.shrink_to_fit();
+        self
+    }
+
     /// Adds an entry at the end, whose key is new.
     pub fn push(&mut self, entry: (Key, Node)) {
         self.list.push(entry);
-        let list = &self.list;
-        match &mut self.index {
-            Some(index) => index.extend(list.last().map(|(key, _)| (key.text.as_str().into(), list.len() - 1))),
-            None if list.len() > SMALL => {
-                let positions = list.iter().enumerate().map(|(at, (key, _))| (key.text.as_str().into(), at));
-                self.index = Some(Box::new(positions.collect()));
+        match (&mut self.index, self.list.as_slice()) {
+            (Some(index), [before @ .., (key, _)]) => index.add(&key.text, before.len()),
+            (index @ None, list) if list.len() > SMALL => {
+                let mut fresh = Index::default();
+                list.iter().enumerate().for_each(|(at, (key, _))| fresh.add(&key.text, at));
+                *index = Some(Box::new(fresh));
             }
-            None => {}
+            (_, _) => {}
         }
     }
 
@@ -119,8 +146,7 @@ impl Entries {
         let (key, _) = self.list.get_mut(at)?;
         let before = std::mem::replace(&mut key.text, name.to_owned());
         if let Some(index) = &mut self.index {
-            index.remove(before.as_str());
-            index.insert(name.into(), at);
+            index.add(name, at);
         }
         Some(before)
     }
@@ -128,7 +154,7 @@ impl Entries {
     fn position(&self, text: &str) -> Option<usize> {
         match &self.index {
             None => self.list.iter().position(|(key, _)| key.text == text),
-            Some(index) => index.get(text).copied(),
+            Some(index) => index.position(text, &self.list),
         }
     }
 
@@ -185,7 +211,7 @@ impl Document {
     /// anything of it becomes part of the document's tree.
     pub fn add(&mut self, listing: Arc<Listing>, folder: PathBuf) -> usize {
         // One position lies between files, so that the end of one is not the start of the next.
-        let start = self.files.last().map_or(0, |last| last.start + last.listing.text.len() + 1);
+        let start = self.length() + 1;
         self.files.push(File { start, listing, folder });
         start
     }
@@ -203,6 +229,11 @@ impl Document {
             let kept = kept.into_iter().filter(|(key, _)| names.contains(&key.text.as_str()));
             *entries = Entries::default().join(kept.collect());
         }
+    }
+
+    /// Bytes of all files.
+    pub fn length(&self) -> usize {
+        self.files.last().map_or(0, |last| last.start + last.listing.text.len())
     }
 
     /// How many files there are.

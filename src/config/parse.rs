@@ -106,6 +106,10 @@ fn meaningless(tag: &Tag) -> String {
     }
 }
 
+fn too_deep(span: Range<usize>) -> Box<Problem> {
+    Problem::new(IssueCode::TooLarge, span, "the file nests too deeply").help("a configuration has at most 64 levels")
+}
+
 /// What to do about the parser's complaint.
 fn advice(complaint: &str, line: &str) -> Option<&'static str> {
     let advice = match complaint {
@@ -210,8 +214,7 @@ impl<'t> Builder<'t> {
     ) -> Result<Node, Box<Problem>> {
         self.nodes += 1;
         if depth > MAX_DEPTH {
-            return Err(Problem::new(IssueCode::TooLarge, span, "the file nests too deeply")
-                .help("a configuration has at most 64 levels"));
+            return Err(too_deep(span));
         }
         if self.nodes > MAX_NODES {
             return Err(Problem::new(IssueCode::TooLarge, span, "the file has too many values")
@@ -306,6 +309,7 @@ impl<'t> Builder<'t> {
             let (event, span) = self.next(parser)?;
             if matches!(event, Event::SequenceEnd) {
                 self.open.pop();
+                items.shrink_to_fit();
                 let end = items.last().map_or(span.end, |item: &Node| item.span.end).max(span.end.min(start.end));
                 return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::List(items) });
             }
@@ -382,6 +386,10 @@ impl<'t> Builder<'t> {
     }
 
     fn not_yaml(&self, at: usize, complaint: &str) -> Box<Problem> {
+        // The parser looks ahead, and has a limit of its own.
+        if complaint.contains("recursion limit") {
+            return too_deep(at..at);
+        }
         let mut problem = Problem::new(IssueCode::Syntax, at..at, format!("this is not YAML: {complaint}"));
         problem.help = advice(complaint, line_at(self.text, at));
         if complaint.contains("flow") {

@@ -18,6 +18,8 @@ use super::touched::{Reader, is_pattern};
 
 /// Larger files than this are no configuration.
 const MAX_FILE: u64 = 8 << 20;
+/// All files of a configuration together; a pattern may match more than anyone meant.
+const MAX_TOTAL: usize = 16 << 20;
 /// More files than this are a pattern that matches too much.
 const MAX_FILES: usize = 1_000;
 /// Sections whose entries may stand in several files; any other key stands in one.
@@ -162,6 +164,11 @@ impl Including<'_> {
                 return;
             }
         };
+        if document.length() + text.len() > MAX_TOTAL {
+            let title = "the files are together larger than 16 MiB";
+            self.report(Issue::at(IssueCode::TooLarge, named.clone(), title).help("write a narrower pattern"));
+            return;
+        }
         let Parsed { listing, mut root, issues } = parse(&path.display().to_string(), order, &text);
         self.is_whole &= !matches!(root.kind, NodeKind::Broken);
         self.issues.append(issues);
@@ -294,12 +301,11 @@ impl Unreadable {
 
 fn text_of(path: &Path, order: usize, reader: &mut Reader) -> Result<String, Unreadable> {
     // The operator's own file may come from a pipe: `check <(helm template ..)`.
-    let bytes = if order == 0 { reader.read_stream(path, MAX_FILE) } else { reader.read(path, MAX_FILE) };
-    let bytes = bytes.map_err(Unreadable::Failed)?;
-    match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(text.to_owned()),
-        Err(error) => Err(Unreadable::NotText(not_utf8(path, order, &bytes, error.valid_up_to()))),
-    }
+    let bytes = if order == 0 { reader.read_stream(path, MAX_FILE) } else { reader.read_once(path, MAX_FILE) };
+    String::from_utf8(bytes.map_err(Unreadable::Failed)?).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Unreadable::NotText(not_utf8(path, order, error.as_bytes(), at))
+    })
 }
 
 fn not_utf8(path: &Path, order: usize, bytes: &[u8], at: usize) -> Issues {

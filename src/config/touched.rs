@@ -33,30 +33,30 @@ impl Reader {
         if let Some(known) = self.contents.get(path) {
             return Ok(Arc::clone(known));
         }
-        let read = read_capped(path, cap);
-        self.touched.files.insert(path.to_owned(), Seen { content: read.as_deref().ok().map(hash), cap, stamp: None });
-        self.keep(path, read?, cap)
+        let content: Arc<[u8]> = self.read_once(path, cap)?.into();
+        self.contents.insert(path.to_owned(), Arc::clone(&content));
+        Ok(content)
     }
 
-    /// As [`Reader::read`], also from a pipe, which cannot be read again.
+    /// As [`Reader::read`], for a file that nobody will ask for again.
     ///
     /// # Errors
     /// As for [`Reader::read`].
-    pub fn read_stream(&mut self, path: &Path, cap: u64) -> io::Result<Arc<[u8]>> {
-        if !is_stream(path) {
-            return self.read(path, cap);
-        }
-        let bytes = read_open(&mut std::fs::File::open(path)?, cap)?;
-        self.keep(path, bytes, cap)
+    pub fn read_once(&mut self, path: &Path, cap: u64) -> io::Result<Vec<u8>> {
+        let read = read_capped(path, cap);
+        self.touched.files.insert(path.to_owned(), Seen { content: read.as_deref().ok().map(hash), cap, stamp: None });
+        within(read?, cap)
     }
 
-    fn keep(&mut self, path: &Path, bytes: Vec<u8>, cap: u64) -> io::Result<Arc<[u8]>> {
-        if bytes.len() as u64 > cap {
-            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    /// As [`Reader::read_once`], also from a pipe, which cannot be read again.
+    ///
+    /// # Errors
+    /// As for [`Reader::read`].
+    pub fn read_stream(&mut self, path: &Path, cap: u64) -> io::Result<Vec<u8>> {
+        match is_stream(path) {
+            false => self.read_once(path, cap),
+            true => within(read_open(&mut std::fs::File::open(path)?, cap)?, cap),
         }
-        let content: Arc<[u8]> = bytes.into();
-        self.contents.insert(path.to_owned(), Arc::clone(&content));
-        Ok(content)
     }
 
     /// The files that match a pattern, in alphabetical order.
@@ -162,6 +162,13 @@ fn read_open(file: &mut std::fs::File, cap: u64) -> io::Result<Vec<u8>> {
     // Not by its size in the folder: a device has none, and a file may grow meanwhile.
     file.take(cap + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+fn within(bytes: Vec<u8>, cap: u64) -> io::Result<Vec<u8>> {
+    match bytes.len() as u64 > cap {
+        true => Err(io::Error::from(io::ErrorKind::FileTooLarge)),
+        false => Ok(bytes),
+    }
 }
 
 /// Of open(2) on Linux; regular files do not care.

@@ -11,6 +11,7 @@
 
 mod arbitrary;
 mod diff;
+mod limits;
 mod mutations;
 mod overlaps;
 mod schema;

@@ -737,6 +737,24 @@ async fn a_parameter_body_ends_at_sixty_kibibytes() {
 }
 
 #[tokio::test]
+async fn d7_a_hundred_thousand_levels_of_json_are_refused() {
+    let gw = TestGateway::with(ROUTES);
+    for (open, close) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")] {
+        // As deep as a body can be, closed and left open, and deeper than one may be.
+        let levels = (LIMIT - 20) / (open.len() + close.len());
+        let deepest = format!("{}1{}", open.repeat(levels), close.repeat(levels));
+        for body in [deepest.clone(), format!("{{\"a\":{deepest}}}"), open.repeat((LIMIT - 20) / open.len())] {
+            assert_body_refused(open, &gw.post("/free", JSON, body.as_bytes()).await);
+        }
+        let deeper = format!("{{\"a\":{}1{}}}", open.repeat(100_000), close.repeat(100_000));
+        let response = gw.post("/free", JSON, deeper.as_bytes()).await;
+        assert_refused_for(open, &response, 413, "body_too_large");
+    }
+    gw.origin.assert_untouched();
+    gw.assert_alive().await;
+}
+
+#[tokio::test]
 async fn what_only_fits_because_the_fixed_value_is_added_still_arrives_whole() {
     // The gateway adds to a body that is as large as it may be: nothing may be lost to a buffer's end.
     let long = "v".repeat(3_000);

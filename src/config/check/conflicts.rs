@@ -12,10 +12,9 @@ use super::Checker;
 const MAX_STEPS: usize = 3_000_000;
 
 impl Checker<'_> {
-    pub(super) fn conflicts(&mut self) {
-        let served = self.config.served_paths();
+    pub(super) fn conflicts(&mut self, served: &[ServedPath<'_>]) {
         let mut groups: BTreeMap<String, Vec<&ServedPath<'_>>> = BTreeMap::new();
-        for path in &served {
+        for path in served {
             groups.entry(skeleton(&path.pattern)).or_default().push(path);
         }
         let mut steps = 0;

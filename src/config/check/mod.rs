@@ -50,8 +50,10 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     }
     checker.secrets();
     checker.traps();
-    checker.overlaps();
-    checker.conflicts();
+    let served = config.served_paths();
+    checker.overlaps(&served);
+    checker.conflicts(&served);
+    drop(served);
     checker.tinybird_api();
     checker.unused_upstreams();
     checker.issues

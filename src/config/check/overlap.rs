@@ -21,12 +21,14 @@ const MAX_STEPS: usize = 3_000_000;
 const BRANCH: usize = 10;
 
 impl Checker<'_> {
-    pub(super) fn overlaps(&mut self) {
-        let served = self.config.served_paths();
-        self.too_long(&served);
+    pub(super) fn overlaps(&mut self, served: &[ServedPath<'_>]) {
+        self.too_long(served);
         let mut root = Branch::default();
         for path in served.iter().filter(|path| !is_exact(&path.pattern)) {
             root.insert(path);
+        }
+        if root.captures.is_empty() && root.literals.is_empty() && root.tail.is_none() {
+            return;
         }
         let shapes: HashSet<String> =
             served.iter().map(|path| shape(path.pattern.segments(), path.pattern.has_tail())).collect();

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// A parsed document.
@@ -22,9 +22,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     if bytes.len() > super::MAX_SIZE {
         return Err(format!("the document is larger than {} MiB", super::MAX_SIZE >> 20));
     }
-    let twice = RefCell::new(BTreeSet::new());
+    let (twice, path) = (RefCell::new(BTreeSet::new()), RefCell::new(Vec::new()));
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed { twice: &twice, pointer: String::new() }
+    let value = Seed { twice: &twice, path: &path }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| format!("the document is not JSON: {error}"))?;
@@ -36,9 +36,30 @@ pub(super) fn pointer(above: &str, key: &str) -> String {
     format!("{above}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
+/// More than this said twice is no slip.
+const MAX_TWICE: usize = 1_000;
+/// Longer pointers than this lead to nothing that a pipe is described by.
+const MAX_POINTER: usize = 4 << 10;
+
+#[derive(Clone, Copy)]
 struct Seed<'a> {
     twice: &'a RefCell<BTreeSet<String>>,
-    pointer: String,
+    /// The keys and positions above. A pointer is made of them only where it is
+    /// needed: a long key with many values below would be copied for each.
+    path: &'a RefCell<Vec<String>>,
+}
+
+impl Seed<'_> {
+    fn note(self) -> Result<(), &'static str> {
+        let path = self.path.borrow();
+        let length: usize = path.iter().map(String::len).sum();
+        let mut twice = self.twice.borrow_mut();
+        if length > MAX_POINTER || twice.len() >= MAX_TWICE {
+            return Err("too much in it stands twice");
+        }
+        twice.insert(path.iter().fold(String::new(), |above, key| pointer(&above, key)));
+        Ok(())
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -83,8 +104,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         loop {
-            let seed = Seed { twice: self.twice, pointer: format!("{}/{}", self.pointer, list.len()) };
-            match items.next_element_seed(seed)? {
+            self.path.borrow_mut().push(list.len().to_string());
+            let item = items.next_element_seed(self)?;
+            self.path.borrow_mut().pop();
+            match item {
                 Some(item) => list.push(item),
                 None => return Ok(Value::Array(list)),
             }
@@ -94,13 +117,14 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let place = pointer(&self.pointer, &key);
-            let value = entries.next_value_seed(Seed { twice: self.twice, pointer: place.clone() })?;
+            self.path.borrow_mut().push(key.clone());
+            let value = entries.next_value_seed(self)?;
             if map.contains_key(&key) {
-                self.twice.borrow_mut().insert(place);
+                self.note().map_err(A::Error::custom)?;
             } else {
                 map.insert(key, value);
             }
+            self.path.borrow_mut().pop();
         }
         Ok(Value::Object(map))
     }

@@ -35,7 +35,14 @@ pub struct Catalogue {
     pub pipes: BTreeMap<String, Pipe>,
     /// What was not taken over whole.
     pub remarks: Vec<Remark>,
+    /// Bytes that were copied or compared to make it.
+    spent: usize,
 }
+
+/// References let a short document say much. What is made of it stays below this, in bytes copied or compared.
+const MAX_SPENT: usize = 64 << 20;
+/// What one thing costs beside its texts.
+const ONE: usize = 64;
 
 /// One pipe as described.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +114,9 @@ impl Catalogue {
                 continue;
             }
             catalogue.path(&document, path, item);
+            if catalogue.is_spent() {
+                return Err("the document describes too much, or says it too often, to be a list of pipes".to_owned());
+            }
         }
         for place in twice.iter().filter(|place| is_inside_a_path(place)) {
             catalogue.approximated(place, "this key stands twice in the document: the first one is used");
@@ -115,11 +125,26 @@ impl Catalogue {
     }
 
     fn dropped(&mut self, subject: &str, why: impl Into<String>) {
-        self.remarks.push(Remark { loss: Loss::Dropped, subject: subject.to_owned(), why: why.into() });
+        self.remark(Loss::Dropped, subject, why.into());
     }
 
     fn approximated(&mut self, subject: &str, why: impl Into<String>) {
-        self.remarks.push(Remark { loss: Loss::Approximated, subject: subject.to_owned(), why: why.into() });
+        self.remark(Loss::Approximated, subject, why.into());
+    }
+
+    fn remark(&mut self, loss: Loss, subject: &str, why: String) {
+        self.spend(subject.len() + why.len());
+        self.remarks.push(Remark { loss, subject: subject.to_owned(), why });
+    }
+
+    /// Counts in what one more thing costs.
+    fn spend(&mut self, bytes: usize) {
+        self.spent = self.spent.saturating_add(ONE).saturating_add(bytes);
+    }
+
+    /// Whether so much was made of the document that it is given up.
+    fn is_spent(&self) -> bool {
+        self.spent > MAX_SPENT
     }
 }
 
@@ -134,6 +159,9 @@ fn check_version(document: &Value) -> Result<(), String> {
     }
 }
 
+/// Longer URLs than this lead nowhere.
+const MAX_URL: usize = 2_000;
+
 /// The first server, with the defaults of its variables.
 fn server(document: &Value) -> Option<String> {
     let server = document.get("servers")?.get(0)?;
@@ -141,6 +169,10 @@ fn server(document: &Value) -> Option<String> {
     for (name, variable) in server.get("variables").and_then(Value::as_object).into_iter().flatten() {
         if let Some(default) = variable.get("default").and_then(Value::as_str) {
             url = url.replace(&format!("{{{name}}}"), default);
+        }
+        // A variable may hold others, and these again.
+        if url.len() > MAX_URL {
+            return None;
         }
     }
     Some(url)

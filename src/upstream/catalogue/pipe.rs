@@ -3,6 +3,8 @@
 //! In: a path like `/pipes/kpis.{format}` and its item. Out: the pipe in the
 //! catalogue, or a remark why not. Not here: references (`reference`).
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::config::section::routes::Format;
@@ -46,6 +48,8 @@ impl Catalogue {
             return;
         };
         let names = |pipe: &Pipe| pipe.parameters.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
+        let (folders, parameters) = (known.folders.len(), known.parameters.len() + 1);
+        self.spent = self.spent.saturating_add(16 * (folders + parameters * (found.parameters.len() + 1)));
         let differs = names(known) != names(&found) || (known.get, known.post) != (found.get, found.post);
         known.get |= found.get;
         known.post |= found.post;
@@ -132,13 +136,19 @@ impl<'a> Reader<'a> {
         self.parameters(self.item.get("parameters"));
     }
 
-    fn words(&self, value: &Value) -> Option<String> {
+    fn words(&mut self, value: &Value) -> Option<String> {
         let text = |key: &str| value.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
-        text("summary").or_else(|| text("description")).map(str::to_owned)
+        let words = text("summary").or_else(|| text("description"))?;
+        self.catalogue.spend(words.len());
+        Some(words.to_owned())
     }
 
     fn parameters(&mut self, list: Option<&'a Value>) {
         for written in list.and_then(Value::as_array).into_iter().flatten() {
+            self.catalogue.spend(0);
+            if self.catalogue.is_spent() {
+                return;
+            }
             match self.document.resolve(written) {
                 Ok(parameter) => self.parameter(parameter),
                 Err(why) => {
@@ -194,8 +204,13 @@ impl<'a> Reader<'a> {
                 self.catalogue.dropped(self.path, "the body of POST: its schema is put together from several");
             }
             let required = schema.get("required").and_then(Value::as_array);
+            self.catalogue.spend(required.map_or(0, |names| 16 * names.len()));
+            let required: BTreeSet<&str> = required.into_iter().flatten().filter_map(Value::as_str).collect();
             for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-                let required = required.is_some_and(|names| names.iter().any(|one| one == name));
+                if self.catalogue.is_spent() {
+                    return;
+                }
+                let required = required.contains(name.as_str());
                 let words = property.get("description").and_then(Value::as_str);
                 self.add(name, property, required, words);
             }
@@ -203,6 +218,7 @@ impl<'a> Reader<'a> {
     }
 
     fn add(&mut self, name: &str, schema: &'a Value, required: bool, description: Option<&str>) {
+        self.catalogue.spend(name.len() + description.map_or(0, str::len) + 16 * self.found.parameters.len());
         if self.found.parameters.iter().any(|known| known.name == name) {
             return;
         }
@@ -218,10 +234,12 @@ impl<'a> Reader<'a> {
             let why = format!("{}: an object, and parameters of a pipe are values and lists", quoted(name));
             return self.catalogue.dropped(self.path, why);
         }
+        let default = schema.get("default").filter(|value| !value.is_null()).map(value_text);
+        self.catalogue.spend(default.as_ref().map_or(0, String::len));
         self.found.parameters.push(Parameter {
             name: name.to_owned(),
             required,
-            default: schema.get("default").filter(|value| !value.is_null()).map(value_text),
+            default,
             description: description.filter(|text| !text.trim().is_empty()).map(str::to_owned),
         });
     }
@@ -240,6 +258,10 @@ impl<'a> Reader<'a> {
             return self.catalogue.approximated(self.path, "the document does not list its formats: json is served");
         };
         for value in values {
+            self.catalogue.spend(0);
+            if self.catalogue.is_spent() {
+                return;
+            }
             match value.as_str().and_then(format) {
                 Some(format) => add_new(&mut self.found.formats, vec![format], |a, b| a == b),
                 None => {

@@ -119,3 +119,44 @@ fn what_is_no_document_is_said_in_a_sentence() {
     }
     assert!(Catalogue::read(&vec![b' '; MAX_SIZE + 1]).unwrap_err().contains("10 MiB"));
 }
+
+/// What is made of a document must not be many times the document: each of these would be gigabytes.
+#[test]
+fn d7_a_document_cannot_say_more_than_it_holds() {
+    let pipes = |count: usize, item: &str| -> String {
+        (0..count).map(|at| format!("\"/v0/pipes/p{at}.json\": {item},")).collect::<String>() + "\"/x\": {}"
+    };
+    let document = |paths: &str, components: &str| {
+        format!(r#"{{"openapi": "3.0.0", "paths": {{{paths}}}, "components": {{{components}}}}}"#)
+    };
+    let parameters: Vec<String> = (0..20_000).map(|at| format!(r#"{{"name": "n{at}", "in": "query"}}"#)).collect();
+    let many = format!(r#""many": {{"get": {{"parameters": [{}]}}}}"#, parameters.join(","));
+    let long = format!(
+        r#""long": {{"get": {{"summary": "{0}", "parameters": [{{"name": "{0}", "in": "query"}}]}}}}"#,
+        "x".repeat(1 << 20)
+    );
+    for (name, component) in [("many", many), ("long", long)] {
+        let paths = pipes(10_000, &format!("{{\"$ref\": \"#/components/{name}\"}}"));
+        let problem = Catalogue::read(document(&paths, &component).as_bytes()).unwrap_err();
+        assert!(problem.contains("too much"), "{name}: {problem}");
+    }
+    // Keys that stand twice, below a key that is long.
+    let twice = format!("{{\"{}\": {{{}}}}}", "x".repeat(1 << 20), vec!["\"a\": 1"; 100_000].join(","));
+    assert!(Catalogue::read(twice.as_bytes()).unwrap_err().contains("twice"));
+    let items = format!("{{\"{}\": [{}]}}", "x".repeat(1 << 20), vec!["1"; 500_000].join(","));
+    assert!(Catalogue::read(items.as_bytes()).is_err());
+}
+
+#[test]
+fn d7_variables_inside_variables_do_not_grow_without_bound() {
+    let mut variables = serde_json::Map::new();
+    for at in 0..26_u8 {
+        let (name, next) = (char::from(b'a' + at), char::from(b'a' + (at + 1) % 26));
+        variables.insert(name.to_string(), json!({ "default": format!("{{{next}}}").repeat(10) }));
+    }
+    let catalogue = read(&json!({
+        "openapi": "3.0.0", "paths": {},
+        "servers": [{ "url": "https://{a}", "variables": variables }],
+    }));
+    assert_eq!(catalogue.server, None);
+}
