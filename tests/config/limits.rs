@@ -7,11 +7,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
-/// For a program that was built without optimisation, on a machine that does other things, too: what
-/// is caught here is work that grows with the square of a file.
-const TIME: Duration = Duration::from_secs(20);
 /// The most memory that `check` may ever take, in KiB.
 const MEMORY: u64 = 256 << 10;
 /// The largest file that is read at all.
@@ -36,8 +32,9 @@ fn checked(content: &str) -> String {
 fn run(path: &Path) -> Output {
     let program = env!("CARGO_BIN_EXE_tollgate");
     // Address space is more than memory: an allocator and threads reserve what they do not touch.
-    let limited = "ulimit -t 60; exec \"$0\" check \"$1\"; exit 99";
-    let began = Instant::now();
+    // Of the processor's time, because the machine does other things, too; without optimisation, what is caught is work that
+    // grows with the square of a file.
+    let limited = "ulimit -t 20; exec \"$0\" check \"$1\"; exit 99";
     let mut child = Command::new("sh")
         .args(["-c", limited, program])
         .arg(path)
@@ -50,9 +47,7 @@ fn run(path: &Path) -> Output {
     let watcher = std::thread::spawn(move || peak(&status));
     let _ = child.stdin.take().map(|mut stdin| stdin.flush());
     let output = child.wait_with_output().expect("the program ends");
-    let took = began.elapsed();
     let peak = watcher.join().expect("the watcher ends");
-    assert!(took < TIME, "it took {took:?}");
     assert!(peak < MEMORY, "it took {} MiB", peak >> 10);
     output
 }

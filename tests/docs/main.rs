@@ -129,6 +129,9 @@ fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tollgate.yaml");
         std::fs::write(&file, text).unwrap();
+        for part in ["conf.d", "customers"] {
+            std::fs::create_dir(folder.path().join(part)).unwrap();
+        }
         return load(&file, &environment);
     }
     load_text(name, text, project("conf"), &environment)
