@@ -88,7 +88,7 @@ impl App {
         let access_log = AccessLog::start(&config.log, &metrics).context("the access log cannot be opened")?;
         let access_log = Arc::new(access_log);
         let state = Arc::new(State::new(clock.clone()));
-        let snapshot = Arc::new(Snapshot::compile(config, &state));
+        let snapshot = Arc::new(apart(|| Snapshot::compile(config, &state)));
         let meters = metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
         let live = Arc::new(Live::new(Running { snapshot, meters }));
         let readiness = Arc::new(Readiness::default());
@@ -225,6 +225,15 @@ impl Drop for App {
             let _ = thread.join();
         }
     }
+}
+
+/// Does work that takes much memory for a moment on a thread of its own: what a thread that goes on has freed
+/// stays with it, and what it left behind for others is given back only when it allocates again.
+pub(crate) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| match scope.spawn(work).join() {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
 }
 
 /// Starts the thread that reloads, and returns when it hears signals: before that SIGHUP would end the process.

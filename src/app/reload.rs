@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admin::reload::{Ask, Finding, Reloads, Report, Trigger, Wish};
 use crate::clock::Clock;
 use crate::config::diff::{ConfigDiff, keep_until_restart};
+use crate::config::issue::Issues;
 use crate::config::scalar::Secret;
 use crate::config::{Config, ConfigFile, Loaded, Touched};
 use crate::proxy::Running;
@@ -26,6 +27,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::program_log;
 use crate::upstream::Upstream;
 
+use super::apart;
 use super::upkeep::look_up;
 
 /// Between looks at the files.
@@ -133,9 +135,9 @@ impl Reloader {
         let running = self.live.load();
         let finding = match &self.origin {
             None => Finding::WithoutFile,
-            Some(origin) => match origin.file.load().0 {
+            Some(origin) => match load(&origin.file).0 {
                 Err(issues) => Finding::Rejected(issues),
-                Ok(Loaded { config, warnings, .. }) => {
+                Ok((config, warnings)) => {
                     Finding::Compared(ConfigDiff::between(&running.snapshot.config, &config), warnings)
                 }
             },
@@ -148,12 +150,12 @@ impl Reloader {
         let finding = match &mut self.origin {
             None => Finding::WithoutFile,
             Some(origin) => {
-                let (loaded, touched) = origin.file.load();
+                let (loaded, touched) = load(&origin.file);
                 // Also of a file that cannot be used: it is being mended.
                 origin.touched = touched;
                 match loaded {
                     Err(issues) => Finding::Rejected(issues),
-                    Ok(loaded) => self.take_over(loaded).await,
+                    Ok((config, warnings)) => self.take_over(config, warnings).await,
                 }
             }
         };
@@ -167,8 +169,7 @@ impl Reloader {
         report
     }
 
-    async fn take_over(&mut self, loaded: Loaded) -> Finding {
-        let Loaded { mut config, warnings, .. } = loaded;
+    async fn take_over(&mut self, mut config: Config, warnings: Issues) -> Finding {
         let running = self.live.load();
         let old = &running.snapshot.config;
         let diff = ConfigDiff::between(old, &config);
@@ -179,7 +180,7 @@ impl Reloader {
         if config == **old {
             return Finding::Applied(diff, warnings);
         }
-        let snapshot = running.snapshot.compile_next(Arc::new(config), &self.state);
+        let snapshot = apart(|| running.snapshot.compile_next(Arc::new(config), &self.state));
         self.find(&snapshot.upstreams).await;
         let config = Arc::clone(&snapshot.config);
         let meters = self.metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
@@ -221,6 +222,14 @@ impl Reloader {
     fn report(&self, trigger: Trigger, finding: Finding) -> Report {
         Report { generation: self.live.load().snapshot.generation, trigger, at: self.clock.wall(), finding }
     }
+}
+
+/// What a file says, without the text and the tree that it was read from.
+fn load(file: &ConfigFile) -> (Result<(Config, Issues), Issues>, Touched) {
+    apart(|| {
+        let (loaded, touched) = file.load();
+        (loaded.map(|Loaded { config, warnings, .. }| (config, warnings)), touched)
+    })
 }
 
 /// The token that the admin address wants: the one that was written, or the gateway's own.
