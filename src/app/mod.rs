@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwapOption;
 use pingora::server::{RunArgs, Server};
 use pingora::services::background::background_service;
@@ -85,7 +85,7 @@ impl App {
         let access_log = AccessLog::start(&config.log, &metrics).context("the access log cannot be opened")?;
         let access_log = Arc::new(access_log);
         let state = Arc::new(State::new(clock.clone()));
-        let snapshot = Arc::new(Snapshot::compile(config, &state));
+        let snapshot = Arc::new(apart(|| Snapshot::compile(config, &state))?);
         let meters = metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
         let live = Arc::new(Live::new(Running { snapshot, meters }));
         let readiness = Arc::new(Readiness::default());
@@ -230,6 +230,16 @@ impl Drop for App {
             let _ = server.join();
         }
     }
+}
+
+/// Does work that takes much memory for a moment on a thread of its own: what a thread that goes on has freed
+/// stays with it, and what it left behind for others is given back only when it allocates again.
+///
+/// # Errors
+/// The work panicked, and nothing else did.
+pub(crate) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+    std::thread::scope(|scope| scope.spawn(work).join())
+        .map_err(|_| anyhow!("a fault in the gateway itself, see above"))
 }
 
 /// The addresses of a gateway, held until Pingora listens, so that nobody comes between.

@@ -6,7 +6,6 @@
 //! with a file (`config`), what differs (`config::diff`).
 
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::admin::reload::{Ask, Finding, Reloads, Report, Trigger, Wish};
 use crate::clock::Clock;
 use crate::config::diff::{ConfigDiff, keep_until_restart};
+use crate::config::issue::Issues;
 use crate::config::scalar::Secret;
 use crate::config::{Config, ConfigFile, Loaded, Touched};
 use crate::proxy::Running;
@@ -26,6 +26,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::program_log;
 use crate::upstream::Upstream;
 
+use super::apart;
 use super::upkeep::look_up;
 
 /// Between looks at the files.
@@ -143,10 +144,10 @@ impl Reloader {
         let running = self.live.load();
         let finding = match &self.origin {
             None => Finding::WithoutFile,
-            Some(origin) => match std::panic::catch_unwind(AssertUnwindSafe(|| origin.file.load().0)) {
+            Some(origin) => match load(&origin.file) {
                 Err(_) => Finding::Failed,
-                Ok(Err(issues)) => Finding::Rejected(issues),
-                Ok(Ok(Loaded { config, warnings, .. })) => {
+                Ok((Err(issues), _)) => Finding::Rejected(issues),
+                Ok((Ok((config, warnings)), _)) => {
                     Finding::Compared(ConfigDiff::between(&running.snapshot.config, &config), warnings)
                 }
             },
@@ -160,7 +161,7 @@ impl Reloader {
         let finding = match self.load() {
             None => Finding::WithoutFile,
             Some(Err(finding)) => finding,
-            Some(Ok(loaded)) => self.take_over(loaded, &mut notes).await,
+            Some(Ok((config, warnings))) => self.take_over(config, warnings, &mut notes).await,
         };
         if let Some(origin) = &mut self.origin {
             origin.watch_token(&self.live.load().snapshot.config);
@@ -177,11 +178,9 @@ impl Reloader {
 
     /// What the file says now; none without a file. Also of one that cannot be
     /// used, what it is made of is watched: it is being mended.
-    fn load(&mut self) -> Option<Result<Loaded, Finding>> {
+    fn load(&mut self) -> Option<Result<(Config, Issues), Finding>> {
         let origin = self.origin.as_mut()?;
-        // A fault in loading must not be the last thing that this thread does.
-        let loaded = std::panic::catch_unwind(AssertUnwindSafe(|| origin.file.load()));
-        Some(match loaded {
+        Some(match load(&origin.file) {
             Ok((loaded, touched)) => {
                 origin.touched = touched;
                 loaded.map_err(Finding::Rejected)
@@ -190,8 +189,7 @@ impl Reloader {
         })
     }
 
-    async fn take_over(&mut self, loaded: Loaded, notes: &mut Vec<String>) -> Finding {
-        let Loaded { mut config, warnings, .. } = loaded;
+    async fn take_over(&mut self, mut config: Config, warnings: Issues, notes: &mut Vec<String>) -> Finding {
         let running = self.live.load();
         let old = &running.snapshot.config;
         let diff = ConfigDiff::between(old, &config);
@@ -208,9 +206,7 @@ impl Reloader {
             self.token.store(token);
             return if diff.is_empty() { Finding::Unchanged } else { Finding::Applied(diff, warnings) };
         }
-        let config = Arc::new(config);
-        let compiled =
-            std::panic::catch_unwind(AssertUnwindSafe(|| running.snapshot.compile_next(config, &self.state)));
+        let compiled = apart(|| running.snapshot.compile_next(Arc::new(config), &self.state));
         let Ok(snapshot) = compiled else { return Finding::Failed };
         notes.extend(self.find(&snapshot.upstreams).await);
         let config = Arc::clone(&snapshot.config);
@@ -271,6 +267,17 @@ impl Reloader {
         let generation = self.live.load().snapshot.generation;
         Report { generation, trigger, at: self.clock.wall(), file, finding, notes: Vec::new() }
     }
+}
+
+/// What a file says, without the text and the tree that it was read from, and what was read.
+type Said = (Result<(Config, Issues), Issues>, Touched);
+
+/// What a file says now; a fault in loading it must not be the last thing that the caller's thread does.
+fn load(file: &ConfigFile) -> anyhow::Result<Said> {
+    apart(|| {
+        let (loaded, touched) = file.load();
+        (loaded.map(|Loaded { config, warnings, .. }| (config, warnings)), touched)
+    })
 }
 
 /// The token that the admin address wants: the one that was written, or the gateway's own.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::app::{App, Origin};
+use crate::app::{App, Origin, apart};
 use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::{Config, ConfigFile};
@@ -25,10 +25,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     survive_hangups()?;
     let file = ConfigFile::new(arguments.config.clone(), Environment::of_process());
-    let (loaded, touched) = file.load();
     // The rest of what was loaded is not needed, and a large file's tree takes more than the configuration.
-    let config = match explain(loaded, &arguments.config) {
-        Ok(loaded) => loaded.config,
+    let (config, touched) = apart(|| {
+        let (loaded, touched) = file.load();
+        (explain(loaded, &arguments.config).map(|loaded| loaded.config), touched)
+    })?;
+    let config = match config {
+        Ok(config) => config,
         // Nothing was started, so this is a failure whatever the file's problem.
         Err(_) => return Ok(Ending::Problems),
     };
