@@ -4,10 +4,13 @@
 //! file, and a stack that overflows or a loop without end is a failed test.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
+/// Between looks at a process.
+const LOOK: Duration = Duration::from_millis(1);
 /// The most memory that `check` may ever take, in KiB.
 const MEMORY: u64 = 256 << 10;
 /// The largest file that is read at all.
@@ -31,11 +34,10 @@ fn checked(content: &str) -> String {
 /// Runs `check` with limits that end it: a test that only measured would wait for ever.
 fn run(path: &Path) -> Output {
     let program = env!("CARGO_BIN_EXE_tollgate");
-    // Address space is more than memory: an allocator and threads reserve what they do not touch.
-    // Of the processor's time, because the machine does other things, too; without optimisation, what is caught is work that
-    // grows with the square of a file.
-    let limited = "ulimit -t 20; exec \"$0\" check \"$1\"; exit 99";
-    let mut child = Command::new("sh")
+    // Seconds of the processor, for a program that was built without optimisation: what is caught here is work
+    // that grows with the square of a file. Memory is looked at instead: an allocator reserves what it never touches.
+    let limited = "ulimit -t 20; exec \"$0\" check \"$1\"";
+    let child = Command::new("sh")
         .args(["-c", limited, program])
         .arg(path)
         .stdin(Stdio::null())
@@ -44,27 +46,27 @@ fn run(path: &Path) -> Output {
         .spawn()
         .expect("a shell");
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
-    let watcher = std::thread::spawn(move || peak(&status));
-    let _ = child.stdin.take().map(|mut stdin| stdin.flush());
+    let (ended, is_ended) = channel::<()>();
+    let watcher = std::thread::spawn(move || peak(&status, &is_ended));
     let output = child.wait_with_output().expect("the program ends");
+    drop(ended);
     let peak = watcher.join().expect("the watcher ends");
     assert!(peak < MEMORY, "it took {} MiB", peak >> 10);
     output
 }
 
 /// The most memory that a process has had by the time it ends, in KiB.
-fn peak(status: &Path) -> u64 {
+fn peak(status: &Path, is_ended: &Receiver<()>) -> u64 {
     let mut peak = 0;
-    while let Ok(text) = std::fs::read_to_string(status) {
+    loop {
+        let text = std::fs::read_to_string(status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        match line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()) {
-            Some(now) => peak = peak.max(now),
-            // It has ended, and nobody has waited for it yet.
-            None => break,
+        let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak = peak.max(now.unwrap_or_default());
+        if is_ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Disconnected) {
+            return peak;
         }
-        std::thread::yield_now();
     }
-    peak
 }
 
 fn beginning(text: &str) -> String {
