@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 /// Between looks at a process.
@@ -46,7 +46,7 @@ fn run(path: &Path) -> Output {
         .spawn()
         .expect("a shell");
     let status = PathBuf::from(format!("/proc/{}/status", child.id()));
-    let (ended, is_ended) = channel::<()>();
+    let (ended, is_ended) = sync_channel::<()>(1);
     let watcher = std::thread::spawn(move || peak(&status, &is_ended));
     let output = child.wait_with_output().expect("the program ends");
     drop(ended);
