@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tollgate::clock::{Clock, TestClock};
@@ -192,6 +192,38 @@ async fn series_of_routes_that_are_gone_are_forgotten() {
     )
     .await;
     assert_eq!(gw.metric("tollgate_requests_total{code=\"200\",host=\"*\",route=\"/two\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_a_configuration_that_nobody_uses() {
+    let time = TestClock::new();
+    let gw = TestGateway::from_file(ONE, time.clock());
+    let mut before = Vec::new();
+    for number in 0..50 {
+        let running = gw.app().running();
+        before.push((
+            Arc::downgrade(&running),
+            Arc::downgrade(&running.snapshot),
+            Arc::downgrade(&running.snapshot.config),
+        ));
+        drop(running);
+        gw.rewrite(&format!(
+            "upstreams: {{ u{number}: {{ url: '{{origin}}' }} }}\nroutes: {{ /r{number}: {{ pipe: p }} }}\n"
+        ));
+        assert_eq!(gw.reload().await.status, 200);
+        assert_eq!(status(&gw, &format!("/r{number}")).await, 200);
+    }
+    let gone = eventually("the old configurations to go", || {
+        let is_gone = |left: &(Weak<_>, Weak<_>, Weak<_>)| {
+            left.0.strong_count() + left.1.strong_count() + left.2.strong_count() == 0
+        };
+        before.iter().all(is_gone)
+    });
+    driven(&time, Duration::from_secs(1), gone).await;
+    let metrics = gw.metrics().await;
+    let labels = |what: &str| metrics.lines().filter(|line| line.contains(what)).count();
+    assert_eq!((labels("route=\"/r48\""), labels("upstream=\"u48\"")), (0, 0), "{metrics}");
+    assert!(labels("route=\"/r49\"") > 0 && labels("upstream=\"u49\"") > 0, "{metrics}");
 }
 
 #[tokio::test]
