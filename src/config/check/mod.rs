@@ -19,6 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::Config;
 use super::document::{self, Document, Key, NodeKind};
 use super::issue::{Issue, IssueCode, Issues, Place};
+use super::mask::quotable;
 use super::scalar::{OriginPattern, Period};
 use super::section::cors::Cors;
 use super::section::retry::Retry;
@@ -184,7 +185,9 @@ impl Checker<'_> {
         let mut seen: BTreeMap<String, &Key> = BTreeMap::new();
         for key in headers.keys() {
             if let Some(first) = seen.insert(key.text.to_ascii_lowercase(), key) {
-                let title = format!("`{}` and `{}` are the same header", first.text, key.text);
+                let names =
+                    [first, key].map(|key| quotable(&["upstreams", upstream, "headers", &key.text]).into_owned());
+                let title = format!("`{}` are the same header", names.join("` and `"));
                 let issue = Issue::at(IssueCode::Duplicate, self.document.place(&key.span), title);
                 let first = self.document.place(&first.span);
                 self.issues.push(issue.related(first, "first defined here").help("keep one of them"));

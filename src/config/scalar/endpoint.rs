@@ -117,7 +117,7 @@ fn port_of(authority: &http::uri::Authority, default_port: u16) -> Option<u16> {
 
 fn wrong(text: &str) -> String {
     // A user name, a password or a token may stand in it.
-    if text.contains(['@', '?']) {
+    if text.contains(['@', '?', '#']) {
         return "this is not the URL of an upstream: write it like https://api.tinybird.co".to_owned();
     }
     format!("`{text}` is not the URL of an upstream: write it like https://api.tinybird.co")
