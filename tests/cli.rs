@@ -257,6 +257,41 @@ fn a_wrong_call_ends_with_64() {
 }
 
 #[test]
+fn a_wrong_call_is_explained_without_its_words() {
+    let folder = Folder::with(GOOD);
+    let (file, place) = (folder.file(), folder.file.with_file_name("new"));
+    let place = place.to_str().unwrap();
+    let test = |words: &[&'static str]| [&["routes", "test"], words, &["-c", file]].concat();
+    let init = |words: &[&'static str]| [&["init", place, "--yes"], words].concat();
+    for (call, expected) in [
+        (test(&["GET", "/a", "-H", "Authorization Bearer hunter2"]), 64),
+        (test(&["GET", "/a", "-H", "Authorization hunter2: x"]), 64),
+        (test(&["GET", "/a", "-H", "Authorization:", "Bearer", "hunter2"]), 64),
+        (test(&["-H", "Authorization:", "hunter2", "GET", "/a"]), 64),
+        (test(&["GET", "http://u:hunter2@h/a"]), 64),
+        (test(&["GET", "/a?token=hun hunter2"]), 64),
+        (test(&["hunter2{", "/a"]), 64),
+        (init(&["hunter2"]), 64),
+        (init(&["--token-env", "p.hunter2"]), 64),
+        (init(&["--upstream-url", "https://u:hunter2@h/"]), 64),
+        (init(&["--upstream-url", "https://h/#hunter2"]), 64),
+        (init(&["--upstream-url", "p.hunter2"]), 64),
+        (init(&["--from-openapi", "ftp://u:hunter2@h/"]), 64),
+        (init(&["--from-openapi", "https://u:hunter2@h/"]), 64),
+        (init(&["--from-openapi", "HTTP://127.0.0.1:1/?token=hunter2"]), 2),
+        (init(&["--from-openapi", "h/openapi.json?token=hunter2"]), 2),
+        (init(&["--from-openapi", "u:hunter2@h/openapi.json"]), 2),
+        (vec!["healthcheck", "--url", "http://127.0.0.1:1/?token=hunter2"], 1),
+        (vec!["reload", "--admin-url", "http://127.0.0.1:1/?token=hunter2", "--token-file", "Cargo.toml"], 2),
+    ] {
+        let output = tollgate(&call);
+        assert_eq!(code(&output), expected, "{call:?}: {}", err(&output));
+        assert!(!err(&output).contains("hunter2") && err(&output).len() > 20, "{call:?}: {}", err(&output));
+        assert_eq!(out(&output), "", "{call:?}");
+    }
+}
+
+#[test]
 fn help_begins_with_examples() {
     for arguments in [&["--help"][..], &["help"], &["-h"]] {
         let output = tollgate(arguments);

@@ -23,6 +23,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::config::interpolate::Environment;
@@ -110,7 +111,8 @@ impl Ending {
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(mut error) => {
+            hide_words(&mut error);
             // Nobody is left to be told where this cannot be printed.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { WRONG_CALL } else { 0 });
@@ -140,6 +142,17 @@ pub fn run() -> ExitCode {
             say(&format!("tollgate: {error:#}"));
             ExitCode::from(1)
         }
+    }
+}
+
+/// Takes a word that is one too many out of a sentence about it. Behind `-H Authorization: Bearer ...`, which lacks its
+/// quotes, it is a credential.
+fn hide_words(error: &mut clap::Error) {
+    let is_option = |word: &ContextValue| matches!(word, ContextValue::String(word) if word.starts_with('-'));
+    let is_word = error.get(ContextKind::InvalidArg).is_some_and(|word| !is_option(word));
+    if error.kind() == ErrorKind::UnknownArgument && is_word {
+        let hidden = "(a word that is one too many; it is not shown)";
+        error.insert(ContextKind::InvalidArg, ContextValue::String(hidden.to_owned()));
     }
 }
 
