@@ -190,6 +190,18 @@ fn explain_prints_the_long_text() {
 }
 
 #[test]
+fn explain_says_whether_the_file_can_be_used() {
+    for (code, words) in [
+        ("TG0302", "can be used, but not from here"),
+        ("TG0105", "(error: the configuration cannot be used)"),
+        ("TG0201", "(warning: the configuration can be used"),
+    ] {
+        let text = out(&tollgate(&["explain", code]));
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
 fn explain_names_the_nearest_codes() {
     let output = tollgate(&["explain", "TG0170"]);
     assert_eq!((code(&output), out(&output)), (1, String::new()));
@@ -500,6 +512,15 @@ fn a_port_that_is_taken_ends_the_start_at_once() {
 }
 
 #[test]
+fn an_access_log_that_cannot_be_opened_is_named() {
+    let folder = Folder::with(&GOOD.replace("access: off", "access: /no/such/folder/access.log"));
+    let output = tollgate(&["run", "-c", folder.file()]);
+    assert_eq!(code(&output), 1);
+    let text = err(&output);
+    assert!(text.contains("the access log `/no/such/folder/access.log` cannot be opened: "), "{text}");
+}
+
+#[test]
 fn run_serves_until_sigterm() {
     let folder = Folder::with(GOOD);
     let mut child = Running(start(&["run", "-c", folder.file()]));
@@ -647,7 +668,7 @@ fn every_file_in_conf_is_fine() {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "yaml") {
-                let output = command(&["check", path.to_str().unwrap()])
+                let output = command(&["check", "--strict", path.to_str().unwrap()])
                     .env("DEMO_LISTEN", "127.0.0.1:0")
                     .env("DEMO_ADMIN", "127.0.0.1:0")
                     .env("DEMO_UPSTREAM", "http://127.0.0.1:9")

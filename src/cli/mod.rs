@@ -118,6 +118,7 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { WRONG_CALL } else { 0 });
         }
     };
+    let failed = arguments.command.failed();
     let ending = match arguments.command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
@@ -132,15 +133,33 @@ pub fn run() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),
     };
+    let ending = ending.unwrap_or_else(|error| {
+        say(&format!("tollgate: {error:#}"));
+        failed
+    });
     match ending {
-        Ok(Ending::Success) => ExitCode::SUCCESS,
-        Ok(Ending::Problems) => ExitCode::from(1),
-        Ok(Ending::Impossible) => ExitCode::from(2),
-        Ok(Ending::NeedsRestart) => ExitCode::from(3),
-        Ok(Ending::WrongCall) => ExitCode::from(WRONG_CALL),
-        Err(error) => {
-            say(&format!("tollgate: {error:#}"));
-            ExitCode::from(1)
+        Ending::Success => ExitCode::SUCCESS,
+        Ending::Problems => ExitCode::from(1),
+        Ending::Impossible => ExitCode::from(2),
+        Ending::NeedsRestart => ExitCode::from(3),
+        Ending::WrongCall => ExitCode::from(WRONG_CALL),
+    }
+}
+
+impl Command {
+    /// What an error ends it with.
+    fn failed(&self) -> Ending {
+        match self {
+            // A gateway that did not start, whatever the reason; and one that is not healthy: Docker keeps 2 for itself.
+            Command::Demo(_) | Command::DemoUpstream(_) | Command::Healthcheck(_) | Command::Run(_) => Ending::Problems,
+            Command::Check(_)
+            | Command::Config(_)
+            | Command::Explain(_)
+            | Command::Init(_)
+            | Command::Reload(_)
+            | Command::Routes(_)
+            | Command::Schema(_)
+            | Command::Version(_) => Ending::Impossible,
         }
     }
 }
