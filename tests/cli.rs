@@ -190,6 +190,18 @@ fn explain_prints_the_long_text() {
 }
 
 #[test]
+fn explain_says_whether_the_file_can_be_used() {
+    for (code, words) in [
+        ("TG0302", "can be used, but not from here"),
+        ("TG0105", "(error: the configuration cannot be used)"),
+        ("TG0201", "(warning: the configuration can be used"),
+    ] {
+        let text = out(&tollgate(&["explain", code]));
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
 fn explain_names_the_nearest_codes() {
     let output = tollgate(&["explain", "TG0170"]);
     assert_eq!((code(&output), out(&output)), (1, String::new()));
@@ -254,6 +266,41 @@ fn a_wrong_call_ends_with_64() {
         assert_eq!(out(&output), "", "{arguments:?}");
     }
     assert!(err(&tollgate(&["chekc"])).contains("'check'"), "the nearest command is named");
+}
+
+#[test]
+fn a_wrong_call_is_explained_without_its_words() {
+    let folder = Folder::with(GOOD);
+    let (file, place) = (folder.file(), folder.file.with_file_name("new"));
+    let place = place.to_str().unwrap();
+    let test = |words: &[&'static str]| [&["routes", "test"], words, &["-c", file]].concat();
+    let init = |words: &[&'static str]| [&["init", place, "--yes"], words].concat();
+    for (call, expected) in [
+        (test(&["GET", "/a", "-H", "Authorization Bearer hunter2"]), 64),
+        (test(&["GET", "/a", "-H", "Authorization hunter2: x"]), 64),
+        (test(&["GET", "/a", "-H", "Authorization:", "Bearer", "hunter2"]), 64),
+        (test(&["-H", "Authorization:", "hunter2", "GET", "/a"]), 64),
+        (test(&["GET", "http://u:hunter2@h/a"]), 64),
+        (test(&["GET", "/a?token=hun hunter2"]), 64),
+        (test(&["hunter2{", "/a"]), 64),
+        (init(&["hunter2"]), 64),
+        (init(&["--token-env", "p.hunter2"]), 64),
+        (init(&["--upstream-url", "https://u:hunter2@h/"]), 64),
+        (init(&["--upstream-url", "https://h/#hunter2"]), 64),
+        (init(&["--upstream-url", "p.hunter2"]), 64),
+        (init(&["--from-openapi", "ftp://u:hunter2@h/"]), 64),
+        (init(&["--from-openapi", "https://u:hunter2@h/"]), 64),
+        (init(&["--from-openapi", "HTTP://127.0.0.1:1/?token=hunter2"]), 2),
+        (init(&["--from-openapi", "h/openapi.json?token=hunter2"]), 2),
+        (init(&["--from-openapi", "u:hunter2@h/openapi.json"]), 2),
+        (vec!["healthcheck", "--url", "http://127.0.0.1:1/?token=hunter2"], 1),
+        (vec!["reload", "--admin-url", "http://127.0.0.1:1/?token=hunter2", "--token-file", "Cargo.toml"], 2),
+    ] {
+        let output = tollgate(&call);
+        assert_eq!(code(&output), expected, "{call:?}: {}", err(&output));
+        assert!(!err(&output).contains("hunter2") && err(&output).len() > 20, "{call:?}: {}", err(&output));
+        assert_eq!(out(&output), "", "{call:?}");
+    }
 }
 
 #[test]
@@ -465,6 +512,15 @@ fn a_port_that_is_taken_ends_the_start_at_once() {
 }
 
 #[test]
+fn an_access_log_that_cannot_be_opened_is_named() {
+    let folder = Folder::with(&GOOD.replace("access: off", "access: /no/such/folder/access.log"));
+    let output = tollgate(&["run", "-c", folder.file()]);
+    assert_eq!(code(&output), 1);
+    let text = err(&output);
+    assert!(text.contains("the access log `/no/such/folder/access.log` cannot be opened: "), "{text}");
+}
+
+#[test]
 fn run_serves_until_sigterm() {
     let folder = Folder::with(GOOD);
     let mut child = Running(start(&["run", "-c", folder.file()]));
@@ -612,7 +668,7 @@ fn every_file_in_conf_is_fine() {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "yaml") {
-                let output = command(&["check", path.to_str().unwrap()])
+                let output = command(&["check", "--strict", path.to_str().unwrap()])
                     .env("DEMO_LISTEN", "127.0.0.1:0")
                     .env("DEMO_ADMIN", "127.0.0.1:0")
                     .env("DEMO_UPSTREAM", "http://127.0.0.1:9")

@@ -82,7 +82,8 @@ impl App {
         let claims = Claims::stake(config)?;
         let (addresses, admin_address) = claims.addresses();
         let metrics = Metrics::new().context("metrics")?;
-        let access_log = AccessLog::start(&config.log, &metrics).context("the access log cannot be opened")?;
+        let access_log = AccessLog::start(&config.log, &metrics)
+            .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
         let access_log = Arc::new(access_log);
         let state = Arc::new(State::new(clock.clone()));
         let snapshot = Arc::new(apart(|| Snapshot::compile(config, &state))?);

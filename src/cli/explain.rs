@@ -41,6 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 /// The long text of a code for a terminal.
 fn explained(code: IssueCode) -> String {
     let consequence = match code.severity() {
+        Severity::Error if code.is_of_surroundings() => "error: the configuration can be used, but not from here",
         Severity::Error => "error: the configuration cannot be used",
         Severity::Warning => "warning: the configuration can be used, and this deserves a look",
     };

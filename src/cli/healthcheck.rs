@@ -43,12 +43,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if target.scheme() != Scheme::Http {
         bail!("only http:// can be asked");
     }
+    // As it may be shown, without its query.
+    let shown = target.to_string();
     let call = Call { connect_time: TIMEOUT, ..Call::get(target).within(TIMEOUT) };
     let answer =
-        wait(Client::direct(Clock::system()).call(&call))?.with_context(|| format!("{url} does not answer"))?;
+        wait(Client::direct(Clock::system()).call(&call))?.with_context(|| format!("{shown} does not answer"))?;
     if answer.status == http::StatusCode::OK {
         return Ok(Ending::Success);
     }
-    say(&format!("{url}: {}", answer.status));
+    say(&format!("{shown}: {}", answer.status));
     Ok(Ending::Problems)
 }

@@ -23,6 +23,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::config::interpolate::Environment;
@@ -110,12 +111,14 @@ impl Ending {
 pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(mut error) => {
+            hide_words(&mut error);
             // Nobody is left to be told where this cannot be printed.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { WRONG_CALL } else { 0 });
         }
     };
+    let failed = arguments.command.failed();
     let ending = match arguments.command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
@@ -130,16 +133,45 @@ pub fn run() -> ExitCode {
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),
     };
+    let ending = ending.unwrap_or_else(|error| {
+        say(&format!("tollgate: {error:#}"));
+        failed
+    });
     match ending {
-        Ok(Ending::Success) => ExitCode::SUCCESS,
-        Ok(Ending::Problems) => ExitCode::from(1),
-        Ok(Ending::Impossible) => ExitCode::from(2),
-        Ok(Ending::NeedsRestart) => ExitCode::from(3),
-        Ok(Ending::WrongCall) => ExitCode::from(WRONG_CALL),
-        Err(error) => {
-            say(&format!("tollgate: {error:#}"));
-            ExitCode::from(1)
+        Ending::Success => ExitCode::SUCCESS,
+        Ending::Problems => ExitCode::from(1),
+        Ending::Impossible => ExitCode::from(2),
+        Ending::NeedsRestart => ExitCode::from(3),
+        Ending::WrongCall => ExitCode::from(WRONG_CALL),
+    }
+}
+
+impl Command {
+    /// What an error ends it with.
+    fn failed(&self) -> Ending {
+        match self {
+            // A gateway that did not start, whatever the reason; and one that is not healthy: Docker keeps 2 for itself.
+            Command::Demo(_) | Command::DemoUpstream(_) | Command::Healthcheck(_) | Command::Run(_) => Ending::Problems,
+            Command::Check(_)
+            | Command::Config(_)
+            | Command::Explain(_)
+            | Command::Init(_)
+            | Command::Reload(_)
+            | Command::Routes(_)
+            | Command::Schema(_)
+            | Command::Version(_) => Ending::Impossible,
         }
+    }
+}
+
+/// Takes a word that is one too many out of a sentence about it. Behind `-H Authorization: Bearer ...`, which lacks its
+/// quotes, it is a credential.
+fn hide_words(error: &mut clap::Error) {
+    let is_option = |word: &ContextValue| matches!(word, ContextValue::String(word) if word.starts_with('-'));
+    let is_word = error.get(ContextKind::InvalidArg).is_some_and(|word| !is_option(word));
+    if error.kind() == ErrorKind::UnknownArgument && is_word {
+        let hidden = "(a word that is one too many; it is not shown)";
+        error.insert(ContextKind::InvalidArg, ContextValue::String(hidden.to_owned()));
     }
 }
 

@@ -69,6 +69,8 @@ impl Whom {
         };
         let token = self.token(file.as_ref())?;
         let target: Target = format!("{base}{path}").parse().map_err(anyhow::Error::msg)?;
+        // As it may be shown: a query may have a token in it.
+        let base = target.origin();
         let wants_json = matches!(question, Question::ReadJson);
         let mut call = match question {
             Question::Read | Question::ReadJson => Call::get(target),

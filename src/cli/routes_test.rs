@@ -32,14 +32,12 @@ Examples:
   tollgate routes test GET /top --running -c conf/tollgate.yaml   asks the gateway that runs")]
 pub(super) struct Arguments {
     /// GET, HEAD, POST, ...
-    #[arg(value_parser = method_word)]
     method: String,
     /// A whole URL, or a path; the host is then that of the first listener
-    #[arg(value_parser = url_word)]
     url: String,
     /// A header of the request; may be repeated
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header_line)]
-    headers: Vec<(String, String)>,
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
     /// Its body, a form unless a header says something else
     #[arg(short = 'd', long = "data", value_name = "BODY|@FILE")]
     data: Option<String>,
@@ -56,6 +54,16 @@ pub(super) struct Arguments {
     format: Format,
 }
 
+impl Arguments {
+    /// The headers, once every word of the call is one that a request can carry.
+    fn headers(&self) -> Result<Headers, String> {
+        method_word(&self.method).map_err(|problem| format!("METHOD: {problem}"))?;
+        url_word(&self.url).map_err(|problem| format!("URL: {problem}"))?;
+        let read = |line: &String| header_line(line).map_err(|problem| format!("--header: {problem}"));
+        self.headers.iter().map(read).collect()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     Json,
@@ -63,8 +71,16 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    // Read here and not by clap, which would show what it cannot read: a credential may stand in it.
+    let headers: Headers = match arguments.headers() {
+        Ok(headers) => headers,
+        Err(problem) => {
+            say(&format!("tollgate: {problem}"));
+            return Ok(Ending::WrongCall);
+        }
+    };
     if arguments.running {
-        return ask(arguments);
+        return ask(arguments, headers);
     }
     let Some(file) = arguments.whom.config() else {
         say("tollgate: which configuration? Give it: -c FILE");
@@ -72,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     };
     // Whatever is wrong with the file, the question has no answer.
     let Ok(loaded) = load_or_explain(file) else { return Ok(Ending::Impossible) };
-    let question = match question(arguments, &loaded.config) {
+    let question = match question(arguments, headers, &loaded.config) {
         Ok(question) => question,
         Err(error) => {
             say(&format!("tollgate: {error:#}"));
@@ -90,8 +106,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 }
 
 /// Asks the gateway that runs.
-fn ask(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let (headers, body) = request(arguments)?;
+fn ask(arguments: &Arguments, headers: Headers) -> anyhow::Result<Ending> {
+    let (headers, body) = request(arguments, headers)?;
     let body = String::from_utf8(body).context("a running gateway is asked in JSON, which holds text only")?;
     let asked = json!({
         "method": arguments.method, "url": arguments.url, "headers": headers, "body": body, "from": arguments.from,
@@ -113,15 +129,14 @@ fn ask(arguments: &Arguments) -> anyhow::Result<Ending> {
     Ok(if matches!(outcome, Some("upstream" | "answered")) { Ending::Success } else { Ending::Problems })
 }
 
-fn question(arguments: &Arguments, config: &Config) -> anyhow::Result<Question> {
-    let (headers, body) = request(arguments)?;
+fn question(arguments: &Arguments, headers: Headers, config: &Config) -> anyhow::Result<Question> {
+    let (headers, body) = request(arguments, headers)?;
     let question = Question::new(&arguments.method, &arguments.url, &headers, body, &host(config));
     Ok(question.map_err(anyhow::Error::msg)?.from_peer(arguments.from))
 }
 
 /// The headers and the body that are asked about.
-fn request(arguments: &Arguments) -> anyhow::Result<(Headers, Vec<u8>)> {
-    let mut headers = arguments.headers.clone();
+fn request(arguments: &Arguments, mut headers: Headers) -> anyhow::Result<(Headers, Vec<u8>)> {
     let body = match arguments.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
         None => Vec::new(),
         Some((_, Some(file))) => std::fs::read(file).with_context(|| format!("the body `{file}` cannot be read"))?,

@@ -6,7 +6,7 @@
 
 use super::document::{Document, Node, NodeKind};
 use super::issue::{Issue, IssueCode};
-use super::mask::is_credential;
+use super::mask::{is_confidential, is_credential, quotable};
 use super::scalar::{ByteSize, Percent, Period};
 
 /// What to do about a key that YAML took for text.
@@ -21,7 +21,8 @@ pub(super) fn missing_key(document: &Document, path: &[&str], key: &str) -> Issu
 pub(super) fn unknown_key(document: &Document, path: &[&str], message: &str) -> Issue {
     let key = path.last().copied().unwrap_or_default();
     let expected = quoted_list(message);
-    let issue = Issue::at(IssueCode::UnknownKey, document.key_place(path), format!("`{key}` is not a key here"));
+    let issue =
+        Issue::at(IssueCode::UnknownKey, document.key_place(path), format!("`{}` is not a key here", quotable(path)));
     match super::nearest(key, expected.iter().map(String::as_str)) {
         Some(nearest) => issue.help(format!("did you mean `{nearest}`?")),
         None if key == "<<" => {
@@ -41,7 +42,7 @@ pub(super) fn bad_value(document: &Document, path: &[&str], message: &str) -> Is
     let place = document.value_place(path);
     let name = name_of(document, path);
     let node = document.node(path);
-    let hidden = is_credential(path) || node.is_some_and(is_hidden);
+    let hidden = is_confidential(path) || node.is_some_and(is_hidden);
     if message.contains("this credential") {
         let help = match node.is_some_and(is_hidden) {
             true => "set the variable or the file that it comes from",
@@ -52,14 +53,15 @@ pub(super) fn bad_value(document: &Document, path: &[&str], message: &str) -> Is
     // serde quotes what it found; a credential must not be quoted.
     if message.starts_with("invalid type") || message.starts_with("invalid value") {
         let expected = message.rsplit_once(", expected ").map_or("something else", |(_, expected)| expected);
-        let found = node.map_or("nothing".to_owned(), |node| describe(document, path, node));
+        let found = node.map_or("nothing".to_owned(), |node| describe(document, path, node, expected));
         let issue =
             Issue::at(IssueCode::WrongType, place, format!("{name} is {found}, and must be {}", in_words(expected)));
         let slip = node.and_then(|node| help_for_type(node, expected)).filter(|_| !is_credential(path));
         return issue.help(slip.unwrap_or_else(|| right_type(path, expected)));
     }
     let text = node.and_then(text_of).unwrap_or_default();
-    let shown = if is_credential(path) { "this value".to_owned() } else { format!("`{}`", document.shown(path, text)) };
+    let shown =
+        if is_confidential(path) { "this value".to_owned() } else { format!("`{}`", document.shown(path, text)) };
     if message == "invalid socket address syntax" {
         return Issue::at(IssueCode::BadValue, place, format!("{shown} is not an address to listen on"))
             .help("write an IP address and a port, like 127.0.0.1:8080 or [::1]:8080");
@@ -76,7 +78,9 @@ pub(super) fn bad_value(document: &Document, path: &[&str], message: &str) -> Is
     let title = match hidden && !text.is_empty() {
         false => problem.to_owned(),
         // What was written is shown, not what it was resolved to.
-        true if problem.contains(&format!("`{text}`")) => problem.replace(&format!("`{text}`"), &shown),
+        true if !is_confidential(path) && problem.contains(&format!("`{text}`")) => {
+            problem.replace(&format!("`{text}`"), &shown)
+        }
         true => format!("{shown} cannot be used for {name} (its value is not shown)"),
     };
     let likely = if hidden { Vec::new() } else { likely(problem, text) };
@@ -142,7 +146,7 @@ fn name_of(document: &Document, path: &[&str]) -> String {
             (Some(NodeKind::List(_)), Ok(index)) => {
                 format!("item {} of `{}`", index + 1, above.last().unwrap_or(&"the file"))
             }
-            _ => format!("`{last}`"),
+            _ => format!("`{}`", quotable(path)),
         },
     }
 }
@@ -150,7 +154,7 @@ fn name_of(document: &Document, path: &[&str]) -> String {
 /// The most usual slips behind a wrong kind of value.
 fn help_for_type(node: &Node, expected: &str) -> Option<String> {
     let text = text_of(node)?;
-    let section = expected == "a map" || expected.starts_with("struct ");
+    let section = is_section(expected);
     let is_key = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     match (expected, text) {
         _ if section && text.parse::<std::net::SocketAddr>().is_ok() => Some(format!("write {{ address: {text} }}")),
@@ -165,6 +169,11 @@ fn help_for_type(node: &Node, expected: &str) -> Option<String> {
     }
 }
 
+/// Whether serde expected keys.
+fn is_section(expected: &str) -> bool {
+    expected == "a map" || expected.starts_with("struct ")
+}
+
 fn text_of(node: &Node) -> Option<&str> {
     match &node.kind {
         NodeKind::Scalar(scalar) => Some(&scalar.text),
@@ -176,12 +185,14 @@ fn is_hidden(node: &Node) -> bool {
     matches!(&node.kind, NodeKind::Scalar(scalar) if scalar.hidden)
 }
 
-fn describe(document: &Document, path: &[&str], node: &Node) -> String {
+fn describe(document: &Document, path: &[&str], node: &Node, expected: &str) -> String {
+    // Whoever wrote a text for a section may have written anything.
+    let is_shown = !is_credential(path) && !is_section(expected);
     match &node.kind {
         NodeKind::Broken | NodeKind::Null => "empty".to_owned(),
         NodeKind::List(_) => "a list".to_owned(),
         NodeKind::Map(_) => "a section of its own".to_owned(),
-        NodeKind::Scalar(scalar) if !is_credential(path) && scalar.text.len() <= 40 && !scalar.text.contains("://") => {
+        NodeKind::Scalar(scalar) if is_shown && scalar.text.len() <= 40 && !scalar.text.contains("://") => {
             format!("`{}`", document.shown(path, &scalar.text))
         }
         NodeKind::Scalar(_) => "a single value".to_owned(),

@@ -14,7 +14,7 @@ use super::Config;
 use super::complaint::{BLANK_BEHIND_COLON, bad_value, is_about_key, missing_key, quoted_after, unknown_key};
 use super::document::{Document, Key, Node, NodeKind, Scalar};
 use super::issue::{Issue, IssueCode, Issues};
-use super::mask::is_credential;
+use super::mask::{is_credential, quotable};
 use super::show::{self, Item};
 
 /// Values that may be decoded once more because of mistakes among them. Without
@@ -326,15 +326,16 @@ fn report_empty(document: &mut Document, issues: &mut Issues) {
     }
     mark_empty(&mut root, &mut Vec::new(), &mut |path, key| {
         let place = document.place(&key.span);
-        issues.push(if is_credential(path) {
-            Issue::at(IssueCode::EmptyCredential, place, format!("`{}`: this credential is empty", key.text))
+        let name = quotable(path);
+        issues.push(if is_credential(path) && !key.text.contains(':') {
+            Issue::at(IssueCode::EmptyCredential, place, format!("`{name}`: this credential is empty"))
                 .help("write its value, best as `${NAME}` or `file://PATH`, or remove the key")
         } else {
             let help = match key.text.contains(':') {
                 true => BLANK_BEHIND_COLON,
                 false => "write its value, or remove the key",
             };
-            Issue::at(IssueCode::WrongType, place, format!("`{}` is empty", key.text)).help(help)
+            Issue::at(IssueCode::WrongType, place, format!("`{name}` is empty")).help(help)
         });
     });
     document.root = root;

@@ -430,6 +430,11 @@ macro_rules! issue_codes {
 }
 
 impl IssueCode {
+    /// Whether it is about what the file names, and not about the file: only `check --online` finds these.
+    pub fn is_of_surroundings(self) -> bool {
+        self.to_string().starts_with("TG03")
+    }
+
     /// Whether a file can be without it. No file can say yet who may call, so that
     /// `check --strict` would otherwise pass none.
     pub fn can_be_mended(self) -> bool {
@@ -464,12 +469,12 @@ issue_codes! {
     CallerChoosesTenant = "TG0111", Error, "A public route takes a fixed parameter from the caller's own path.";
     ParameterRules = "TG0112", Error, "Rules for parameters that contradict each other.";
     TinybirdApi = "TG0113", Error, "`tinybird_api` needs exactly one route per pipe.";
-    AdminExposed = "TG0114", Error, "The admin address can be reached from elsewhere and has no token.";
+    AdminExposed = "TG0114", Error, "The admin address can be reached from elsewhere and has no token, or a short one.";
     EveryRoutePublic = "TG0201", Warning, "Nothing says who may call: every route is public.";
     FixedInQueryOnly = "TG0202", Warning, "A proxy route forces parameters in the query only, and callers may send a body.";
     PlainHttp = "TG0203", Warning, "Requests travel to the upstream without TLS.";
     UnusedUpstream = "TG0204", Warning, "An upstream that no route uses.";
-    CorsCredentials = "TG0205", Warning, "Cross-origin credentials together with the origin `*`.";
+    CorsCredentials = "TG0205", Warning, "Cross-origin credentials together with origins that anybody can have.";
     ShadowedRoute = "TG0206", Warning, "A route that does not get every request that its path matches.";
     PlainCredential = "TG0207", Warning, "A credential is written in the file itself.";
     ReadableCredential = "TG0208", Warning, "A file with a credential can be read by every user of the machine.";

@@ -12,7 +12,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::document::{Entries, Key, Node, NodeKind, Scalar};
 use super::issue::{Issue, IssueCode, Issues, Listing, MAX_KEPT, Place};
-use super::mask::{credentials_in, mask, mask_lines};
+use super::mask::{credential_in_key, credentials_in, mask, mask_lines, quotable};
 
 /// Deeper nesting than this is an attack or an accident.
 const MAX_DEPTH: usize = 64;
@@ -24,6 +24,9 @@ const MAX_COPIED: usize = 8 << 20;
 const MAX_KEY: usize = 16 << 10;
 /// Longer values than this are no values of a configuration.
 const MAX_SCALAR: usize = 64 << 10;
+
+/// Tags that YAML knows; what stands behind `!!` otherwise may be anything.
+const TAGS: [&str; 9] = ["binary", "bool", "float", "int", "map", "null", "seq", "str", "timestamp"];
 
 /// One file as a tree of its own; spans begin at 0.
 #[derive(Debug)]
@@ -101,8 +104,8 @@ impl Problem {
 fn meaningless(tag: &Tag) -> String {
     // What stands behind one `!` may be a credential that nobody put into quotes.
     match tag.handle.starts_with("tag:yaml.org,2002:") {
-        true => format!("a tag (`!!{}`) has no meaning here", tag.suffix),
-        false => "a tag (`!…`) has no meaning here".to_owned(),
+        true if TAGS.contains(&tag.suffix.as_str()) => format!("a tag (`!!{}`) has no meaning here", tag.suffix),
+        _ => "a tag (`!…`) has no meaning here".to_owned(),
     }
 }
 
@@ -357,11 +360,14 @@ impl<'t> Builder<'t> {
             match entries.entry(&key.text) {
                 Some((first, _)) => {
                     let first = first.span.clone();
+                    let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+                    let title = format!("`{}` is defined twice", quotable(&path));
+                    self.dropped.extend(credential_in_key(self.text, &path, &key));
                     self.report(Problem {
                         label: "second definition",
                         related: Some((first, "first defined here")),
                         help: Some("keep one of them, or rename one"),
-                        ..*Problem::new(IssueCode::Duplicate, key.span, format!("`{}` is defined twice", key.text))
+                        ..*Problem::new(IssueCode::Duplicate, key.span, title)
                     });
                     self.leave_out(&value);
                 }

@@ -13,6 +13,8 @@ use crate::support::origin::Received;
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const CHUNKED: (&str, &str) = ("Transfer-Encoding", "chunked");
+/// What stands in the place of a credential.
+const MASK: &str = "***";
 const PAGE: (&str, &str) = ("Origin", "https://app.example.com");
 
 /// Every kind of route, on a gateway that takes this machine for a trusted proxy.
@@ -112,7 +114,9 @@ async fn compare(gw: &TestGateway, call: &Call) -> Explanation {
 
 fn assert_sent(gw: &TestGateway, sent: &Sent, received: &Received, place: &str) {
     assert_eq!(sent.method, received.method, "{place}");
-    assert_eq!(sent.url, format!("{}{}", gw.origin.url(), received.target), "{place}");
+    if !sent.url.contains(MASK) {
+        assert_eq!(sent.url, format!("{}{}", gw.origin.url(), received.target), "{place}");
+    }
     let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for field in &sent.headers {
         told.entry(field.name.clone()).or_default().push(field.value.clone());
@@ -126,16 +130,16 @@ fn assert_sent(gw: &TestGateway, sent: &Sent, received: &Received, place: &str) 
             received.headers_all(&name).iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
         match name.as_str() {
             "authorization" => {
-                assert_eq!((values, arrived), (vec!["***".to_owned()], vec![format!("Bearer {TOKEN}")]), "{place}");
+                assert_eq!((values, arrived), (vec![MASK.to_owned()], vec![format!("Bearer {TOKEN}")]), "{place}");
             }
-            "x-key" | "x-api-key" => assert!(values.iter().all(|value| value == "***"), "{place}"),
+            "x-key" | "x-api-key" => assert!(values.iter().all(|value| value == MASK), "{place}"),
             "traceparent" => assert_eq!(arrived.len(), 1, "{place}"),
             _ => assert_eq!(values, arrived, "{name}: {place}"),
         }
     }
     let body = sent.body.as_ref().map(|body| body.bytes).unwrap_or_default();
     assert_eq!(body, received.body_length, "{place}");
-    if let Some(text) = sent.body.as_ref().and_then(|body| body.text.as_ref()) {
+    if let Some(text) = sent.body.as_ref().and_then(|body| body.text.as_ref()).filter(|text| !text.contains(MASK)) {
         assert_eq!(text.as_bytes(), received.body, "{place}");
     }
     received.assert_strictly_valid();

@@ -121,11 +121,14 @@ fn nothing_is_overwritten_without_force() {
         fs::write(folder.path().join(name), "mine").unwrap();
         let output = tollgate(&["init", place, "--yes"]);
         assert_eq!(code(&output), 1);
-        assert!(err(&output).contains(name) && err(&output).contains("--force"), "{}", err(&output));
+        assert!(err(&output).contains(name) && err(&output).contains("is there already"), "{}", err(&output));
+        assert!(err(&output).contains("--force replaces it"), "{}", err(&output));
         assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), "mine");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "all files or none");
         assert_eq!(code(&tollgate(&["init", place, "--yes", "--force"])), 0);
         assert_ne!(fs::read_to_string(folder.path().join(name)).unwrap(), "mine");
+        let again = tollgate(&["init", place, "--yes"]);
+        assert!(err(&again).contains(" are there already") && err(&again).contains("replaces them"), "{}", err(&again));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "and nothing besides");
     }
 }
@@ -158,6 +161,17 @@ fn wrong_calls_and_missing_documents_have_codes_of_their_own() {
     let unset = tollgate(&["init", place, "--from-openapi", "http://127.0.0.1:1/", "--token-env", "NOT_SET_ANYWHERE"]);
     assert!(err(&unset).contains("the variable NOT_SET_ANYWHERE is not set"), "{}", err(&unset));
     assert_eq!(fs::read_dir(place).unwrap().count(), 0);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    let place = file.join("below");
+    let output = tollgate(&["init", place.to_str().unwrap(), "--yes"]);
+    assert_eq!(code(&output), 2, "{}", err(&output));
+    assert!(err(&output).contains("cannot be made"), "{}", err(&output));
 }
 
 #[test]

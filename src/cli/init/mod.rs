@@ -44,13 +44,36 @@ pub(super) struct Arguments {
     from_openapi: Option<String>,
     /// Where the API is; left out: what the document says, or https://api.tinybird.co
     #[arg(long, value_name = "URL")]
-    upstream_url: Option<Endpoint>,
+    upstream_url: Option<String>,
     /// The environment variable with the API's token; also sent to where the document is
     #[arg(long, value_name = "NAME")]
-    token_env: Option<Variable>,
+    token_env: Option<String>,
     /// Replace files that are there
     #[arg(long)]
     force: bool,
+}
+
+/// The options that must be something. Read here and not by clap, which would show what it cannot read: a credential
+/// may stand in it.
+#[derive(Debug)]
+struct Given {
+    url: Option<Endpoint>,
+    variable: Option<Variable>,
+}
+
+impl Given {
+    fn of(arguments: &Arguments) -> Result<Self, String> {
+        let url = arguments.upstream_url.as_deref().map(|url| match url.parse() {
+            Ok(url) => Ok(url),
+            // Its own sentence may quote it.
+            Err(_) if url.contains(['@', '?', '#', ' ']) || !url.contains("://") => {
+                Err(format!("--upstream-url: this is not the URL of an API: write it like {UPSTREAM_URL}"))
+            }
+            Err(problem) => Err(format!("--upstream-url: {problem}")),
+        });
+        let variable = arguments.token_env.as_deref().map(str::parse).transpose();
+        Ok(Given { url: url.transpose()?, variable: variable.map_err(|problem| format!("--token-env: {problem}"))? })
+    }
 }
 
 /// The name of an environment variable.
@@ -72,6 +95,16 @@ impl FromStr for Variable {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    let given = match Given::of(arguments).and_then(|given| {
+        import::check(arguments.from_openapi.as_deref())?;
+        Ok(given)
+    }) {
+        Ok(given) => given,
+        Err(problem) => {
+            say(&format!("tollgate: {problem}"));
+            return Ok(Ending::WrongCall);
+        }
+    };
     let names = files::names();
     let there = files::existing(&arguments.folder, &names);
     if !there.is_empty() && !arguments.force {
@@ -82,7 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     }
     let import = match &arguments.from_openapi {
         None => None,
-        Some(from) => match import::import(from, arguments.token_env.as_ref()) {
+        Some(from) => match import::import(from, given.variable.as_ref()) {
             Ok(import) => Some(import),
             Err(problem) => {
                 say(&format!("{problem}; nothing was written"));
@@ -97,7 +130,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             return Ok(Ending::Problems);
         }
     }
-    let Some(facts) = facts(arguments, import.as_ref())? else {
+    let Some(facts) = facts(arguments, given, import.as_ref())? else {
         say("The document does not say where the API is, and nothing was written: add --upstream-url URL");
         return Ok(Ending::Problems);
     };
@@ -119,10 +152,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 }
 
 /// What the file needs to know, from options, the document, or whoever sits there.
-fn facts(arguments: &Arguments, import: Option<&Import>) -> anyhow::Result<Option<Facts>> {
+fn facts(arguments: &Arguments, given: Given, import: Option<&Import>) -> anyhow::Result<Option<Facts>> {
     let derived = import.and_then(|import| import.upstream.clone());
-    let mut url = arguments.upstream_url.clone().or(derived);
-    let mut variable = arguments.token_env.clone();
+    let Given { url, mut variable } = given;
+    let mut url = url.or(derived);
     let somebody_is_there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     if !arguments.yes && somebody_is_there {
         let (mut input, mut output) = (std::io::stdin().lock(), anstream::stderr());

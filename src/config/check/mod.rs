@@ -19,7 +19,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::Config;
 use super::document::{self, Document, Key, NodeKind};
 use super::issue::{Issue, IssueCode, Issues, Place};
-use super::scalar::{OriginPattern, Period};
+use super::mask::quotable;
+use super::scalar::{ByteSize, OriginPattern, Period};
 use super::section::cors::Cors;
 use super::section::retry::Retry;
 use super::section::routes::Route;
@@ -27,6 +28,15 @@ use super::section::upstreams::{Timeouts, Upstream};
 
 /// Tries per request; more would turn one slow answer into a flood.
 const MAX_ATTEMPTS: u32 = 10;
+
+/// A shorter token can be guessed by who may try for long.
+const MIN_TOKEN: usize = 16;
+
+/// A smaller head has no room for what every program sends.
+const MIN_HEADERS: ByteSize = ByteSize::of(1 << 10);
+
+/// Names below which anybody has a host of their own are one label, but for these.
+const PRIVATE_SUFFIXES: [&str; 8] = ["corp", "example", "home", "internal", "lan", "local", "localhost", "test"];
 
 /// More than this nobody needs, and each is compared with each.
 const MAX_LISTENERS: usize = 1_000;
@@ -37,6 +47,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     let with_pipes = pipes.filter_map(|route| config.upstream_of(route)).collect();
     let mut checker = Checker { config, document, with_pipes, issues: Issues::default() };
     checker.addresses();
+    checker.limits();
     checker.upstreams();
     checker.cors(&["cors"], config.cors.as_ref());
     checker.present("routes", "a gateway without routes answers 404 to everything");
@@ -167,6 +178,38 @@ impl Checker<'_> {
                 "add `token: ${TOLLGATE_ADMIN_TOKEN}`, or use 127.0.0.1",
             );
         }
+        self.admin_token();
+    }
+
+    fn admin_token(&mut self) {
+        let admin = &self.config.admin;
+        let Some(token) = &admin.token else { return };
+        let path = ["admin", "token"];
+        let help = "make one with `openssl rand -hex 32`";
+        if token.expose().contains([' ', '\t']) {
+            let title = "`token`: this credential has a blank in it".to_owned();
+            self.at_value(IssueCode::EmptyCredential, &path, title, help);
+        } else if !admin.address.ip().is_loopback() && token.expose().len() < MIN_TOKEN {
+            let title = format!(
+                "`{}` can be reached from other machines, and `token` has fewer than {MIN_TOKEN} characters",
+                admin.address
+            );
+            self.at_value(IssueCode::AdminExposed, &path, title, help);
+        }
+    }
+
+    fn limits(&mut self) {
+        let server = &self.config.server;
+        if server.max_headers < MIN_HEADERS {
+            let title = format!("`max_headers` is {}: almost every request would be refused", server.max_headers);
+            let help = format!("write {MIN_HEADERS} or more; left out, it is 32KiB");
+            self.at_value(IssueCode::BadValue, &["server", "max_headers"], title, &help);
+        }
+        if server.max_body == ByteSize::of(0) {
+            let title = "`max_body` is zero: every body would be refused".to_owned();
+            let help = "write a size like 10MiB; a route whose `methods` are GET and HEAD takes no body";
+            self.at_value(IssueCode::BadValue, &["server", "max_body"], title, help);
+        }
     }
 
     fn upstreams(&mut self) {
@@ -186,7 +229,9 @@ impl Checker<'_> {
         let mut seen: BTreeMap<String, &Key> = BTreeMap::new();
         for key in headers.keys() {
             if let Some(first) = seen.insert(key.text.to_ascii_lowercase(), key) {
-                let title = format!("`{}` and `{}` are the same header", first.text, key.text);
+                let names =
+                    [first, key].map(|key| quotable(&["upstreams", upstream, "headers", &key.text]).into_owned());
+                let title = format!("`{}` are the same header", names.join("` and `"));
                 let issue = Issue::at(IssueCode::Duplicate, self.document.place(&key.span), title);
                 let first = self.document.place(&first.span);
                 self.issues.push(issue.related(first, "first defined here").help("keep one of them"));
@@ -245,6 +290,25 @@ impl Checker<'_> {
 
     fn cors(&mut self, path: &[&str], cors: Option<&Cors>) {
         let Some(cors) = cors else { return };
+        let mut origins = path.to_vec();
+        origins.push("origins");
+        // One that is missing was reported, and what stands in its place stands nowhere.
+        let is_written = self.document.node(&origins).is_some_and(|node| !node.span.is_empty());
+        if is_written && self.is_empty_list(&origins) {
+            let title = "`origins` is empty: no page could read an answer".to_owned();
+            self.at_value(IssueCode::BadValue, &origins, title, "name the origins, or leave `cors` out");
+        }
+        for (index, origin) in cors.origins.iter().enumerate().filter(|_| cors.credentials) {
+            if let Some(suffix) = public_suffix(origin) {
+                let title =
+                    format!("anybody can have a host under `{suffix}`, and its pages would act for visitors here");
+                let index = index.to_string();
+                let mut item = origins.clone();
+                item.push(&index);
+                let help = "name your own domain, like https://*.example.com, or leave `credentials` out";
+                self.at_value(IssueCode::CorsCredentials, &item, title, help);
+            }
+        }
         if cors.credentials && cors.origins.contains(&OriginPattern::Any) {
             self.at_value(
                 IssueCode::CorsCredentials,
@@ -274,6 +338,14 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// The one label that all hosts of a pattern end in, where these belong to anybody: `.com`.
+fn public_suffix(origin: &OriginPattern) -> Option<&str> {
+    let OriginPattern::Subdomains { suffix, .. } = origin else { return None };
+    let label = suffix.split(':').next().unwrap_or_default().trim_start_matches('.').trim_end_matches('.');
+    let is_public = !label.contains('.') && !PRIVATE_SUFFIXES.contains(&label);
+    is_public.then_some(suffix.as_str())
 }
 
 /// Whether one machine cannot listen on both.

@@ -114,11 +114,9 @@ impl Checker<'_> {
         let title = format!("every request for `/v0/pipes/{pipe}.json` is refused: `{}` has no value there", name.0);
         let place = self.document.value_place(&["routes", key, "params", "fixed", name.0]);
         let made_by = self.document.key_place(&["tinybird_api"]);
-        self.issues.push(
-            Issue::at(IssueCode::RefusedPipe, place, title)
-                .related(made_by, "opens that path")
-                .help("fix a value that needs no path, or turn `tinybird_api` off"),
-        );
+        self.issues.push(Issue::at(IssueCode::RefusedPipe, place, title).related(made_by, "opens that path").help(
+            "fix a value that needs no path, lead there by `proxy` instead of `pipe`, or turn `tinybird_api` off",
+        ));
     }
 }
 

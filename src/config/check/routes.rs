@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{PathPattern, Template};
+use crate::config::scalar::{PathPattern, Template, path_problem};
 use crate::config::section::params::Params;
 use crate::config::section::routes::Route;
 use crate::config::{listed, nearest};
@@ -136,15 +136,15 @@ impl Checker<'_> {
             );
         }
         let odd = |c: char| c.is_control() || c.is_whitespace() || "?#\\\"<>^`|".contains(c) || !c.is_ascii();
-        if text.chars().any(odd)
-            || text.contains("//")
-            || text.split('/').any(|segment| segment == "." || segment == "..")
-        {
+        if let Some(problem) = path_problem(&text) {
+            let title = format!("`{shown}` is not a clean path: it has {problem}");
+            self.at_value(IssueCode::BadValue, &path, title, "the upstream gets the path as it is written");
+        } else if text.chars().any(odd) {
             self.at_value(
                 IssueCode::BadValue,
                 &path,
                 format!("`{shown}` is not a clean path"),
-                "a path has no `?`, `#`, `//`, `.` or `..`: parameters go into `params.fixed`, odd characters are percent-encoded",
+                "a path has no `?` and no `#`: parameters go into `params.fixed`, odd characters are percent-encoded",
             );
         }
         if route.formats.is_some() {

@@ -10,12 +10,10 @@ use std::path::Path;
 use crate::config::document::{Node, NodeKind, Scalar};
 use crate::config::issue::{Issue, IssueCode, Place};
 use crate::config::mask::is_credential;
+use crate::config::scalar::is_credential_name;
 use crate::config::section::upstreams::Upstream;
 
 use super::{Checker, is_loopback};
-
-/// Words in the name of a header whose value is more than a setting.
-const CREDENTIAL_WORDS: [&str; 8] = ["auth", "cookie", "key", "pass", "pwd", "secret", "signature", "token"];
 
 impl Checker<'_> {
     pub(super) fn secrets(&mut self) {
@@ -64,11 +62,10 @@ impl Checker<'_> {
     /// A header that the gateway sets may be a plain setting: `X-ClickHouse-User: reader`.
     fn is_worth_hiding(path: &[&str], value: &str) -> bool {
         let ["upstreams", _, "headers", header] = path else { return true };
-        let header = header.to_ascii_lowercase();
         let has_scheme = ["Bearer ", "Basic "]
             .iter()
             .any(|scheme| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-        has_scheme || CREDENTIAL_WORDS.iter().any(|word| header.contains(word))
+        has_scheme || is_credential_name(header)
     }
 
     /// Whether a credential is of use only on this machine, as those of demonstrations are.

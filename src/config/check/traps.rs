@@ -67,8 +67,8 @@ impl Checker<'_> {
         let word = scalar.text.as_str();
         let wanted = match word.to_ascii_lowercase().as_str() {
             _ if scalar.hidden => return,
-            "on" | "true" | "yes" => "stdout",
-            "false" | "no" | "off" if !matches!(word, "false" | "off") => "off",
+            "on" | "true" | "y" | "yes" => "stdout",
+            "false" | "n" | "no" | "off" if !matches!(word, "false" | "off") => "off",
             _ => return,
         };
         let title = format!("`{word}` is taken for the path of a file");
@@ -98,8 +98,8 @@ fn is_alias(document: &Document, node: &Node) -> bool {
 fn other_reading(text: &str) -> Option<&'static str> {
     match text.to_ascii_lowercase().as_str() {
         // Those in lower case mean the same everywhere.
-        "true" | "yes" | "on" if text != "true" => return Some("true"),
-        "false" | "no" | "off" if text != "false" => return Some("false"),
+        "true" | "y" | "yes" | "on" if text != "true" => return Some("true"),
+        "false" | "n" | "no" | "off" if text != "false" => return Some("false"),
         ".inf" | ".nan" => return Some("a number"),
         _ => {}
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Change, Kind, takes};
 use crate::config::Config;
 use crate::config::decode::encode;
-use crate::config::mask::{is_credential, is_named_like_a_credential};
+use crate::config::mask::is_credential;
 use crate::config::scalar::{
     AddressRange, ByteSize, Endpoint, FieldName, MASK, OriginPattern, Percent, Period, Secret, Template,
 };
@@ -73,7 +73,7 @@ impl<'a> Walk<'a> {
 
     fn push(&mut self, kind: Kind, before: Option<String>, after: Option<String>) {
         let steps: Vec<&str> = self.path.iter().map(AsRef::as_ref).collect();
-        let hidden = is_credential(&steps) || is_named_like_a_credential(&steps);
+        let hidden = is_credential(&steps);
         let masked = |text: Option<String>| text.map(|text| if hidden { MASK.to_owned() } else { text });
         let kind = if hidden && kind == Kind::Changed { Kind::ContentChanged } else { kind };
         let path = steps.iter().map(|step| key_of(step)).collect::<Vec<_>>().join(".");

@@ -17,6 +17,9 @@ const UNITS: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
+/// The largest size, in GiB.
+const MOST: u64 = u64::MAX >> 30;
+
 impl ByteSize {
     /// A size of `bytes` bytes.
     pub const fn of(bytes: u64) -> Self {
@@ -43,8 +46,11 @@ impl FromStr for ByteSize {
             .iter()
             .find_map(|(unit, scale)| text.strip_suffix(unit).map(|number| (number.trim_end(), *scale)))
             .ok_or_else(wrong)?;
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        number.checked_mul(scale).map(ByteSize).ok_or_else(wrong)
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale));
+        bytes.map(ByteSize).ok_or_else(|| format!("`{text}` is more than can be counted: write at most {MOST}GiB"))
     }
 }
 

@@ -11,6 +11,38 @@ pub const MASK: &str = "***";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
 
+/// Words in a name that say that its value is a credential.
+const CREDENTIAL_WORDS: [&str; 13] = [
+    "apikey",
+    "bearer",
+    "cookie",
+    "credential",
+    "jwt",
+    "passphrase",
+    "passw",
+    "pwd",
+    "secret",
+    "session",
+    "signature",
+    "token",
+    "xsrf",
+];
+/// As [`CREDENTIAL_WORDS`], where a name is nothing else or ends with one: `sig`, `db_pass`.
+const CREDENTIAL_ENDS: [&str; 6] = ["hmac", "otp", "pass", "pin", "sid", "sig"];
+
+/// Whether a name says that its value is a credential: `api_key`, `X-Session`, `Password`. Of a parameter, of a header, or
+/// of a key that does not exist; better once too often than once too rarely.
+pub fn is_credential_name(name: &str) -> bool {
+    let name = name.split(['[', ']']).next().unwrap_or_default().to_ascii_lowercase();
+    let last = name.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+    // Whoever wrote a book is no secret; who is authorised is.
+    let is_auth = name.contains("auth") && (!name.contains("author") || name.contains("authori"));
+    is_auth
+        || name.ends_with("key")
+        || CREDENTIAL_ENDS.contains(&last)
+        || CREDENTIAL_WORDS.iter().any(|word| name.contains(word))
+}
+
 impl Secret {
     /// The value itself: for the one place that sends or compares it.
     pub fn expose(&self) -> &str {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
+use percent_encoding::percent_decode_str;
 
 /// The base URL of an upstream, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +78,16 @@ impl FromStr for Endpoint {
         if uri.query().is_some() || text.contains('#') {
             return Err("a URL here has no `?` and no `#`: put parameters into a route's `params.fixed`".to_owned());
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = host.strip_suffix('.').unwrap_or(host);
         if host.is_empty() {
             return Err(wrong(text));
+        }
+        if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
+            return Err(format!("`{text}` has no host that can be looked up: write a name like api.tinybird.co"));
+        }
+        if let Some(problem) = path_problem(uri.path()) {
+            return Err(format!("`{text}` has {problem}: leave it out"));
         }
         let endpoint = Endpoint {
             scheme,
@@ -107,6 +115,38 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Labels of letters, digits, `-` and, as container networks have it, `_`.
+fn is_host_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.len() <= 253 && host.split('.').all(is_label)
+}
+
+/// Why a path of an upstream would not arrive as it is written.
+pub(crate) fn path_problem(path: &str) -> Option<&'static str> {
+    let mut rest = path;
+    while let Some((_, behind)) = rest.split_once('%') {
+        let is_byte = behind.get(..2).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if !is_byte {
+            return Some("a `%` without two hexadecimal digits");
+        }
+        rest = behind;
+    }
+    if path.contains("//") {
+        return Some("an empty segment (`//`)");
+    }
+    let decoded = |segment| percent_decode_str(segment).collect::<Vec<u8>>();
+    let is_dots = |segment| matches!(decoded(segment).as_slice(), b"." | b"..");
+    if path.split('/').any(is_dots) {
+        return Some("a `.` or `..` segment");
+    }
+    decoded(path).iter().any(u8::is_ascii_control).then_some("a control character")
+}
+
 fn port_of(authority: &http::uri::Authority, default_port: u16) -> Option<u16> {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("") => Some(default_port),
@@ -117,7 +157,7 @@ fn port_of(authority: &http::uri::Authority, default_port: u16) -> Option<u16> {
 
 fn wrong(text: &str) -> String {
     // A user name, a password or a token may stand in it.
-    if text.contains(['@', '?']) {
+    if text.contains(['@', '?', '#']) {
         return "this is not the URL of an upstream: write it like https://api.tinybird.co".to_owned();
     }
     format!("`{text}` is not the URL of an upstream: write it like https://api.tinybird.co")

@@ -43,11 +43,19 @@ impl FromStr for FieldName {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let name = HeaderName::from_bytes(text.as_bytes())
-            .map_err(|_| format!("`{text}` is not the name of a header: write letters, digits and `-`"))?;
+            .map_err(|_| format!("`{}` is not the name of a header: write letters, digits and `-`", beginning(text)))?;
         if RESERVED.contains(&name.as_str()) {
             return Err(format!("`{text}` belongs to the connection and is set by the gateway itself: leave it out"));
         }
         Ok(FieldName(name.as_str().to_owned()))
+    }
+}
+
+/// What of a text could be a name: behind it a value may stand, which nobody must see.
+fn beginning(text: &str) -> String {
+    match text.find(|c: char| !c.is_ascii_alphanumeric() && !"_-".contains(c)) {
+        None => text.to_owned(),
+        Some(at) => format!("{}…", text.get(..at).unwrap_or_default()),
     }
 }
 

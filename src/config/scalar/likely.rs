@@ -9,6 +9,9 @@ use super::{ByteSize, Percent, Period};
 impl Period {
     /// The spans that `text` may mean.
     pub fn likely(text: &str) -> Vec<String> {
+        if let Some(sum) = sum_of_parts(text) {
+            return valid::<Self>(vec![shortest(sum)]);
+        }
         let Some((number, unit)) = number_and_unit(text) else { return Vec::new() };
         let millis = match unit.as_str() {
             // Nobody waits for a hundred seconds, and many programs count milliseconds.
@@ -20,11 +23,39 @@ impl Period {
             "d" | "day" | "days" => 86_400_000.0,
             _ => return Vec::new(),
         };
-        let millis = number * millis;
-        let whole = [(86_400_000.0, "d"), (3_600_000.0, "h"), (60_000.0, "m"), (1_000.0, "s"), (1.0, "ms")];
-        let found = whole.into_iter().find(|(scale, _)| millis >= *scale && (millis / scale).fract() == 0.0);
-        valid::<Self>(found.map(|(scale, unit)| format!("{}{unit}", millis / scale)).into_iter().collect())
+        valid::<Self>(vec![shortest(number * millis)])
     }
+}
+
+/// A number of milliseconds in the largest unit that needs no fraction.
+fn shortest(millis: f64) -> String {
+    let whole = [(86_400_000.0, "d"), (3_600_000.0, "h"), (60_000.0, "m"), (1_000.0, "s"), (1.0, "ms")];
+    let found = whole.into_iter().find(|(scale, _)| millis >= *scale && (millis / scale).fract() == 0.0);
+    found.map(|(scale, unit)| format!("{}{unit}", millis / scale)).unwrap_or_default()
+}
+
+/// `1m30s`, as other programs write it, in milliseconds.
+fn sum_of_parts(text: &str) -> Option<f64> {
+    let mut rest = text;
+    let (mut sum, mut parts) = (0.0, 0);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, behind) = rest.split_at_checked(digits)?;
+        let end = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at_checked(end)?;
+        let scale = match unit.trim() {
+            "ms" => 1.0,
+            "s" => 1_000.0,
+            "m" => 60_000.0,
+            "h" => 3_600_000.0,
+            "d" => 86_400_000.0,
+            _ => return None,
+        };
+        sum += number.parse::<f64>().ok()? * scale;
+        parts += 1;
+        rest = behind;
+    }
+    (parts > 1).then_some(sum)
 }
 
 impl ByteSize {

@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 
 pub use address_range::AddressRange;
 pub use byte_size::ByteSize;
-pub use credential::{MASK, Secret};
+pub use credential::{MASK, Secret, is_credential_name};
+pub(crate) use endpoint::path_problem;
 pub use endpoint::{Endpoint, Scheme};
 pub use header::FieldName;
 pub use origin::OriginPattern;

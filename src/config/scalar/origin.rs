@@ -43,7 +43,10 @@ impl FromStr for OriginPattern {
             return Ok(OriginPattern::Any);
         }
         let lower = text.to_ascii_lowercase();
-        let (scheme, rest) = lower.split_once("://").ok_or_else(wrong)?;
+        let (scheme, rest) = lower.split_once("://").ok_or_else(|| match is_host(&lower) {
+            true => format!("`{text}` is not an origin, it lacks its scheme: write https://{lower}"),
+            false => wrong(),
+        })?;
         let scheme_is_name =
             !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
         let host = rest.strip_prefix("*.").unwrap_or(rest);
@@ -55,6 +58,12 @@ impl FromStr for OriginPattern {
         }
         Ok(OriginPattern::Subdomains { scheme: format!("{scheme}://"), suffix: format!(".{host}") })
     }
+}
+
+/// `app.example.com` and `*.example.com`: all that is missing is the scheme.
+fn is_host(text: &str) -> bool {
+    let host = text.strip_prefix("*.").unwrap_or(text);
+    host.contains('.') && host.chars().all(|c| is_host_character(c) || c == ':') && !host.starts_with(['.', ':'])
 }
 
 fn is_host_character(c: char) -> bool {

@@ -11,6 +11,9 @@ pub struct Period(Duration);
 /// Milliseconds in each unit; `ms` first, because `s` ends it.
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
+/// The longest span, in days.
+const LONGEST_DAYS: u64 = 366;
+
 impl Period {
     /// A span of `millis` milliseconds.
     pub const fn of_millis(millis: u64) -> Self {
@@ -32,10 +35,13 @@ impl FromStr for Period {
             .iter()
             .find_map(|(unit, scale)| text.strip_suffix(unit).map(|number| (number.trim_end(), *scale)))
             .ok_or_else(wrong)?;
-        let number: u64 = number.parse().map_err(|_| wrong())?;
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(wrong());
+        }
         // A year: far above any sane time-out, far below what timers overflow at.
-        let millis = number.checked_mul(scale).filter(|millis| *millis <= 366 * 86_400_000).ok_or_else(wrong)?;
-        Ok(Period::of_millis(millis))
+        let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale));
+        let millis = millis.filter(|millis| *millis <= LONGEST_DAYS * 86_400_000);
+        millis.map(Period::of_millis).ok_or_else(|| format!("`{text}` is too long: write at most {LONGEST_DAYS}d"))
     }
 }
 

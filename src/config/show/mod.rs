@@ -16,7 +16,7 @@ use super::Config;
 use super::decode;
 use super::document::{Document, Node, NodeKind};
 use super::issue::Listing;
-use super::mask::{is_credential, is_named_like_a_credential};
+use super::mask::is_credential;
 use super::scalar::MASK;
 use super::section::routes::Route;
 
@@ -148,7 +148,7 @@ impl Serialize for Value {
 fn mask<'a>(item: &'a mut Item, path: &mut Vec<&'a str>) {
     match &mut item.value {
         Value::Boolean(_) | Value::Number(_) => {}
-        Value::Text(text) if is_credential(path) || is_named_like_a_credential(path) => *text = MASK.to_owned(),
+        Value::Text(text) if is_credential(path) => *text = MASK.to_owned(),
         Value::Text(_) => {}
         Value::List(items) => items.iter_mut().for_each(|item| mask(item, path)),
         Value::Map(entries) => {

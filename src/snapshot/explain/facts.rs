@@ -3,26 +3,21 @@
 //! In: what the steps decided. Out: plain facts, credentials already masked.
 //! Not here: how they are laid out for people (`text`).
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request};
-use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use crate::config::scalar::{Endpoint, Scheme};
+use crate::config::scalar::{Endpoint, MASK, Scheme, is_credential_name};
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::client::Client;
 use crate::snapshot::Snapshot;
 use crate::snapshot::route::{BodyRule, Route};
 
-use super::parameters::is_credential;
+use super::masked::{masked_body, masked_query, masked_target, masked_text};
 use super::question::Question;
-
-/// Stands for a credential.
-pub(super) const STARS: &str = "***";
 
 /// A request as the gateway reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,9 +44,9 @@ impl Read {
         let host = question.headers.get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()));
         Read {
             method: question.method.to_string(),
-            host: host.unwrap_or_default().into_owned(),
-            path: masked_path(path).into_owned(),
-            query: masked(query),
+            host: host.map(|host| masked_text(&format!("//{host}")).replacen("//", "", 1)).unwrap_or_default(),
+            path: masked_text(path).into_owned(),
+            query: masked_query(query),
             client: client.address,
             scheme: client.scheme.as_str(),
             body_bytes: question.body.len() as u64,
@@ -60,7 +55,7 @@ impl Read {
 
     pub(super) fn take(&mut self, head: &RequestHead) {
         self.host.clone_from(&head.host);
-        self.path = masked_path(&head.path).into_owned();
+        self.path = masked_text(&head.path).into_owned();
     }
 }
 
@@ -90,7 +85,7 @@ impl Matched {
             place: None,
             captures: captures
                 .into_iter()
-                .map(|(name, value)| Field { name: name.into(), value: masked_path(&value).into_owned() })
+                .map(|(name, value)| Field { name: name.into(), value: masked_text(&value).into_owned() })
                 .collect(),
             others: matches.map(|(other, _)| other.label.to_string()).collect(),
         }
@@ -108,10 +103,12 @@ pub struct Field {
 
 impl Field {
     fn shown(name: &HeaderName, value: &HeaderValue) -> Self {
-        let hidden = value.is_sensitive() || is_secret_header(name);
+        // Whether pages may send credentials is none.
+        let is_cors = name.as_str().starts_with("access-control-");
+        let hidden = value.is_sensitive() || (!is_cors && is_credential_name(name.as_str()));
         let value = match hidden {
-            true => STARS.into(),
-            false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            true => MASK.into(),
+            false => masked_text(&String::from_utf8_lossy(value.as_bytes())).into_owned(),
         };
         Field { name: name.to_string(), value }
     }
@@ -139,7 +136,8 @@ pub struct Page {
 
 impl Page {
     pub(super) fn new(request: &HeaderMap, answer: Vec<(HeaderName, HeaderValue)>) -> Self {
-        let origin = request.get(header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
+        let origin = request.get(header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+        let origin = origin.map(|origin| masked_text(&origin).into_owned());
         let readable = answer.iter().any(|(name, _)| name == header::ACCESS_CONTROL_ALLOW_ORIGIN);
         Page { origin, readable, headers: answer.iter().map(|(name, value)| Field::shown(name, value)).collect() }
     }
@@ -184,10 +182,8 @@ impl Sent {
             method: parts.method.to_string(),
             url: format!("{}{}", origin(route.upstream.endpoint()), masked_target(target)),
             headers: parts.headers.iter().map(|(name, value)| Field::shown(name, value)).collect(),
-            body: (!body.is_empty()).then(|| SentBody {
-                bytes: body.len() as u64,
-                text: std::str::from_utf8(body).ok().map(str::to_owned),
-            }),
+            body: (!body.is_empty())
+                .then(|| SentBody { bytes: body.len() as u64, text: std::str::from_utf8(body).ok().map(masked_body) }),
         }
     }
 }
@@ -325,66 +321,4 @@ fn rule(refusal: &Refusal, route: Option<&Route>) -> String {
         Refusal::UriTooLong { .. } => "`server.max_uri`",
     };
     rule.to_owned()
-}
-
-fn masked_target(target: &str) -> String {
-    match target.split_once('?') {
-        Some((path, query)) => format!("{}?{}", masked_path(path), masked(query)),
-        None => masked_path(target).into_owned(),
-    }
-}
-
-/// A path, or any other text of the caller. Callers append `&token=...` where there is no query, too: what stands behind
-/// it is hidden.
-pub(super) fn masked_path(path: &str) -> Cow<'_, str> {
-    const MARK: &str = "token=";
-    let decoded = percent_decode_str(path).decode_utf8_lossy();
-    let end = decoded.to_ascii_lowercase().find(MARK).map(|at| at + MARK.len()).filter(|end| *end < decoded.len());
-    match end.and_then(|end| decoded.get(..end)) {
-        Some(before) => Cow::Owned(format!("{before}{STARS}")),
-        None => Cow::Borrowed(path),
-    }
-}
-
-/// A query without callers' credentials.
-fn masked(query: &str) -> String {
-    let piece = |piece: &str| match piece.split_once('=') {
-        None => piece.to_owned(),
-        Some((name, value)) if is_credential(&percent_decode_str(name).decode_utf8_lossy()) && !value.is_empty() => {
-            format!("{name}={STARS}")
-        }
-        Some((name, value)) => format!("{name}={}", masked_path(value)),
-    };
-    query.split('&').map(piece).collect::<Vec<_>>().join("&")
-}
-
-/// Whether a caller's header that is passed on may be a credential.
-fn is_secret_header(name: &HeaderName) -> bool {
-    let words = ["auth", "cookie", "key", "password", "secret", "token"];
-    words.iter().any(|word| name.as_str().contains(word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_of_callers_are_hidden_wherever_they_stand() {
-        for (given, shown) in [
-            ("limit=5", "limit=5"),
-            ("token=abc", "token=***"),
-            ("limit=5&Token=abc&x=1", "limit=5&Token=***&x=1"),
-            ("%74oken[]=abc", "%74oken[]=***"),
-            ("token=", "token="),
-            ("a=b%26token%3Dabc", "a=b&token=***"),
-            ("a&&b=", "a&&b="),
-            ("tokens=1&my_token=2", "tokens=1&my_token=2"),
-        ] {
-            assert_eq!(masked(given), shown);
-        }
-        assert_eq!(masked_path("/top%20x"), "/top%20x");
-        assert_eq!(masked_path("/top&Token=abc/d"), "/top&Token=***");
-        assert_eq!(masked_path("/top%26%54oken%3Dabc"), "/top&Token=***");
-        assert_eq!(masked_target("/top?token=abc=def"), "/top?token=***");
-    }
 }

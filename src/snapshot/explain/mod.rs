@@ -7,6 +7,7 @@
 //! is looked up, nothing is counted.
 
 mod facts;
+mod masked;
 mod nearby;
 mod parameters;
 mod question;

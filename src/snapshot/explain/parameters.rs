@@ -5,10 +5,10 @@
 
 use serde::Serialize;
 
-use crate::config::scalar::Template;
+use crate::config::scalar::{Template, is_credential_name};
 use crate::pipeline::params::watch::{Addition, Decision, Spot, Watch};
 
-use super::facts::{STARS, masked_path};
+use super::masked::masked_value;
 
 /// One parameter on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,10 +81,7 @@ impl Watch for Trail {
             Decision::Refused(refusal) => (ParameterFate::Refused, Some(refusal.code().as_str().to_owned())),
             Decision::Unlisted => (ParameterFate::Dropped, Some("not in `params.allow`".to_owned())),
         };
-        let before = match is_credential(name) {
-            true => STARS.to_owned(),
-            false => String::from_utf8_lossy(value).into_owned(),
-        };
+        let before = masked_value(name, &String::from_utf8_lossy(value));
         let after = (fate == ParameterFate::Kept).then(|| before.clone());
         self.0.push(Parameter { name: name.to_owned(), place: spot.into(), before: Some(before), after, fate, why });
     }
@@ -98,19 +95,15 @@ impl Watch for Trail {
             name: name.to_owned(),
             place: Place::Route,
             before: None,
-            after: Some(masked_path(value).into_owned()),
+            after: Some(masked_value(name, value)),
             fate,
             why: Some(match template.literal() {
                 Some(_) => rule.to_owned(),
+                None if is_credential_name(name) => format!("{rule}, from a template"),
                 None => format!("{rule}, from `{template}`"),
             }),
         });
     }
-}
-
-/// Whether a parameter is a credential by its name, in any spelling.
-pub(super) fn is_credential(name: &str) -> bool {
-    name.split(['[', ']']).next().is_some_and(|name| name.eq_ignore_ascii_case("token"))
 }
 
 impl From<Spot> for Place {

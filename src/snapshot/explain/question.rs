@@ -43,7 +43,8 @@ impl Question {
         }
         if !map.contains_key(header::HOST) {
             let authority = authority.unwrap_or(host);
-            let value = HeaderValue::from_str(authority).map_err(|_| format!("`{authority}` is not a host"))?;
+            let value = HeaderValue::from_str(authority)
+                .map_err(|_| "this is not a host: write it like localhost:8080".to_owned())?;
             map.insert(header::HOST, value);
         }
         let body = body.into();
@@ -89,16 +90,15 @@ pub fn url_word(word: &str) -> Result<String, String> {
 /// # Errors
 /// A sentence about a line that is no header.
 pub fn header_line(line: &str) -> Result<(String, String), String> {
-    let (name, value) =
-        line.split_once(':').ok_or_else(|| format!("`{line}` is not a header: write it like 'Name: value'"))?;
+    let (name, value) = line.split_once(':').ok_or("this is not a header: write it like 'Name: value'")?;
     let (name, value) = (name.trim(), value.trim());
     field(name, value)?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let parsed =
-        HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is not the name of a header"))?;
+    let parsed = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| "this is not the name of a header: write it like 'Name: value'".to_owned())?;
     // The value may be a credential, so it is not repeated.
     let value = HeaderValue::from_str(value)
         .map_err(|_| format!("the value of the header `{name}` has a character that no header can carry"))?;

@@ -28,11 +28,40 @@ pub(super) struct Source {
     pub(super) target: Option<Target>,
 }
 
-pub(super) fn fetch(from: &str, token: Option<&Variable>) -> Result<Source, String> {
-    if !from.starts_with("http://") && !from.starts_with("https://") {
-        return read(from);
+/// Whether that can be a URL or the name of a file; what is neither is not repeated, for a token may stand in it.
+pub(super) fn check(from: &str) -> Result<(), String> {
+    match place_of(from) {
+        Place::Elsewhere => {
+            Err("--from-openapi: a document is fetched from http:// or https://, or read from a file".to_owned())
+        }
+        Place::File => Ok(()),
+        Place::Web => match from.parse::<Target>() {
+            Ok(_) => Ok(()),
+            Err(problem) => Err(format!("--from-openapi: {problem}")),
+        },
     }
-    let target: Target = from.parse()?;
+}
+
+enum Place {
+    /// What is neither.
+    Elsewhere,
+    File,
+    Web,
+}
+
+fn place_of(from: &str) -> Place {
+    match from.split_once("://") {
+        Some((scheme, _)) if ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => Place::Web,
+        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => Place::Elsewhere,
+        Some(_) | None => Place::File,
+    }
+}
+
+pub(super) fn fetch(from: &str, token: Option<&Variable>) -> Result<Source, String> {
+    let target: Target = match place_of(from) {
+        Place::Elsewhere | Place::File => return read(from),
+        Place::Web => from.parse()?,
+    };
     let token = match token {
         Some(Variable(name)) => Some(token_of(name)?),
         None => None,
@@ -41,7 +70,11 @@ pub(super) fn fetch(from: &str, token: Option<&Variable>) -> Result<Source, Stri
 }
 
 fn read(path: &str) -> Result<Source, String> {
-    let unreadable = |error: std::io::Error| format!("the file `{path}` cannot be read: {error}");
+    let unreadable = |error: std::io::Error| match path.contains('?') || path.split('@').next() != Some(path) {
+        // A URL without its scheme, in which a token may stand.
+        true => format!("there is no such file ({error}): a URL begins with https://"),
+        false => format!("the file `{path}` cannot be read: {error}"),
+    };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     // One byte more than may be, so that the reader of the document sees it and says so.

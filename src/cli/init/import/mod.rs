@@ -48,6 +48,14 @@ pub(super) struct NewRoute {
     pub(super) left_out: Vec<String>,
 }
 
+/// Whether that can be where a document is.
+///
+/// # Errors
+/// A sentence that does not repeat it.
+pub(super) fn check(from: Option<&str>) -> Result<(), String> {
+    from.map_or(Ok(()), fetch::check)
+}
+
 /// Fetches or reads the document and converts it.
 ///
 /// # Errors
