@@ -2,21 +2,29 @@
 //!
 //! In: an OpenAPI 3.0 or 3.1 document, JSON. Out: a [`Catalogue`]: pipes with
 //! their parameters, and a [`Remark`] for everything that was not taken over
-//! whole. Nothing is left out silently. Not here: fetching it (`outbound`),
-//! which of it the gateway lets through.
+//! whole; or only their [`Names`]. Nothing is left out silently, and no document
+//! costs more than it is worth. Not here: fetching it (`outbound`), which of it
+//! the gateway lets through.
 
+mod body;
 mod json;
+mod names;
 mod pipe;
+mod reading;
 mod reference;
+mod server;
+mod shape;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::config::section::routes::Format;
 
-use json::Parsed;
-use reference::Document;
+use json::{Depth, Parsed};
+use reading::Reading;
+
+pub use names::Names;
 
 /// Where a Tinybird-like API describes the pipes that a token can read. Asking for it runs no query.
 pub const PATH: &str = "/v0/pipes/openapi.json";
@@ -29,8 +37,6 @@ pub const MAX_SIZE: usize = 10 << 20;
 pub struct Catalogue {
     /// Where the document says the API is, its variables filled in.
     pub server: Option<String>,
-    /// Every pipe that the document names, those included that no route could take over.
-    pub named: BTreeSet<String>,
     /// The pipes by name.
     pub pipes: BTreeMap<String, Pipe>,
     /// What was not taken over whole.
@@ -93,33 +99,14 @@ impl Catalogue {
     /// # Errors
     /// In one sentence, where it is no OpenAPI 3 document in JSON.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        let Parsed { value, twice } = json::parse(bytes)?;
+        let Parsed { value, twice } = json::parse(bytes, Depth::Whole)?;
         check_version(&value)?;
-        let document = Document::new(&value);
-        let mut catalogue = Catalogue { server: server(&value), ..Catalogue::default() };
-        let Some(paths) = value.get("paths").and_then(Value::as_object) else {
-            return Err("the document has no `paths`".to_owned());
-        };
-        for (path, item) in paths {
-            catalogue.named.extend(pipe::name_of(path));
-            if twice.contains(&json::pointer("/paths", path)) {
-                catalogue.dropped(path, "the document has this path twice, and nothing says which one is meant");
-                continue;
-            }
-            catalogue.path(&document, path, item);
-        }
-        for place in twice.iter().filter(|place| is_inside_a_path(place)) {
-            catalogue.approximated(place, "this key stands twice in the document: the first one is used");
-        }
-        Ok(catalogue)
-    }
-
-    fn dropped(&mut self, subject: &str, why: impl Into<String>) {
-        self.remarks.push(Remark { loss: Loss::Dropped, subject: subject.to_owned(), why: why.into() });
-    }
-
-    fn approximated(&mut self, subject: &str, why: impl Into<String>) {
-        self.remarks.push(Remark { loss: Loss::Approximated, subject: subject.to_owned(), why: why.into() });
+        let paths = paths_of(&value)?;
+        let mut reading = Reading::of(&value);
+        reading.server();
+        reading.paths(paths, &twice.paths);
+        reading.twice(&twice);
+        Ok(reading.catalogue)
     }
 }
 
@@ -134,21 +121,13 @@ fn check_version(document: &Value) -> Result<(), String> {
     }
 }
 
-/// The first server, with the defaults of its variables.
-fn server(document: &Value) -> Option<String> {
-    let server = document.get("servers")?.get(0)?;
-    let mut url = server.get("url")?.as_str()?.to_owned();
-    for (name, variable) in server.get("variables").and_then(Value::as_object).into_iter().flatten() {
-        if let Some(default) = variable.get("default").and_then(Value::as_str) {
-            url = url.replace(&format!("{{{name}}}"), default);
-        }
-    }
-    Some(url)
+fn paths_of(document: &Value) -> Result<&Map<String, Value>, String> {
+    shape::object(document, "paths")?.ok_or_else(|| "the document has no `paths`".to_owned())
 }
 
-/// Whether a pointer leads below a path, or to a parameter that paths share.
-fn is_inside_a_path(pointer: &str) -> bool {
-    pointer.strip_prefix("/paths/").is_some_and(|rest| rest.contains('/')) || pointer.starts_with("/components/")
+/// The beginning of a text, which may be of any length.
+fn cut(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 #[cfg(test)]
