@@ -29,7 +29,7 @@ const MAX_NAMES: usize = 8;
 const MAX_SOUGHT: usize = 20;
 const MAX_COMPARED: usize = 5_000;
 
-pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>, clock: Clock) -> (String, Trials) {
+pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>, clock: Clock) -> Trials {
     let subject = format!("upstream {name}");
     let mut prober = Prober {
         name: &name,
@@ -44,7 +44,7 @@ pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>
     let path = if pipes.is_empty() { "/" } else { catalogue::PATH };
     let Some(target) = Target::of(&section.url, path) else {
         prober.problem(Trial::Answer, IssueCode::NoUsefulAnswer, "its URL cannot be called", "write another `url`");
-        return (name.clone(), prober.found);
+        return prober.found;
     };
     let call = prober.call(target);
     match Client::direct(clock.clone()).call(&call).await {
@@ -57,8 +57,7 @@ pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>
             prober.failure(&failure, path);
         }
     }
-    let found = prober.found;
-    (name, found)
+    prober.found
 }
 
 struct Prober<'a> {
