@@ -118,10 +118,14 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
             explanation.parameters = trail.finish();
             match went {
                 Err(refusal) => Verdict::refused(&refusal, Some(route)),
-                Ok(sent) => {
+                Ok((sent, None)) => {
                     explanation.upstream = Some(sent);
                     explanation.retries = Some(Retries::new(route, &head.method));
                     Verdict::Upstream
+                }
+                Ok((sent, Some(refusal))) => {
+                    explanation.upstream = Some(sent);
+                    Verdict::refused_on_the_way(&refusal, route)
                 }
             }
         }
@@ -138,7 +142,8 @@ struct Journey<'a> {
 }
 
 impl Journey<'_> {
-    fn go(&self, captures: Captures, trail: &mut Trail) -> Result<Sent, Refusal> {
+    /// What would be sent, and why it is refused though it began to pass.
+    fn go(&self, captures: Captures, trail: &mut Trail) -> Result<(Sent, Option<Refusal>), Refusal> {
         let parameters = match self.route.body {
             BodyRule::Parameters => self.read_parameters()?,
             BodyRule::PassThrough => {
@@ -154,11 +159,11 @@ impl Journey<'_> {
         if self.route.body == BodyRule::PassThrough {
             wire::frame(&mut parts, &self.parsed.body);
         }
-        let body = match permit.body() {
-            Some(body) => body.bytes().clone(),
-            None => self.passed_body()?,
+        let (body, refusal) = match permit.body() {
+            Some(body) => (body.bytes().clone(), None),
+            None => self.passed_body(),
         };
-        Ok(Sent::new(self.route, &parts, &body))
+        Ok((Sent::new(self.route, &parts, &body), refusal))
     }
 
     fn read_parameters(&self) -> Result<Option<ParameterBody>, Refusal> {
@@ -167,27 +172,26 @@ impl Journey<'_> {
             return Ok(None);
         }
         ParameterBody::expect(method, headers)?;
-        let bytes = self.whole_body()?;
+        let bytes = match &self.parsed.body {
+            Body::CutShort(_) => return Err(Refusal::RequestTimeout),
+            Body::None => Bytes::new(),
+            Body::Whole(bytes) => bytes.clone(),
+        };
         if bytes.len() as u64 > MAX_PARAMETER_BODY {
             return Err(Refusal::BodyTooLarge { limit: MAX_PARAMETER_BODY });
         }
         ParameterBody::read(method, headers, bytes)
     }
 
-    fn passed_body(&self) -> Result<Bytes, Refusal> {
-        let bytes = self.whole_body()?;
+    /// What passes of a body that nobody reads first: its head is sent before it has come.
+    fn passed_body(&self) -> (Bytes, Option<Refusal>) {
         let limit = self.route.guard.max_body();
-        match bytes.len() as u64 > limit {
-            true => Err(Refusal::BodyTooLarge { limit }),
-            false => Ok(bytes),
-        }
-    }
-
-    fn whole_body(&self) -> Result<Bytes, Refusal> {
         match &self.parsed.body {
-            Body::CutShort => Err(Refusal::RequestTimeout),
-            Body::None => Ok(Bytes::new()),
-            Body::Whole(bytes) => Ok(bytes.clone()),
+            Body::CutShort(bytes) => (bytes.clone(), Some(Refusal::RequestTimeout)),
+            Body::None => (Bytes::new(), None),
+            // How much of it passes depends on the pieces in which it comes.
+            Body::Whole(bytes) if bytes.len() as u64 > limit => (Bytes::new(), Some(Refusal::BodyTooLarge { limit })),
+            Body::Whole(bytes) => (bytes.clone(), None),
         }
     }
 }
