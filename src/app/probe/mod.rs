@@ -192,7 +192,6 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    #[expect(clippy::panic, reason = "this is what is tried")]
     async fn a_trial_that_breaks_off_has_failed() {
         let tried = side_by_side(["a", "b"].into_iter().map(|name| {
             (name.to_owned(), async move {

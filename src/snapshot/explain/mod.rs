@@ -112,26 +112,32 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         }
         (Turn::Refuse(refusal, _), _) => Verdict::refused(&refusal, route),
         (Turn::Proceed(captures), Some((head, route))) => {
-            let mut trail = Trail::default();
-            let journey = Journey { route, head, parsed: &parsed };
-            let went = journey.go(captures, &mut trail);
-            explanation.parameters = trail.finish();
-            match went {
-                Err(refusal) => Verdict::refused(&refusal, Some(route)),
-                Ok((sent, None)) => {
-                    explanation.upstream = Some(sent);
-                    explanation.retries = Some(Retries::new(route, &head.method));
-                    Verdict::Upstream
-                }
-                Ok((sent, Some(refusal))) => {
-                    explanation.upstream = Some(sent);
-                    Verdict::refused_on_the_way(&refusal, route)
-                }
-            }
+            explanation.follow(&Journey { route, head, parsed: &parsed }, captures)
         }
         (Turn::Proceed(_), None) => Verdict::refused(&Refusal::RouteNotFound, None),
     };
     explanation
+}
+
+impl Explanation {
+    fn follow(&mut self, journey: &Journey<'_>, captures: Captures) -> Verdict {
+        let mut trail = Trail::default();
+        let went = journey.go(captures, &mut trail);
+        self.parameters = trail.finish();
+        let Journey { route, head, .. } = journey;
+        match went {
+            Err(refusal) => Verdict::refused(&refusal, Some(route)),
+            Ok((sent, None)) => {
+                self.upstream = Some(sent);
+                self.retries = Some(Retries::new(route, &head.method));
+                Verdict::Upstream
+            }
+            Ok((sent, Some(refusal))) => {
+                self.upstream = Some(sent);
+                Verdict::refused_on_the_way(&refusal, route)
+            }
+        }
+    }
 }
 
 /// From the matched route to the request that would be sent.
