@@ -225,8 +225,10 @@ fn check_online_shows_what_it_tried_and_ends_with_1_for_problems() {
 upstream tinybird     connect  failed   `tinybird` takes no connection on port {}: connection refused
 listener 127.0.0.1:0  address  ok       takes a free port
 admin 127.0.0.1:0     address  ok       takes a free port
+state                 write    ok       {} can be written: an admin token will be made there
 ",
-            nobody.port()
+            nobody.port(),
+            Path::new(folder.file()).with_file_name("data").display()
         )
     );
     let text = err(&output);
@@ -473,6 +475,33 @@ fn a_reader_who_has_enough_is_no_reason_to_panic() {
     let output = finish(child);
     assert!(!err(&output).contains("panic"), "{}", err(&output));
     assert_eq!(code(&output), 0, "{}", err(&output));
+}
+
+#[test]
+fn output_that_cannot_be_written_ends_with_2() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let good = Folder::with(GOOD);
+    let bad = Folder::with(&GOOD.replace("pipe:", "pip:"));
+    for arguments in [
+        &["config", "show", good.file()][..],
+        &["routes", "-c", good.file()],
+        &["routes", "test", "GET", "/nothing", "-c", good.file()],
+        &["check", good.file()],
+        &["check", "--format", "json", bad.file()],
+        &["schema"],
+        &["explain"],
+        &["version"],
+        &["--help"],
+    ] {
+        let output = command(arguments).stdout(full()).output().unwrap();
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        let is_said = err(&output).contains("cannot be written: No space left");
+        assert!(is_said || arguments == ["--help"], "{arguments:?}: {}", err(&output));
+    }
+    let talk = command(&["check", bad.file()]).stderr(full()).output().unwrap();
+    assert_eq!(code(&talk), 2, "the problems were not read");
+    let wrong = command(&["chekc"]).stderr(full()).output().unwrap();
+    assert_eq!(code(&wrong), 64);
 }
 
 #[test]

@@ -12,9 +12,6 @@ use serde_json::json;
 use crate::snapshot::Snapshot;
 use crate::snapshot::explain::{Question, explain};
 
-/// The host of a URL that is only a path.
-const HOST: &str = "localhost";
-
 /// A request that is asked about.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +35,7 @@ pub(super) fn answer(snapshot: &Snapshot, body: &[u8]) -> Response<Vec<u8>> {
         }
     };
     let Asked { method, url, headers, body, from } = asked;
-    match Question::new(&method, &url, &headers, body.into_bytes(), HOST) {
+    match Question::new(&method, &url, &headers, body.into_bytes(), &Question::host(&snapshot.config)) {
         Err(why) => super::text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
         Ok(question) => {
             let question = match from {

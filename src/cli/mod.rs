@@ -19,9 +19,10 @@ mod run;
 mod schema;
 mod version;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
@@ -99,7 +100,27 @@ enum Ending {
     WrongCall,
 }
 
+/// What a command is called for.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    /// How it ends.
+    Ending,
+    /// What it prints and says.
+    Words,
+}
+
 impl Ending {
+    /// The same, unless what was to be read could not be written: then nothing has been answered.
+    fn as_written(self) -> Self {
+        match (self, UNWRITTEN.get()) {
+            (Ending::Success | Ending::Problems, Some(error)) => {
+                say(&format!("tollgate: the output cannot be written: {error}"));
+                Ending::Impossible
+            }
+            (Ending::Impossible | Ending::NeedsRestart | Ending::WrongCall, _) | (_, None) => self,
+        }
+    }
+
     /// Says why something could not be done.
     fn could_not(error: &anyhow::Error) -> Self {
         say(&format!("tollgate: {error:#}"));
@@ -113,10 +134,27 @@ pub fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(mut error) => {
             hide_words(&mut error);
-            // Nobody is left to be told where this cannot be printed.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { WRONG_CALL } else { 0 });
+            note(error.print());
+            return ExitCode::from(match (error.use_stderr(), UNWRITTEN.get()) {
+                (true, _) => WRONG_CALL,
+                (false, Some(_)) => 2,
+                (false, None) => 0,
+            });
         }
+    };
+    let answer = match arguments.command {
+        // A gateway whose log is full has served all the same, and Docker keeps 2 for itself.
+        Command::Healthcheck(_) | Command::Run(_) => Answer::Ending,
+        Command::Check(_)
+        | Command::Config(_)
+        | Command::Demo(_)
+        | Command::DemoUpstream(_)
+        | Command::Explain(_)
+        | Command::Init(_)
+        | Command::Reload(_)
+        | Command::Routes(_)
+        | Command::Schema(_)
+        | Command::Version(_) => Answer::Words,
     };
     let failed = arguments.command.failed();
     let ending = match arguments.command {
@@ -137,6 +175,10 @@ pub fn run() -> ExitCode {
         say(&format!("tollgate: {error:#}"));
         failed
     });
+    let ending = match answer {
+        Answer::Ending => ending,
+        Answer::Words => ending.as_written(),
+    };
     match ending {
         Ending::Success => ExitCode::SUCCESS,
         Ending::Problems => ExitCode::from(1),
@@ -206,20 +248,30 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// Why a line could not be written, the first time. There is one for the process, as there is one output.
+static UNWRITTEN: OnceLock<io::Error> = OnceLock::new();
+
+/// Remembers a line that could not be written. Whoever reads may have stopped reading, as `head` does: that is no fault.
+fn note(written: io::Result<()>) {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = UNWRITTEN.set(error);
+        }
+        Err(_) | Ok(()) => {}
+    }
+}
+
 /// Issues as a person reads them, in colour where that shows.
 fn show(issues: &Issues) {
-    let mut out = anstream::stderr();
-    let _ = write!(out, "{}", issues.render(Colour::Ansi));
+    note(write!(anstream::stderr(), "{}", issues.render(Colour::Ansi)));
 }
 
 /// A line for the person at the terminal.
 fn say(line: &str) {
-    let mut out = anstream::stderr();
-    let _ = writeln!(out, "{line}");
+    note(writeln!(anstream::stderr(), "{line}"));
 }
 
-/// A line of data. Whoever reads it may have stopped reading, as `head` does.
+/// A line of data.
 fn print(line: &str) {
-    let mut out = anstream::stdout();
-    let _ = writeln!(out, "{line}");
+    note(writeln!(anstream::stdout(), "{line}"));
 }

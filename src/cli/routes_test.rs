@@ -4,7 +4,10 @@
 //! it would be served, 1 if it would be refused, 2 if nothing can be said. Not
 //! here: the explanation (`snapshot::explain`). Nothing is sent.
 
-use std::net::{IpAddr, SocketAddr};
+use std::ffi::{OsStr, OsString};
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -38,9 +41,9 @@ pub(super) struct Arguments {
     /// A header of the request; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// Its body, a form unless a header says something else
-    #[arg(short = 'd', long = "data", value_name = "BODY|@FILE")]
-    data: Option<String>,
+    /// Its body, a form unless a header says something else; one that is not UTF-8 can only be in a file
+    #[arg(short = 'd', long = "data", value_name = "BODY|@FILE", allow_hyphen_values = true)]
+    data: Option<OsString>,
     /// The address it comes from
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     from: IpAddr,
@@ -71,6 +74,10 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
+    if arguments.data.as_ref().is_some_and(|data| file_of(data).is_none() && data.to_str().is_none()) {
+        say("tollgate: a body that is not UTF-8 cannot stand in the call: put it into a file, and write -d @FILE");
+        return Ok(Ending::WrongCall);
+    }
     // Read here and not by clap, which would show what it cannot read: a credential may stand in it.
     let headers: Headers = match arguments.headers() {
         Ok(headers) => headers,
@@ -107,8 +114,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 
 /// Asks the gateway that runs.
 fn ask(arguments: &Arguments, headers: Headers) -> anyhow::Result<Ending> {
-    let (headers, body) = request(arguments, headers)?;
-    let body = String::from_utf8(body).context("a running gateway is asked in JSON, which holds text only")?;
+    let (headers, body) = match request(arguments, headers) {
+        Ok(request) => request,
+        Err(error) => return Ok(Ending::could_not(&error)),
+    };
+    let Ok(body) = String::from_utf8(body) else {
+        say("tollgate: the body is not UTF-8, and a running gateway is asked in JSON, which holds text only");
+        say("help: without --running the file is asked, and takes any body");
+        return Ok(Ending::Impossible);
+    };
     let asked = json!({
         "method": arguments.method, "url": arguments.url, "headers": headers, "body": body, "from": arguments.from,
     });
@@ -131,15 +145,17 @@ fn ask(arguments: &Arguments, headers: Headers) -> anyhow::Result<Ending> {
 
 fn question(arguments: &Arguments, headers: Headers, config: &Config) -> anyhow::Result<Question> {
     let (headers, body) = request(arguments, headers)?;
-    let question = Question::new(&arguments.method, &arguments.url, &headers, body, &host(config));
+    let question = Question::new(&arguments.method, &arguments.url, &headers, body, &Question::host(config));
     Ok(question.map_err(anyhow::Error::msg)?.from_peer(arguments.from))
 }
 
 /// The headers and the body that are asked about.
 fn request(arguments: &Arguments, mut headers: Headers) -> anyhow::Result<(Headers, Vec<u8>)> {
-    let body = match arguments.data.as_deref().map(|data| (data, data.strip_prefix('@'))) {
+    let body = match arguments.data.as_deref().map(|data| (data, file_of(data))) {
         None => Vec::new(),
-        Some((_, Some(file))) => std::fs::read(file).with_context(|| format!("the body `{file}` cannot be read"))?,
+        Some((_, Some(file))) => {
+            std::fs::read(file).with_context(|| format!("the body `{}` cannot be read", file.display()))?
+        }
         Some((data, None)) => data.as_bytes().to_vec(),
     };
     let is_typed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
@@ -152,14 +168,9 @@ fn request(arguments: &Arguments, mut headers: Headers) -> anyhow::Result<(Heade
     Ok((headers, body))
 }
 
-/// What a caller on this machine would write into the URL.
-fn host(config: &Config) -> String {
-    let first = config.listeners.first().map(|listener| listener.address);
-    match first {
-        Some(address) if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
-        Some(address) => SocketAddr::to_string(&address),
-        None => "localhost".to_owned(),
-    }
+/// The file that `@FILE` names.
+fn file_of(data: &OsStr) -> Option<&Path> {
+    data.as_bytes().strip_prefix(b"@").map(|file| Path::new(OsStr::from_bytes(file)))
 }
 
 /// Adds file and line of the route.

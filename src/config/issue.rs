@@ -493,4 +493,5 @@ issue_codes! {
     PipesUnlisted = "TG0308", Warning, "An upstream does not say which pipes it has.";
     AddressUnusable = "TG0309", Error, "An address of the file cannot be listened on here.";
     LogUnwritable = "TG0310", Error, "The access log cannot be written here.";
+    StateUnusable = "TG0311", Warning, "The admin token cannot be kept here, or others can read it.";
 }

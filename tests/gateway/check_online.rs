@@ -94,6 +94,7 @@ async fn an_upstream_that_works_has_no_issues() {
             "upstream t: 2 pipes of the routes can be read".to_owned(),
             "listener 127.0.0.1:0: takes a free port".to_owned(),
             "admin 127.0.0.1:0: takes a free port".to_owned(),
+            "state: ./data can be written: an admin token will be made there".to_owned(),
         ]
     );
     assert!(probed.findings.iter().all(|one| one.grade == Grade::Ok));
@@ -333,4 +334,46 @@ async fn addresses_and_the_access_log_are_tried_and_left_as_they_were() {
     assert_eq!(bad.len(), 2, "{bad:?}");
     assert!(bad[0].starts_with("TG0309 at 3:24: `203.0.113.7:8080` cannot be listened on: "), "{bad:?}");
     assert!(bad[1].starts_with("TG0310 at 4:16: the access log "), "{bad:?}");
+}
+
+#[tokio::test]
+async fn the_folder_of_the_admin_token_is_tried_and_left_as_it_was() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let upstream = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("made/at/start");
+    let text = |dir: &Path, token: &str| {
+        format!(
+            "upstreams: {{ t: {{ url: '{upstream}' }} }}\nstate: {{ dir: '{}' }}\nadmin: {{ address: '127.0.0.1:0'{token} }}\nroutes:\n{PROXY}",
+            dir.display()
+        )
+    };
+    assert_eq!(issues(&text(&dir, "")).await, [""; 0]);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing is left behind");
+
+    // Root may write everywhere, but not below a file.
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let below = issues(&text(&file.join("data"), "")).await;
+    assert_eq!(below.len(), 1, "{below:?}");
+    assert!(below[0].starts_with("TG0311 at 2:15: "), "{below:?}");
+    assert_eq!(
+        issues(&text(&file.join("data"), ", token: p.a-token-that-is-written")).await,
+        [""; 0],
+        "nobody needs it"
+    );
+
+    std::fs::create_dir_all(&dir).expect("a folder");
+    let token = dir.join("admin.token");
+    std::fs::write(&token, TOKEN).expect("a token");
+    for (mode, fine) in [(0o600, true), (0o640, true), (0o644, false), (0o660, false)] {
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(mode)).expect("a mode");
+        let found = issues(&text(&dir, "")).await;
+        let is_told = found.iter().any(|one| one.contains("others may read or change the admin token"));
+        assert_eq!((is_told, found.is_empty()), (!fine, fine), "{mode:o}: {found:?}");
+    }
+    std::fs::write(&token, "\n").expect("no token");
+    let found = issues(&text(&dir, "")).await;
+    assert!(found.len() == 1 && found[0].contains("cannot be used: "), "{found:?}");
 }

@@ -498,6 +498,7 @@ async fn a1_what_runs_and_what_would_happen_need_the_token_and_show_no_secret() 
     let told = Request::post("/routes/test").bearer(&token).json(asked).send(gw.admin()).await;
     assert_eq!(told.status, 200);
     assert_eq!(told.json()["explanation"]["verdict"]["code"], "control_parameter");
+    assert_eq!(told.json()["explanation"]["request"]["host"], "127.0.0.1", "that of the first listener, as offline");
     for wrong in ["", "{", "[]", r#"{"method": "GET"}"#, r#"{"method": "GET", "url": "/", "more": 1}"#] {
         let response = Request::post("/routes/test").bearer(&token).json(wrong).send(gw.admin()).await;
         assert_eq!(response.status, 400, "{wrong}");

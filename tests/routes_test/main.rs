@@ -76,6 +76,31 @@ fn a_question_that_cannot_be_answered_ends_with_2() {
 }
 
 #[test]
+fn a_body_may_begin_with_a_dash_and_bytes_come_from_a_file() {
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let dashed = run("tollgate routes test POST /writes -d --x -H 'Content-Type: text/plain' -c gateway.yaml");
+    assert_eq!(dashed.status.code(), Some(0), "{dashed:?}");
+    assert!(String::from_utf8_lossy(&dashed.stdout).ends_with("goes upstream\n"), "{dashed:?}");
+
+    let bytes = std::ffi::OsStr::from_bytes(b"a=\xff");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    program.args(["routes", "test", "POST", "/writes", "-c", "gateway.yaml", "-d"]).arg(bytes).current_dir(FOLDER);
+    let output = program.output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(64), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("write -d @FILE"), "{output:?}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("body");
+    std::fs::write(&file, b"a=\xff").expect("it is written");
+    let call = format!("tollgate routes test POST /writes -d @{} -c gateway.yaml", file.display());
+    assert_eq!(run(&call).status.code(), Some(0));
+    let running = run(&format!("{call} --running"));
+    assert_eq!(running.status.code(), Some(2), "{running:?}");
+    assert!(String::from_utf8_lossy(&running.stderr).contains("without --running"), "{running:?}");
+}
+
+#[test]
 fn json_has_the_same_facts() {
     let call = "tollgate routes test GET '/acme/trend?tenant_id=evil' -c gateway.yaml";
     let text = String::from_utf8(run(call).stdout).expect("text");

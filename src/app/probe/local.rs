@@ -1,4 +1,5 @@
-//! Tries what the file names on this machine: addresses and the access log.
+//! Tries what the file names on this machine: addresses, the access log, the
+//! gateway's own folder.
 //!
 //! In: a configuration. Out: findings. An address that is in use is no problem:
 //! a running gateway uses it. Not here: anything that needs a network.
@@ -6,16 +7,20 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::config::issue::IssueCode;
 use crate::config::section::log::Access;
+use crate::state::admin_token;
 
 use super::{Grade, Problem, Trial, Trials};
 
-/// Beside the access log, for a moment.
+/// Where something is to be written, for a moment.
 const TRIAL_FILE: &str = ".tollgate-check";
+/// Rights that the file of a token gives to others. A group may read it: operators are one.
+const TOO_OPEN: u32 = 0o027;
 
 pub(super) fn probe(config: &Config) -> Trials {
     let mut found = Trials::default();
@@ -27,6 +32,10 @@ pub(super) fn probe(config: &Config) -> Trials {
     address(&mut found, &format!("admin {admin}"), &["admin", "address"], admin);
     if let Access::File(path) = &config.log.access {
         access_log(&mut found, path);
+    }
+    if config.admin.token.is_none() {
+        // Only the token that the gateway makes is kept there.
+        state(&mut found, &config.state.folder());
     }
     found
 }
@@ -63,13 +72,60 @@ fn access_log(found: &mut Trials, path: &Path) {
     }
 }
 
+fn state(found: &mut Trials, folder: &Path) {
+    // `a/./data` is how the default is put together, and not how anybody writes.
+    let folder: PathBuf = folder.components().collect();
+    let subject = "state";
+    let mut problem = |title: String, help: String| {
+        let problem = Problem::new(IssueCode::StateUnusable, &["state", "dir"], title, help);
+        found.problem(subject, Trial::Write, problem);
+    };
+    let path = admin_token::path(&folder);
+    let help = "let the gateway's user write there, or write another `state.dir` or `admin.token`";
+    match admin_token::read(&folder) {
+        Ok(_) => match mode_of(&path).filter(|mode| mode & TOO_OPEN != 0) {
+            None => found.note(subject, Trial::Write, Grade::Ok, format!("{} is there", path.display())),
+            Some(mode) => {
+                let title = format!("others may read or change the admin token `{}` (mode {mode:04o})", path.display());
+                problem(title, format!("chmod {:o} {}", mode & 0o740, path.display()));
+            }
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => match can_be_made(&folder) {
+            Ok(()) => {
+                let words = format!("{} can be written: an admin token will be made there", folder.display());
+                found.note(subject, Trial::Write, Grade::Ok, words);
+            }
+            Err(error) => {
+                problem(format!("no admin token can be kept in `{}`: {error}", folder.display()), help.to_owned());
+            }
+        },
+        Err(error) => {
+            problem(format!("the admin token `{}` cannot be used: {error}", path.display()), help.to_owned());
+        }
+    }
+}
+
+fn mode_of(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o777)
+}
+
+/// Whether a folder can be written, or made where the nearest one above it that is there can be.
+fn can_be_made(folder: &Path) -> io::Result<()> {
+    let folder = std::path::absolute(folder)?;
+    let there = folder.ancestors().find(|above| above.symlink_metadata().is_ok());
+    there.map_or(Ok(()), write_in)
+}
+
 /// Leaves no trace: a log that is there is opened and not written, one that is not is not made.
 fn writable(path: &Path) -> io::Result<()> {
     if path.exists() {
         return fs::OpenOptions::new().append(true).open(path).map(drop);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let trial = folder.join(format!("{TRIAL_FILE}-{}", std::process::id()));
+    write_in(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+fn write_in(folder: &Path) -> io::Result<()> {
+    let trial = folder.join(format!("{TRIAL_FILE}-{:016x}", rand::random::<u64>()));
     fs::OpenOptions::new().write(true).create_new(true).open(&trial)?;
     fs::remove_file(&trial)
 }

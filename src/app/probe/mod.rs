@@ -1,4 +1,4 @@
-//! Tries what a configuration names: upstreams, addresses, the access log.
+//! Tries what a configuration names: upstreams, addresses, files.
 //!
 //! In: a loaded configuration. Out: one [`Finding`] for everything that was
 //! tried, and an issue at its place for everything that does not work. Runs no
@@ -77,17 +77,11 @@ pub enum Grade {
 /// Tries everything that `loaded` names.
 pub async fn probe(loaded: &Loaded, clock: &Clock) -> Probed {
     let config = &loaded.config;
-    let mut tasks = JoinSet::new();
-    for (name, section) in &config.upstreams {
-        tasks.spawn(upstream::probe(name.clone(), section.clone(), pipes_of(config, name), clock.clone()));
-    }
-    // By name, whichever answered first.
-    let mut trials: BTreeMap<String, Trials> = BTreeMap::new();
-    while let Some(ended) = tasks.join_next().await {
-        if let Ok((name, found)) = ended {
-            trials.insert(name, found);
-        }
-    }
+    let upstreams = config.upstreams.iter().map(|(name, section)| {
+        let trial = upstream::probe(name.clone(), section.clone(), pipes_of(config, name), clock.clone());
+        (name.clone(), trial)
+    });
+    let trials = side_by_side(upstreams).await;
     let mut probed = Probed::default();
     for found in trials.into_values().chain([local::probe(config)]) {
         let Trials { findings, problems } = found;
@@ -96,6 +90,30 @@ pub async fn probe(loaded: &Loaded, clock: &Clock) -> Probed {
     }
     probed.issues.sort();
     probed
+}
+
+/// The trials of upstreams by name, whichever ends first. One that breaks off has failed: what nobody tried is not fine.
+async fn side_by_side<T>(upstreams: impl Iterator<Item = (String, T)>) -> BTreeMap<String, Trials>
+where
+    T: Future<Output = Trials> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    let mut trials = BTreeMap::new();
+    for (name, trial) in upstreams {
+        let mut untried = Trials::default();
+        let title = format!("`{name}` could not be tried: the trial itself broke off");
+        let help = "this is a fault of the program: please report it, with what stands above";
+        let problem = Problem::new(IssueCode::NoUsefulAnswer, &["upstreams", &name], title, help);
+        untried.problem(&format!("upstream {name}"), Trial::Answer, problem);
+        trials.insert(name.clone(), untried);
+        tasks.spawn(async move { (name, trial.await) });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Ok((name, found)) = ended {
+            trials.insert(name, found);
+        }
+    }
+    trials
 }
 
 /// The pipes that routes take from an upstream.
@@ -167,4 +185,27 @@ impl Problem {
 /// `1 pipe`, `2 pipes`.
 fn counted(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_trial_that_breaks_off_has_failed() {
+        let tried = side_by_side(["a", "b"].into_iter().map(|name| {
+            (name.to_owned(), async move {
+                if name == "a" {
+                    panic!("on purpose");
+                }
+                Trials::default()
+            })
+        }));
+        let trials = tried.await;
+        assert_eq!(trials.len(), 2);
+        let broken = &trials["a"];
+        assert_eq!((broken.findings.len(), broken.problems.len()), (1, 1));
+        assert_eq!((broken.findings[0].grade, broken.findings[0].subject.as_str()), (Grade::Failed, "upstream a"));
+        assert!(trials["b"].findings.is_empty());
+    }
 }

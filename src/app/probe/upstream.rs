@@ -4,8 +4,9 @@
 //! the order of the stages. It is asked straight, without the proxy of the
 //! environment, as requests through the gateway go. Not here: several at once.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderValue};
 
@@ -15,7 +16,7 @@ use crate::config::nearest;
 use crate::config::scalar::Scheme;
 use crate::config::section::upstreams::Upstream;
 use crate::outbound::{Answer, Call, CertificateFault, Client, Facts, Failure, Stage, Target, Trust};
-use crate::upstream::catalogue::{self, Catalogue};
+use crate::upstream::catalogue::{self, Names};
 
 use super::{Grade, PipeRoute, Problem, TIME, Trial, Trials};
 
@@ -24,28 +25,39 @@ const ENDS_SOON_DAYS: u64 = 21;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// More names than these help nobody.
 const MAX_NAMES: usize = 8;
+/// A nearest name is looked for this often, and among so many: comparing all with all has no end.
+const MAX_SOUGHT: usize = 20;
+const MAX_COMPARED: usize = 5_000;
 
-pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>, clock: Clock) -> (String, Trials) {
+pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>, clock: Clock) -> Trials {
     let subject = format!("upstream {name}");
-    let mut prober = Prober { name: &name, subject, section: &section, pipes: &pipes, found: Trials::default() };
+    let mut prober = Prober {
+        name: &name,
+        subject,
+        section: &section,
+        pipes: &pipes,
+        began: clock.now(),
+        clock: &clock,
+        found: Trials::default(),
+        sought: 0,
+    };
     let path = if pipes.is_empty() { "/" } else { catalogue::PATH };
     let Some(target) = Target::of(&section.url, path) else {
         prober.problem(Trial::Answer, IssueCode::NoUsefulAnswer, "its URL cannot be called", "write another `url`");
-        return (name.clone(), prober.found);
+        return prober.found;
     };
     let call = prober.call(target);
     match Client::direct(clock.clone()).call(&call).await {
         Ok(answer) => {
             prober.stages(&answer.facts, Stage::Answer, clock.wall());
-            prober.answer(&answer, path);
+            prober.answer(answer, path).await;
         }
         Err(failure) => {
             prober.stages(&failure.facts, failure.stage, clock.wall());
             prober.failure(&failure, path);
         }
     }
-    let found = prober.found;
-    (name, found)
+    prober.found
 }
 
 struct Prober<'a> {
@@ -53,7 +65,11 @@ struct Prober<'a> {
     subject: String,
     section: &'a Upstream,
     pipes: &'a [PipeRoute],
+    began: Instant,
+    clock: &'a Clock,
     found: Trials,
+    /// How often a nearest name was looked for.
+    sought: usize,
 }
 
 impl Prober<'_> {
@@ -157,10 +173,10 @@ impl Prober<'_> {
         }
     }
 
-    fn answer(&mut self, answer: &Answer, path: &str) {
+    async fn answer(&mut self, answer: Answer, path: &str) {
         match self.pipes.is_empty() {
             true => self.status_of_any(answer.status, path),
-            false => self.catalogue(answer, path),
+            false => self.catalogue(answer, path).await,
         }
     }
 
@@ -176,7 +192,7 @@ impl Prober<'_> {
     }
 
     /// For an API with pipes, which describes them to whoever may read them.
-    fn catalogue(&mut self, answer: &Answer, path: &str) {
+    async fn catalogue(&mut self, answer: Answer, path: &str) {
         let status = answer.status;
         match status.as_u16() {
             200 => {}
@@ -184,21 +200,31 @@ impl Prober<'_> {
             300..=399 | 500..=599 => return self.useless(status, path),
             _ => return self.unlisted(&format!("it answers {} to GET {path}", status.as_u16())),
         }
-        match Catalogue::read(&answer.body) {
+        match self.names(answer.body).await {
             Err(why) => self.unlisted(&why),
-            Ok(catalogue) if catalogue.named.is_empty() && !catalogue.remarks.is_empty() => {
+            Ok(names) if names.pipes.is_empty() && names.paths > 0 => {
                 self.unlisted("its description has paths, and none of them is a pipe's");
             }
-            Ok(catalogue) => {
-                let number = super::counted(catalogue.named.len(), "pipe");
+            Ok(names) => {
+                let number = super::counted(names.pipes.len(), "pipe");
                 let who = if self.has_credential() { "the credential reads" } else { "without a credential it shows" };
                 self.note(Trial::Answer, Grade::Ok, format!("{who} {number}"));
-                self.compare(&catalogue);
+                self.compare(&names);
             }
         }
     }
 
-    fn compare(&mut self, catalogue: &Catalogue) {
+    /// What a description names, read in what is left of the time and beside the other upstreams.
+    async fn names(&self, body: Bytes) -> Result<Names, String> {
+        let left = TIME.saturating_sub(self.clock.now().saturating_duration_since(self.began));
+        let reading = tokio::task::spawn_blocking(move || Names::read(&body));
+        tokio::select! {
+            read = reading => read.unwrap_or_else(|_| Err("its description cannot be read".to_owned())),
+            () = self.clock.sleep(left) => Err("its description was not read in time".to_owned()),
+        }
+    }
+
+    fn compare(&mut self, names: &Names) {
         let mut good = 0;
         for pipe in self.pipes {
             let Some(wanted) = &pipe.name else {
@@ -209,10 +235,10 @@ impl Prober<'_> {
             if is_id(wanted) {
                 let words = format!("`{}` names its pipe by id, and the upstream lists names", pipe.route);
                 self.note(Trial::Pipes, Grade::Note, words);
-            } else if catalogue.named.contains(wanted) {
+            } else if names.pipes.contains(wanted) {
                 good += 1;
             } else {
-                self.unknown(pipe, wanted, catalogue);
+                self.unknown(pipe, wanted, names);
             }
         }
         if good > 0 {
@@ -220,11 +246,13 @@ impl Prober<'_> {
         }
     }
 
-    fn unknown(&mut self, pipe: &PipeRoute, wanted: &str, catalogue: &Catalogue) {
-        let names = || catalogue.named.iter().map(String::as_str);
-        let help = match nearest(wanted, names()) {
+    fn unknown(&mut self, pipe: &PipeRoute, wanted: &str, known: &Names) {
+        let names = || known.pipes.iter().map(String::as_str);
+        self.sought += 1;
+        let nearest = (self.sought <= MAX_SOUGHT).then(|| nearest(wanted, names().take(MAX_COMPARED))).flatten();
+        let help = match nearest {
             Some(nearest) => format!("did you mean `{nearest}`?"),
-            None if catalogue.named.is_empty() => {
+            None if known.pipes.is_empty() => {
                 "the credential can read no pipe at all: give its token PIPES:READ".to_owned()
             }
             None => format!("publish it, or give the token PIPES:READ for it; it reads {}", some_of(names())),

@@ -287,6 +287,15 @@ impl Verdict {
         }
     }
 
+    /// As [`Verdict::refused`], where the request has begun to pass by then.
+    pub(super) fn refused_on_the_way(refusal: &Refusal, route: &Route) -> Self {
+        let mut verdict = Verdict::refused(refusal, Some(route));
+        if let Verdict::Refused { rule, .. } = &mut verdict {
+            rule.push_str("; the upstream has the head by then, and what came of the body");
+        }
+        verdict
+    }
+
     /// Whether the caller gets what was asked for.
     pub fn is_refusal(&self) -> bool {
         match self {

@@ -113,22 +113,32 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         }
         (Turn::Refuse(refusal, _), _) => Verdict::refused(&refusal, route),
         (Turn::Proceed(captures), Some((head, route))) => {
-            let mut trail = Trail::default();
-            let journey = Journey { route, head, parsed: &parsed };
-            let went = journey.go(captures, &mut trail);
-            explanation.parameters = trail.finish();
-            match went {
-                Err(refusal) => Verdict::refused(&refusal, Some(route)),
-                Ok(sent) => {
-                    explanation.upstream = Some(sent);
-                    explanation.retries = Some(Retries::new(route, &head.method));
-                    Verdict::Upstream
-                }
-            }
+            explanation.follow(&Journey { route, head, parsed: &parsed }, captures)
         }
         (Turn::Proceed(_), None) => Verdict::refused(&Refusal::RouteNotFound, None),
     };
     explanation
+}
+
+impl Explanation {
+    fn follow(&mut self, journey: &Journey<'_>, captures: Captures) -> Verdict {
+        let mut trail = Trail::default();
+        let went = journey.go(captures, &mut trail);
+        self.parameters = trail.finish();
+        let Journey { route, head, .. } = journey;
+        match went {
+            Err(refusal) => Verdict::refused(&refusal, Some(route)),
+            Ok((sent, None)) => {
+                self.upstream = Some(sent);
+                self.retries = Some(Retries::new(route, &head.method));
+                Verdict::Upstream
+            }
+            Ok((sent, Some(refusal))) => {
+                self.upstream = Some(sent);
+                Verdict::refused_on_the_way(&refusal, route)
+            }
+        }
+    }
 }
 
 /// From the matched route to the request that would be sent.
@@ -139,7 +149,8 @@ struct Journey<'a> {
 }
 
 impl Journey<'_> {
-    fn go(&self, captures: Captures, trail: &mut Trail) -> Result<Sent, Refusal> {
+    /// What would be sent, and why it is refused though it began to pass.
+    fn go(&self, captures: Captures, trail: &mut Trail) -> Result<(Sent, Option<Refusal>), Refusal> {
         let parameters = match self.route.body {
             BodyRule::Parameters => self.read_parameters()?,
             BodyRule::PassThrough => {
@@ -155,11 +166,11 @@ impl Journey<'_> {
         if self.route.body == BodyRule::PassThrough {
             wire::frame(&mut parts, &self.parsed.body);
         }
-        let body = match permit.body() {
-            Some(body) => body.bytes().clone(),
-            None => self.passed_body()?,
+        let (body, refusal) = match permit.body() {
+            Some(body) => (body.bytes().clone(), None),
+            None => self.passed_body(),
         };
-        Ok(Sent::new(self.route, &parts, &body))
+        Ok((Sent::new(self.route, &parts, &body), refusal))
     }
 
     fn read_parameters(&self) -> Result<Option<ParameterBody>, Refusal> {
@@ -168,27 +179,26 @@ impl Journey<'_> {
             return Ok(None);
         }
         ParameterBody::expect(method, headers)?;
-        let bytes = self.whole_body()?;
+        let bytes = match &self.parsed.body {
+            Body::CutShort(_) => return Err(Refusal::RequestTimeout),
+            Body::None => Bytes::new(),
+            Body::Whole(bytes) => bytes.clone(),
+        };
         if bytes.len() as u64 > MAX_PARAMETER_BODY {
             return Err(Refusal::BodyTooLarge { limit: MAX_PARAMETER_BODY });
         }
         ParameterBody::read(method, headers, bytes)
     }
 
-    fn passed_body(&self) -> Result<Bytes, Refusal> {
-        let bytes = self.whole_body()?;
+    /// What passes of a body that nobody reads first: its head is sent before it has come.
+    fn passed_body(&self) -> (Bytes, Option<Refusal>) {
         let limit = self.route.guard.max_body();
-        match bytes.len() as u64 > limit {
-            true => Err(Refusal::BodyTooLarge { limit }),
-            false => Ok(bytes),
-        }
-    }
-
-    fn whole_body(&self) -> Result<Bytes, Refusal> {
         match &self.parsed.body {
-            Body::CutShort => Err(Refusal::RequestTimeout),
-            Body::None => Ok(Bytes::new()),
-            Body::Whole(bytes) => Ok(bytes.clone()),
+            Body::CutShort(bytes) => (bytes.clone(), Some(Refusal::RequestTimeout)),
+            Body::None => (Bytes::new(), None),
+            // How much of it passes depends on the pieces in which it comes.
+            Body::Whole(bytes) if bytes.len() as u64 > limit => (Bytes::new(), Some(Refusal::BodyTooLarge { limit })),
+            Body::Whole(bytes) => (bytes.clone(), None),
         }
     }
 }

@@ -4,10 +4,12 @@
 //! [`Question`], or a sentence that says what cannot be sent. Not here: what
 //! the gateway makes of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+
+use crate::config::Config;
 
 /// One request, whole.
 #[derive(Clone, Debug)]
@@ -53,6 +55,16 @@ impl Question {
             map.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         Ok(Question { method, target, headers: map, body, peer: None })
+    }
+
+    /// What a caller on this machine would write into the URL: the host of the first listener.
+    pub fn host(config: &Config) -> String {
+        let first = config.listeners.first().map(|listener| listener.address);
+        match first {
+            Some(address) if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
+            Some(address) => SocketAddr::to_string(&address),
+            None => "localhost".to_owned(),
+        }
     }
 
     /// The same request on a connection from `peer`.

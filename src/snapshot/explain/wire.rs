@@ -44,8 +44,8 @@ pub(super) struct Parsed {
 /// A body as the connection delivers it.
 #[derive(Clone)]
 pub(super) enum Body {
-    /// Shorter than its announced length.
-    CutShort,
+    /// Shorter than its announced length: what came of it.
+    CutShort(Bytes),
     /// None was announced.
     None,
     /// All of it; a chunked one may be empty.
@@ -61,9 +61,6 @@ pub(super) struct Unparsed {
 /// Reads a request as the parser does.
 pub(super) fn parse(question: &Question) -> Result<Parsed, Unparsed> {
     let refuse = |status, why| Err(Unparsed { status, why });
-    if question.method == Method::CONNECT {
-        return refuse(405, "CONNECT asks for a tunnel, which the gateway never opens");
-    }
     if PathAndQuery::try_from(question.target.as_str()).is_err() {
         return refuse(400, "the URL has a character that must be percent-encoded");
     }
@@ -92,10 +89,14 @@ pub(super) fn parse(question: &Question) -> Result<Parsed, Unparsed> {
             Ok(None | Some(0)) => Body::None,
             Ok(Some(length)) => match usize::try_from(length).ok().filter(|length| *length <= question.body.len()) {
                 Some(length) => Body::Whole(question.body.slice(..length)),
-                None => Body::CutShort,
+                None => Body::CutShort(question.body.clone()),
             },
         },
     };
+    // Last: what cannot be read is no CONNECT either.
+    if question.method == Method::CONNECT {
+        return refuse(405, "CONNECT asks for a tunnel, which the gateway never opens");
+    }
     Ok(Parsed { headers, raw, body })
 }
 

@@ -1,64 +1,129 @@
 //! Reads JSON and notices keys that stand twice in one object.
 //!
 //! In: bytes. Out: a value in which the first of two equal keys counts, and
-//! pointers to all others. `serde_json` lets the last one win without a word,
-//! and caps the depth at 128. Not here: what the keys mean.
+//! where all others stand. `serde_json` lets the last one win without a word,
+//! and caps the depth at 128. The time grows with the bytes and with nothing
+//! else. Not here: what the keys mean.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+
+use super::cut;
+
+/// More keys than these that stand twice are counted only.
+const MAX_TWICE: usize = 1_000;
+/// Characters of one step of a pointer that are kept.
+const MAX_STEP: usize = 80;
+
+/// How much of a document is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// Its keys, and theirs; what is deeper is null.
+    Outline,
+    /// All of it.
+    Whole,
+}
 
 /// A parsed document.
 pub(super) struct Parsed {
     pub(super) value: Value,
-    /// Pointers to keys that stand twice.
-    pub(super) twice: BTreeSet<String>,
+    pub(super) twice: Twice,
 }
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
+/// Keys that stand twice.
+#[derive(Default)]
+pub(super) struct Twice {
+    /// Those right below `paths`, all of them.
+    pub(super) paths: BTreeSet<String>,
+    /// Pointers to the others (RFC 6901), with steps that are not too long.
+    pub(super) others: BTreeSet<String>,
+    /// How many there are beside these.
+    pub(super) more: usize,
+}
+
+pub(super) fn parse(bytes: &[u8], depth: Depth) -> Result<Parsed, String> {
     if bytes.len() > super::MAX_SIZE {
         return Err(format!("the document is larger than {} MiB", super::MAX_SIZE >> 20));
     }
-    let (twice, path) = (RefCell::new(BTreeSet::new()), RefCell::new(Vec::new()));
+    let levels = match depth {
+        Depth::Outline => 2,
+        Depth::Whole => usize::MAX,
+    };
+    let reader = RefCell::new(Reader::default());
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Seed { twice: &twice, path: &path }
+    let value = Seed { reader: &reader, levels }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value))
         .map_err(|error| format!("the document is not JSON: {error}"))?;
-    Ok(Parsed { value, twice: twice.into_inner() })
+    Ok(Parsed { value, twice: reader.into_inner().twice })
 }
 
-/// The pointer of a key in the object at `above` (RFC 6901).
-pub(super) fn pointer(above: &str, key: &str) -> String {
-    format!("{above}/{}", key.replace('~', "~0").replace('/', "~1"))
+/// Where the reader is, and what it noticed. A pointer is made only where one is told: a key of a megabyte above a
+/// million values is no pointer a million times.
+#[derive(Default)]
+struct Reader {
+    steps: Vec<Step>,
+    twice: Twice,
 }
 
-/// More than this said twice is no slip.
-const MAX_TWICE: usize = 1_000;
-/// Longer pointers than this lead to nothing that a pipe is described by.
-const MAX_POINTER: usize = 4 << 10;
+enum Step {
+    Index(usize),
+    Key(String),
+}
 
-#[derive(Clone, Copy)]
+impl Reader {
+    fn note(&mut self, key: String) {
+        if matches!(self.steps.as_slice(), [Step::Key(above)] if above == "paths") {
+            self.twice.paths.insert(key);
+        } else if self.twice.others.len() < MAX_TWICE {
+            let pointer = self.pointer(&key);
+            self.twice.others.insert(pointer);
+        } else {
+            self.twice.more += 1;
+        }
+    }
+
+    fn pointer(&self, key: &str) -> String {
+        let mut pointer = String::new();
+        for step in &self.steps {
+            match step {
+                Step::Index(index) => {
+                    let _ = write!(pointer, "/{index}");
+                }
+                Step::Key(key) => add_step(&mut pointer, key),
+            }
+        }
+        add_step(&mut pointer, key);
+        pointer
+    }
+}
+
+fn add_step(pointer: &mut String, key: &str) {
+    pointer.push('/');
+    pointer.push_str(&cut(key, MAX_STEP).replace('~', "~0").replace('/', "~1"));
+}
+
 struct Seed<'a> {
-    twice: &'a RefCell<BTreeSet<String>>,
-    /// The keys and positions above. A pointer is made of them only where it is
-    /// needed: a long key with many values below would be copied for each.
-    path: &'a RefCell<Vec<String>>,
+    reader: &'a RefCell<Reader>,
+    /// How many more levels are read.
+    levels: usize,
 }
 
 impl Seed<'_> {
-    fn note(self) -> Result<(), &'static str> {
-        let path = self.path.borrow();
-        let length: usize = path.iter().map(String::len).sum();
-        let mut twice = self.twice.borrow_mut();
-        if length > MAX_POINTER || twice.len() >= MAX_TWICE {
-            return Err("too much in it stands twice");
-        }
-        twice.insert(path.iter().fold(String::new(), |above, key| pointer(&above, key)));
-        Ok(())
+    fn below(&self) -> Self {
+        Seed { reader: self.reader, levels: self.levels.saturating_sub(1) }
+    }
+
+    fn enter(&self, step: Step) {
+        self.reader.borrow_mut().steps.push(step);
+    }
+
+    fn leave(&self) -> Option<Step> {
+        self.reader.borrow_mut().steps.pop()
     }
 }
 
@@ -66,7 +131,10 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
+        match self.levels {
+            0 => deserializer.deserialize_ignored_any(IgnoredAny).map(|_| Value::Null),
+            _ => deserializer.deserialize_any(self),
+        }
     }
 }
 
@@ -104,9 +172,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         loop {
-            self.path.borrow_mut().push(list.len().to_string());
-            let item = items.next_element_seed(self)?;
-            self.path.borrow_mut().pop();
+            self.enter(Step::Index(list.len()));
+            let item = items.next_element_seed(self.below())?;
+            self.leave();
             match item {
                 Some(item) => list.push(item),
                 None => return Ok(Value::Array(list)),
@@ -117,14 +185,16 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            self.path.borrow_mut().push(key.clone());
-            let value = entries.next_value_seed(self)?;
             if map.contains_key(&key) {
-                self.note().map_err(A::Error::custom)?;
-            } else {
+                entries.next_value::<IgnoredAny>()?;
+                self.reader.borrow_mut().note(key);
+                continue;
+            }
+            self.enter(Step::Key(key));
+            let value = entries.next_value_seed(self.below())?;
+            if let Some(Step::Key(key)) = self.leave() {
                 map.insert(key, value);
             }
-            self.path.borrow_mut().pop();
         }
         Ok(Value::Object(map))
     }

@@ -2,21 +2,29 @@
 //!
 //! In: an OpenAPI 3.0 or 3.1 document, JSON. Out: a [`Catalogue`]: pipes with
 //! their parameters, and a [`Remark`] for everything that was not taken over
-//! whole. Nothing is left out silently. Not here: fetching it (`outbound`),
-//! which of it the gateway lets through.
+//! whole; or only their [`Names`]. Nothing is left out silently, and no document
+//! costs more than it is worth. Not here: fetching it (`outbound`), which of it
+//! the gateway lets through.
 
+mod body;
 mod json;
+mod names;
 mod pipe;
+mod reading;
 mod reference;
+mod server;
+mod shape;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::config::section::routes::Format;
 
-use json::Parsed;
-use reference::Document;
+use json::{Depth, Parsed};
+use reading::Reading;
+
+pub use names::Names;
 
 /// Where a Tinybird-like API describes the pipes that a token can read. Asking for it runs no query.
 pub const PATH: &str = "/v0/pipes/openapi.json";
@@ -29,20 +37,11 @@ pub const MAX_SIZE: usize = 10 << 20;
 pub struct Catalogue {
     /// Where the document says the API is, its variables filled in.
     pub server: Option<String>,
-    /// Every pipe that the document names, those included that no route could take over.
-    pub named: BTreeSet<String>,
     /// The pipes by name.
     pub pipes: BTreeMap<String, Pipe>,
     /// What was not taken over whole.
     pub remarks: Vec<Remark>,
-    /// Bytes that were copied or compared to make it.
-    spent: usize,
 }
-
-/// References let a short document say much. What is made of it stays below this, in bytes copied or compared.
-const MAX_SPENT: usize = 64 << 20;
-/// What one thing costs beside its texts.
-const ONE: usize = 64;
 
 /// One pipe as described.
 #[derive(Clone, Debug, Default)]
@@ -100,51 +99,14 @@ impl Catalogue {
     /// # Errors
     /// In one sentence, where it is no OpenAPI 3 document in JSON.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
-        let Parsed { value, twice } = json::parse(bytes)?;
+        let Parsed { value, twice } = json::parse(bytes, Depth::Whole)?;
         check_version(&value)?;
-        let document = Document::new(&value);
-        let mut catalogue = Catalogue { server: server(&value), ..Catalogue::default() };
-        let Some(paths) = value.get("paths").and_then(Value::as_object) else {
-            return Err("the document has no `paths`".to_owned());
-        };
-        for (path, item) in paths {
-            catalogue.named.extend(pipe::name_of(path));
-            if twice.contains(&json::pointer("/paths", path)) {
-                catalogue.dropped(path, "the document has this path twice, and nothing says which one is meant");
-                continue;
-            }
-            catalogue.path(&document, path, item);
-            if catalogue.is_spent() {
-                return Err("the document describes too much, or says it too often, to be a list of pipes".to_owned());
-            }
-        }
-        for place in twice.iter().filter(|place| is_inside_a_path(place)) {
-            catalogue.approximated(place, "this key stands twice in the document: the first one is used");
-        }
-        Ok(catalogue)
-    }
-
-    fn dropped(&mut self, subject: &str, why: impl Into<String>) {
-        self.remark(Loss::Dropped, subject, why.into());
-    }
-
-    fn approximated(&mut self, subject: &str, why: impl Into<String>) {
-        self.remark(Loss::Approximated, subject, why.into());
-    }
-
-    fn remark(&mut self, loss: Loss, subject: &str, why: String) {
-        self.spend(subject.len() + why.len());
-        self.remarks.push(Remark { loss, subject: subject.to_owned(), why });
-    }
-
-    /// Counts in what one more thing costs.
-    fn spend(&mut self, bytes: usize) {
-        self.spent = self.spent.saturating_add(ONE).saturating_add(bytes);
-    }
-
-    /// Whether so much was made of the document that it is given up.
-    fn is_spent(&self) -> bool {
-        self.spent > MAX_SPENT
+        let paths = paths_of(&value)?;
+        let mut reading = Reading::of(&value);
+        reading.server();
+        reading.paths(paths, &twice.paths);
+        reading.twice(&twice);
+        Ok(reading.catalogue)
     }
 }
 
@@ -159,28 +121,13 @@ fn check_version(document: &Value) -> Result<(), String> {
     }
 }
 
-/// Longer URLs than this lead nowhere.
-const MAX_URL: usize = 2_000;
-
-/// The first server, with the defaults of its variables.
-fn server(document: &Value) -> Option<String> {
-    let server = document.get("servers")?.get(0)?;
-    let mut url = server.get("url")?.as_str()?.to_owned();
-    for (name, variable) in server.get("variables").and_then(Value::as_object).into_iter().flatten() {
-        if let Some(default) = variable.get("default").and_then(Value::as_str) {
-            url = url.replace(&format!("{{{name}}}"), default);
-        }
-        // A variable may hold others, and these again.
-        if url.len() > MAX_URL {
-            return None;
-        }
-    }
-    Some(url)
+fn paths_of(document: &Value) -> Result<&Map<String, Value>, String> {
+    shape::object(document, "paths")?.ok_or_else(|| "the document has no `paths`".to_owned())
 }
 
-/// Whether a pointer leads below a path, or to a parameter that paths share.
-fn is_inside_a_path(pointer: &str) -> bool {
-    pointer.strip_prefix("/paths/").is_some_and(|rest| rest.contains('/')) || pointer.starts_with("/components/")
+/// The beginning of a text, which may be of any length.
+fn cut(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -1,64 +1,107 @@
 //! From one path of the document to a pipe.
 //!
 //! In: a path like `/pipes/kpis.{format}` and its item. Out: the pipe in the
-//! catalogue, or a remark why not. Not here: references (`reference`).
+//! catalogue, or a remark why not. Not here: references (`reference`), what a
+//! POST carries (`body`).
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
 use crate::config::section::routes::Format;
 
+use super::reading::{KEEP, LOOK, Reading, Spent};
 use super::reference::Document;
-use super::{Catalogue, Parameter, Pipe};
+use super::{Parameter, Pipe, cut, shape};
 
 /// Methods that a pipe knows; HEAD comes with GET.
 const READING: [&str; 2] = ["get", "post"];
 /// Methods that a path may describe and a route of a pipe cannot take over.
 const OTHERS: [&str; 3] = ["delete", "patch", "put"];
+/// What a path may say beside its `$ref`, which is then not read.
+const BESIDE: [&str; 4] = ["get", "parameters", "post", "servers"];
+/// More parameters than these are no pipe.
+const MAX_PARAMETERS: usize = 1_000;
+/// Longer names than this are none.
+const MAX_NAME: usize = 200;
+/// Characters of a description or a default that are kept; less is shown.
+const MAX_TEXT: usize = 500;
+/// In 3.1 a schema may have several types; there are seven.
+pub(super) const MAX_TYPES: usize = 7;
 
-impl Catalogue {
-    pub(super) fn path(&mut self, document: &Document<'_>, path: &str, item: &Value) {
+impl<'a> Reading<'a> {
+    pub(super) fn path(&mut self, path: &'a str, item: &'a Value) -> Result<(), Spent> {
+        self.pay(LOOK)?;
         let named = match parse(path) {
             Ok(named) => named,
-            Err(why) => return self.dropped(path, why),
+            Err(why) => {
+                self.dropped(path, why);
+                return Ok(());
+            }
         };
-        let item = match document.resolve(item) {
+        if item.get("$ref").is_some() && BESIDE.iter().any(|key| item.get(key).is_some()) {
+            self.dropped(path, "what stands beside its `$ref` is not read");
+        }
+        let item = match self.document.resolve(item) {
             Ok(item) => item,
-            Err(why) => return self.dropped(path, why),
+            Err(why) => {
+                self.dropped(path, why);
+                return Ok(());
+            }
         };
-        let mut reader = Reader { document: *document, path, item, found: Pipe::default(), catalogue: self };
-        reader.operations();
-        reader.formats(&named);
+        let document = self.document;
+        let mut reader = Reader {
+            document,
+            path,
+            item,
+            found: Pipe::default(),
+            names: HashSet::new(),
+            of_path: HashMap::new(),
+            is_full: false,
+            reading: self,
+        };
+        reader.read(&named)?;
         let mut found = reader.found;
         if !found.get && !found.post {
-            return self.dropped(path, "it is described with neither GET nor POST");
+            self.dropped(path, "it is described with neither GET nor POST");
+            return Ok(());
         }
         if found.formats.is_empty() {
-            return self.dropped(path, "none of its formats is one that the gateway serves");
+            self.dropped(path, "none of its formats is one that the gateway serves");
+            return Ok(());
         }
         found.folders = vec![named.folder.to_owned()];
-        self.join(named.name, path, found);
+        self.join(named.name, path, found)
     }
 
     /// Puts what one path says to what others said of the same pipe.
-    fn join(&mut self, name: &str, path: &str, found: Pipe) {
-        let Some(known) = self.pipes.get_mut(name) else {
-            self.pipes.insert(name.to_owned(), found);
-            return;
+    fn join(&mut self, name: &str, path: &str, found: Pipe) -> Result<(), Spent> {
+        let Some(mut known) = self.catalogue.pipes.remove(name) else {
+            self.catalogue.pipes.insert(name.to_owned(), found);
+            return Ok(());
         };
-        let names = |pipe: &Pipe| pipe.parameters.iter().map(|one| one.name.clone()).collect::<Vec<_>>();
-        let (folders, parameters) = (known.folders.len(), known.parameters.len() + 1);
-        self.spent = self.spent.saturating_add(16 * (folders + parameters * (found.parameters.len() + 1)));
-        let differs = names(known) != names(&found) || (known.get, known.post) != (found.get, found.post);
-        known.get |= found.get;
-        known.post |= found.post;
-        add_new(&mut known.folders, found.folders, |a, b| a == b);
-        add_new(&mut known.formats, found.formats, |a, b| a == b);
-        add_new(&mut known.parameters, found.parameters, |a, b| a.name == b.name);
-        if differs {
-            self.approximated(path, "other formats of this pipe are described differently: one route takes it all");
+        let paid = self.pay(LOOK * (known.parameters.len() + found.parameters.len() + known.folders.len()));
+        if paid.is_ok() {
+            let Pipe { folders, formats, get, post, description: _, parameters } = found;
+            let names: HashSet<String> = known.parameters.iter().map(|one| one.name.clone()).collect();
+            let (new, again): (Vec<_>, Vec<_>) = parameters.into_iter().partition(|one| !names.contains(&one.name));
+            let differs = !new.is_empty() || again.len() < names.len() || (known.get, known.post) != (get, post);
+            known.get |= get;
+            known.post |= post;
+            add_new(&mut known.folders, folders);
+            add_new(&mut known.formats, formats);
+            if known.parameters.len() + new.len() > MAX_PARAMETERS {
+                self.dropped(path, &too_many());
+            }
+            known.parameters.extend(new);
+            known.parameters.truncate(MAX_PARAMETERS);
+            if differs {
+                let why = "other formats of this pipe are described differently: one route takes it all";
+                self.approximated(path, why);
+            }
         }
+        self.catalogue.pipes.insert(name.to_owned(), known);
+        paid
     }
 }
 
@@ -79,7 +122,7 @@ enum Ending<'a> {
 /// The pipe that a path is about, whatever else it says.
 pub(super) fn name_of(path: &str) -> Option<String> {
     let (folder, file) = path.rsplit_once('/')?;
-    let name = file.split('.').next().filter(|name| !name.is_empty())?;
+    let name = file.split('.').next().filter(|name| !name.is_empty() && name.len() <= MAX_NAME)?;
     (folder.rsplit('/').next() == Some("pipes")).then(|| name.to_owned())
 }
 
@@ -105,206 +148,276 @@ fn format(extension: &str) -> Option<Format> {
 }
 
 /// Reads one path item.
-struct Reader<'a> {
-    document: Document<'a>,
+pub(super) struct Reader<'a, 'r> {
+    pub(super) document: Document<'a>,
     path: &'a str,
     item: &'a Value,
     found: Pipe,
-    catalogue: &'a mut Catalogue,
+    /// Those of the parameters.
+    names: HashSet<&'a str>,
+    /// Parameters in the path, such as the format.
+    of_path: HashMap<&'a str, &'a Value>,
+    /// It has had all parameters that a pipe may have.
+    is_full: bool,
+    pub(super) reading: &'r mut Reading<'a>,
 }
 
-impl<'a> Reader<'a> {
-    fn operations(&mut self) {
-        for method in OTHERS.into_iter().filter(|method| self.item.get(method).is_some()) {
-            self.catalogue.dropped(self.path, format!("{}: a pipe knows GET, HEAD and POST", method.to_uppercase()));
+impl<'a> Reader<'a, '_> {
+    fn read(&mut self, named: &Named<'_>) -> Result<(), Spent> {
+        if !self.item.is_object() {
+            self.dropped(&format!("it is {} where an object is wanted", shape::kind(self.item)));
+            return Ok(());
         }
-        self.found.description = self.words(self.item);
+        for method in OTHERS.into_iter().filter(|method| self.item.get(method).is_some()) {
+            self.dropped(&format!("{}: a pipe knows GET, HEAD and POST", method.to_uppercase()));
+        }
+        self.found.description = words(self.item);
+        self.own_server(self.item);
         for method in READING {
-            let Some(operation) = self.item.get(method) else { continue };
-            match method {
-                "get" => self.found.get = true,
-                _ => self.found.post = true,
-            }
-            let words = self.words(operation);
-            self.found.description = self.found.description.take().or(words);
-            self.parameters(operation.get("parameters"));
-            if method == "post" {
-                self.body(operation);
-            }
+            self.operation(method)?;
         }
         // Last: what an operation says of a parameter counts more than what the path says.
-        self.parameters(self.item.get("parameters"));
+        self.parameters(self.item)?;
+        self.formats(named)
     }
 
-    fn words(&mut self, value: &Value) -> Option<String> {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
-        let words = text("summary").or_else(|| text("description"))?;
-        self.catalogue.spend(words.len());
-        Some(words.to_owned())
+    fn operation(&mut self, method: &str) -> Result<(), Spent> {
+        let Some(operation) = self.item.get(method) else { return Ok(()) };
+        if !operation.is_object() || operation.get("$ref").is_some() {
+            let kind = shape::kind(operation);
+            self.dropped(&format!("{}: it is {kind} where an operation is wanted", method.to_uppercase()));
+            return Ok(());
+        }
+        match method {
+            "get" => self.found.get = true,
+            _ => self.found.post = true,
+        }
+        self.found.description = self.found.description.take().or_else(|| words(operation));
+        self.own_server(operation);
+        self.parameters(operation)?;
+        if method == "post" { self.body(operation) } else { Ok(()) }
     }
 
-    fn parameters(&mut self, list: Option<&'a Value>) {
-        for written in list.and_then(Value::as_array).into_iter().flatten() {
-            self.catalogue.spend(0);
-            if self.catalogue.is_spent() {
-                return;
+    /// An upstream has one URL.
+    fn own_server(&mut self, holder: &Value) {
+        if holder.get("servers").is_some() {
+            self.approximated("it names servers of its own, and the upstream is that of the whole document");
+        }
+    }
+
+    fn parameters(&mut self, holder: &'a Value) -> Result<(), Spent> {
+        let list = match shape::list(holder, "parameters") {
+            Ok(list) => list,
+            Err(why) => {
+                self.dropped(&why);
+                return Ok(());
             }
+        };
+        for written in list {
+            self.reading.pay(LOOK)?;
             match self.document.resolve(written) {
-                Ok(parameter) => self.parameter(parameter),
+                Ok(parameter) => self.parameter(parameter)?,
                 Err(why) => {
                     let reference = written.get("$ref").map(value_text).unwrap_or_default();
-                    self.catalogue.dropped(self.path, format!("the parameter {}: {why}", quoted(&reference)));
+                    self.dropped(&format!("the parameter {}: {why}", quoted(&reference)));
                 }
             }
         }
+        Ok(())
     }
 
-    fn parameter(&mut self, parameter: &'a Value) {
+    fn parameter(&mut self, parameter: &'a Value) -> Result<(), Spent> {
         let text = |key: &str| parameter.get(key).and_then(Value::as_str);
         let Some(name) = text("name") else {
-            return self.catalogue.dropped(self.path, "a parameter without a name");
+            self.dropped("a parameter without a name");
+            return Ok(());
         };
         match text("in") {
-            Some("query") => {}
-            Some("path") => return,
-            Some("header") if name.eq_ignore_ascii_case("authorization") => return,
+            Some("query") => {
+                let required = parameter.get("required") == Some(&Value::Bool(true));
+                if parameter.get("schema").is_none() && parameter.get("content").is_some() {
+                    self.approximated(&format!("{}: taken over as a plain value, and it has `content`", quoted(name)));
+                }
+                return self.add(name, parameter.get("schema"), required, text("description"));
+            }
+            Some("path") => {
+                self.of_path.entry(name).or_insert(parameter);
+            }
+            Some("header") if name.eq_ignore_ascii_case("authorization") => {}
             Some("header") => {
                 let why = "a header: the route passes it on if `pass_headers` names it";
-                return self.catalogue.dropped(self.path, format!("{}: {why}", quoted(name)));
+                self.dropped(&format!("{}: {why}", quoted(name)));
             }
-            Some(_) | None => {
-                return self.catalogue.dropped(self.path, format!("{}: not in the query", quoted(name)));
-            }
+            Some(_) | None => self.dropped(&format!("{}: not in the query", quoted(name))),
         }
-        let schema = parameter.get("schema").unwrap_or(&Value::Null);
-        self.add(name, schema, parameter.get("required") == Some(&Value::Bool(true)), text("description"));
+        Ok(())
     }
 
-    /// Parameters that a POST carries in its body.
-    fn body(&mut self, operation: &'a Value) {
-        let Some(written) = operation.get("requestBody") else { return };
-        let body = match self.document.resolve(written) {
-            Ok(body) => body,
-            Err(why) => return self.catalogue.dropped(self.path, format!("the body of POST: {why}")),
-        };
-        for (media, content) in body.get("content").and_then(Value::as_object).into_iter().flatten() {
-            if media != "application/json" && media != "application/x-www-form-urlencoded" {
-                let why = format!("a body of POST as {}: parameters travel as a form or as JSON", quoted(media));
-                self.catalogue.dropped(self.path, why);
-                continue;
-            }
-            let schema = match self.document.resolve(content.get("schema").unwrap_or(&Value::Null)) {
-                Ok(schema) => schema,
-                Err(why) => {
-                    self.catalogue.dropped(self.path, format!("the body of POST: {why}"));
-                    continue;
-                }
-            };
-            if ["allOf", "anyOf", "oneOf"].iter().any(|key| schema.get(key).is_some()) {
-                self.catalogue.dropped(self.path, "the body of POST: its schema is put together from several");
-            }
-            let required = schema.get("required").and_then(Value::as_array);
-            self.catalogue.spend(required.map_or(0, |names| 16 * names.len()));
-            let required: BTreeSet<&str> = required.into_iter().flatten().filter_map(Value::as_str).collect();
-            for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-                if self.catalogue.is_spent() {
-                    return;
-                }
-                let required = required.contains(name.as_str());
-                let words = property.get("description").and_then(Value::as_str);
-                self.add(name, property, required, words);
-            }
+    /// Keeps a parameter, unless it is known.
+    pub(super) fn add(
+        &mut self,
+        name: &'a str,
+        schema: Option<&'a Value>,
+        required: bool,
+        description: Option<&str>,
+    ) -> Result<(), Spent> {
+        if name.len() > MAX_NAME {
+            self.dropped(&format!("{}: its name is longer than {MAX_NAME} bytes", quoted(name)));
+            return Ok(());
         }
-    }
-
-    fn add(&mut self, name: &str, schema: &'a Value, required: bool, description: Option<&str>) {
-        self.catalogue.spend(name.len() + description.map_or(0, str::len) + 16 * self.found.parameters.len());
-        if self.found.parameters.iter().any(|known| known.name == name) {
-            return;
+        if self.is_full || self.names.contains(name) {
+            return Ok(());
         }
-        let schema = match self.document.resolve(schema) {
-            Ok(schema) => schema,
+        let written = schema.unwrap_or(&Value::Bool(true));
+        let schema = match self.document.resolve(written) {
+            Ok(schema @ (Value::Bool(_) | Value::Object(_))) => schema,
+            Ok(other) => {
+                let kind = shape::kind(other);
+                self.approximated(&format!("{}: taken over without its schema, which is {kind}", quoted(name)));
+                &Value::Null
+            }
             Err(why) => {
-                let why = format!("{}: taken over without its schema: {why}", quoted(name));
-                self.catalogue.approximated(self.path, why);
+                self.approximated(&format!("{}: taken over without its schema: {why}", quoted(name)));
                 &Value::Null
             }
         };
         if is_object(schema) {
-            let why = format!("{}: an object, and parameters of a pipe are values and lists", quoted(name));
-            return self.catalogue.dropped(self.path, why);
+            self.dropped(&format!("{}: an object, and parameters of a pipe are values and lists", quoted(name)));
+            return Ok(());
         }
-        let default = schema.get("default").filter(|value| !value.is_null()).map(value_text);
-        self.catalogue.spend(default.as_ref().map_or(0, String::len));
+        if self.found.parameters.len() == MAX_PARAMETERS {
+            self.is_full = true;
+            self.dropped(&too_many());
+            return Ok(());
+        }
+        self.reading.pay(KEEP)?;
+        self.names.insert(name);
+        // In 3.1 a default may stand beside the reference.
+        let default = written.get("default").or_else(|| schema.get("default"));
         self.found.parameters.push(Parameter {
             name: name.to_owned(),
             required,
-            default,
-            description: description.filter(|text| !text.trim().is_empty()).map(str::to_owned),
+            default: default.filter(|value| !value.is_null()).map(value_text),
+            description: description.and_then(kept),
         });
+        Ok(())
     }
 
     /// The formats that the path's ending stands for.
-    fn formats(&mut self, named: &Named<'_>) {
+    fn formats(&mut self, named: &Named<'_>) -> Result<(), Spent> {
         let parameter = match named.ending {
             Ending::Format(format) => {
                 self.found.formats = vec![format];
-                return;
+                return Ok(());
             }
             Ending::Parameter(parameter) => parameter,
         };
         let Some(values) = self.values_of(parameter) else {
             self.found.formats = vec![Format::Json];
-            return self.catalogue.approximated(self.path, "the document does not list its formats: json is served");
+            self.approximated("the document does not list its formats: json is served");
+            return Ok(());
         };
         for value in values {
-            self.catalogue.spend(0);
-            if self.catalogue.is_spent() {
-                return;
-            }
+            self.reading.pay(LOOK)?;
             match value.as_str().and_then(format) {
-                Some(format) => add_new(&mut self.found.formats, vec![format], |a, b| a == b),
+                Some(format) => add_new(&mut self.found.formats, vec![format]),
                 None => {
-                    let why = format!("the format {}: the gateway does not serve it", quoted(&value_text(value)));
-                    self.catalogue.dropped(self.path, why);
+                    let format = quoted(&value_text(value));
+                    self.dropped(&format!("the format {format}: the gateway does not serve it"));
                 }
             }
         }
+        Ok(())
     }
 
     /// What the path's parameter may be, from its `enum`.
     fn values_of(&self, name: &str) -> Option<&'a Vec<Value>> {
-        let operations = READING.into_iter().filter_map(|method| self.item.get(method));
-        let lists = operations.chain([self.item]).filter_map(|holder| holder.get("parameters")?.as_array());
-        let found =
-            lists.flatten().filter_map(|parameter| self.document.resolve(parameter).ok()).find(|parameter| {
-                parameter.get("in").and_then(Value::as_str) == Some("path")
-                    && parameter.get("name").and_then(Value::as_str) == Some(name)
-            })?;
-        self.document.resolve(found.get("schema")?).ok()?.get("enum")?.as_array()
+        self.document.resolve(self.of_path.get(name)?.get("schema")?).ok()?.get("enum")?.as_array()
+    }
+
+    pub(super) fn dropped(&mut self, why: &str) {
+        self.reading.dropped(self.path, why);
+    }
+
+    pub(super) fn approximated(&mut self, why: &str) {
+        self.reading.approximated(self.path, why);
     }
 }
 
-/// In 3.1 a schema may have several types.
+fn too_many() -> String {
+    format!("it has more than {MAX_PARAMETERS} parameters: the others are left out")
+}
+
+/// What something is, in the document's words.
+fn words(value: &Value) -> Option<String> {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).and_then(kept);
+    text("summary").or_else(|| text("description"))
+}
+
+/// The beginning of a text that says something.
+fn kept(text: &str) -> Option<String> {
+    let text = cut(text, MAX_TEXT);
+    (!text.trim().is_empty()).then(|| text.to_owned())
+}
+
 fn is_object(schema: &Value) -> bool {
     match schema.get("type") {
-        Some(Value::Array(types)) => types.iter().any(|one| one == "object"),
+        Some(Value::Array(types)) => types.iter().take(MAX_TYPES).any(|one| one == "object"),
         Some(one) => one == "object",
         None => schema.get("properties").is_some(),
     }
 }
 
+/// The beginning of a value as text.
 fn value_text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    let mut text = String::new();
+    match value {
+        Value::String(value) => text.push_str(cut(value, MAX_TEXT)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => write(value, &mut text),
+    }
+    text
 }
 
-fn quoted(name: &str) -> String {
-    format!("`{name}`")
+/// As JSON, until there is more than anybody reads.
+fn write(value: &Value, text: &mut String) {
+    let string = |value: &str| Value::from(cut(value, MAX_TEXT)).to_string();
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => text.push_str(&value.to_string()),
+        Value::String(value) => text.push_str(&string(value)),
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if text.len() > MAX_TEXT {
+                    return;
+                }
+                text.push_str(if index == 0 { "" } else { "," });
+                write(item, text);
+            }
+            text.push(']');
+        }
+        Value::Object(members) => {
+            text.push('{');
+            for (index, (name, member)) in members.iter().enumerate() {
+                if text.len() > MAX_TEXT {
+                    return;
+                }
+                text.push_str(if index == 0 { "" } else { "," });
+                text.push_str(&string(name));
+                text.push(':');
+                write(member, text);
+            }
+            text.push('}');
+        }
+    }
 }
 
-fn add_new<T>(known: &mut Vec<T>, found: Vec<T>, same: impl Fn(&T, &T) -> bool) {
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", cut(name, MAX_NAME))
+}
+
+fn add_new<T: PartialEq>(known: &mut Vec<T>, found: Vec<T>) {
     for one in found {
-        if !known.iter().any(|other| same(other, &one)) {
+        if !known.contains(&one) {
             known.push(one);
         }
     }

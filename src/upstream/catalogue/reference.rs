@@ -9,8 +9,8 @@ use serde_json::Value;
 
 /// Longer chains than this are loops.
 const MAX_HOPS: usize = 16;
-/// Longer references than this name nothing.
-const MAX_LENGTH: usize = 1_000;
+/// Longer references than this name nothing that a person wrote.
+const MAX_LENGTH: usize = 1 << 10;
 
 /// A document whose references can be followed.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +27,7 @@ impl<'a> Document<'a> {
             let Some(reference) = value.get("$ref") else { return Ok(value) };
             let reference = reference.as_str().ok_or("its `$ref` is not a text")?;
             if reference.len() > MAX_LENGTH {
-                return Err("its `$ref` is too long");
+                return Err("its `$ref` is longer than any name in a document");
             }
             let pointer = reference.strip_prefix('#').ok_or("its `$ref` leads out of the document")?;
             let pointer = percent_decode_str(pointer).decode_utf8().map_err(|_| "its `$ref` is not UTF-8")?;

@@ -120,43 +120,128 @@ fn what_is_no_document_is_said_in_a_sentence() {
     assert!(Catalogue::read(&vec![b' '; MAX_SIZE + 1]).unwrap_err().contains("10 MiB"));
 }
 
-/// What is made of a document must not be many times the document: each of these would be gigabytes.
-#[test]
-fn d7_a_document_cannot_say_more_than_it_holds() {
-    let pipes = |count: usize, item: &str| -> String {
-        (0..count).map(|at| format!("\"/v0/pipes/p{at}.json\": {item},")).collect::<String>() + "\"/x\": {}"
-    };
-    let document = |paths: &str, components: &str| {
-        format!(r#"{{"openapi": "3.0.0", "paths": {{{paths}}}, "components": {{{components}}}}}"#)
-    };
-    let parameters: Vec<String> = (0..20_000).map(|at| format!(r#"{{"name": "n{at}", "in": "query"}}"#)).collect();
-    let many = format!(r#""many": {{"get": {{"parameters": [{}]}}}}"#, parameters.join(","));
-    let long = format!(
-        r#""long": {{"get": {{"summary": "{0}", "parameters": [{{"name": "{0}", "in": "query"}}]}}}}"#,
-        "x".repeat(1 << 20)
-    );
-    for (name, component) in [("many", many), ("long", long)] {
-        let paths = pipes(10_000, &format!("{{\"$ref\": \"#/components/{name}\"}}"));
-        let problem = Catalogue::read(document(&paths, &component).as_bytes()).unwrap_err();
-        assert!(problem.contains("too much"), "{name}: {problem}");
-    }
-    // Keys that stand twice, below a key that is long.
-    let twice = format!("{{\"{}\": {{{}}}}}", "x".repeat(1 << 20), vec!["\"a\": 1"; 100_000].join(","));
-    assert!(Catalogue::read(twice.as_bytes()).unwrap_err().contains("twice"));
-    let items = format!("{{\"{}\": [{}]}}", "x".repeat(1 << 20), vec!["1"; 500_000].join(","));
-    assert!(Catalogue::read(items.as_bytes()).is_err());
+/// What was dropped of one pipe, whose path has this item.
+fn dropped(item: Value) -> Vec<String> {
+    let catalogue = read(&json!({ "openapi": "3.1.0", "paths": { "/pipes/a.json": item } }));
+    let dropped = catalogue.remarks.into_iter().filter(|remark| remark.loss == Loss::Dropped);
+    dropped.map(|remark| remark.why).collect()
 }
 
 #[test]
-fn d7_variables_inside_variables_do_not_grow_without_bound() {
-    let mut variables = serde_json::Map::new();
-    for at in 0..26_u8 {
-        let (name, next) = (char::from(b'a' + at), char::from(b'a' + (at + 1) % 26));
-        variables.insert(name.to_string(), json!({ "default": format!("{{{next}}}").repeat(10) }));
+fn what_is_not_of_the_expected_kind_is_never_passed_over() {
+    for (item, words) in [
+        (json!([]), "a list where an object is wanted"),
+        (json!({ "get": true }), "GET: it is true or false where an operation is wanted"),
+        (json!({ "get": [] }), "GET: it is a list"),
+        (json!({ "get": null }), "GET: it is null"),
+        (json!({ "get": { "$ref": "#/components/operations/a" } }), "GET: it is a `$ref`"),
+        (json!({ "get": {}, "parameters": {} }), "`parameters` is an object where a list is wanted"),
+        (json!({ "get": { "parameters": { "$ref": "#/components/lists/a" } } }), "`parameters` is a `$ref`"),
+        (json!({ "get": { "parameters": ["limit"] } }), "a parameter without a name"),
+        (json!({ "$ref": "#/components/pathItems/a", "get": {} }), "beside its `$ref`"),
+    ] {
+        let found = dropped(item.clone());
+        assert!(found.iter().any(|why| why.contains(words)), "{item}: {found:?}");
     }
-    let catalogue = read(&json!({
-        "openapi": "3.0.0", "paths": {},
-        "servers": [{ "url": "https://{a}", "variables": variables }],
+}
+
+#[test]
+fn a_body_that_says_more_than_names_is_never_passed_over() {
+    let json_of = |schema: Value| json!({ "content": { "application/json": { "schema": schema } } });
+    for (body, words) in [
+        (json!([]), "a list where an object is wanted"),
+        (json!({}), "no `content`"),
+        (json!({ "content": [] }), "`content` is a list"),
+        (json!({ "content": { "application/json": {} } }), "without a schema"),
+        (json!({ "content": { "application/json": [] } }), "without a schema"),
+        (json_of(json!([])), "no object"),
+        (json_of(json!(true)), "no object"),
+        (json_of(json!({ "type": "array" })), "no object"),
+        (json_of(json!({ "type": "object" })), "does not name its members"),
+        (json_of(json!({ "properties": [] })), "`properties` is a list"),
+        (json_of(json!({ "properties": {}, "additionalProperties": {} })), "members that the document does not name"),
+        (json_of(json!({ "properties": {}, "patternProperties": {} })), "members that the document does not name"),
+        (json_of(json!({ "properties": {}, "allOf": [] })), "put together from several"),
+    ] {
+        let found = dropped(json!({ "post": { "requestBody": body.clone() } }));
+        assert_eq!(found.len(), 1, "{body}: {found:?}");
+        assert!(found[0].contains(words), "{body}: {found:?}");
+    }
+    let fine = json_of(json!({ "properties": { "a": true }, "additionalProperties": false }));
+    assert_eq!(dropped(json!({ "post": { "requestBody": fine } })), [""; 0]);
+}
+
+#[test]
+fn keys_that_stand_twice_are_named_wherever_they_stand() {
+    let text = r#"{"openapi": "3.0.0",
+        "paths": {"/pipes/a.json": {"get": {}}}, "paths": {"/pipes/b.json": {"get": {}}},
+        "components": {}, "components": {"x": [{"y": 1, "y": 2}]}, "info": {"a/b": 1, "a/b": 2}
+    }"#;
+    let catalogue = Catalogue::read(text.as_bytes()).unwrap();
+    assert_eq!(catalogue.pipes.keys().collect::<Vec<_>>(), ["a"]);
+    let losses: Vec<(Loss, &str)> =
+        catalogue.remarks.iter().map(|remark| (remark.loss, remark.subject.as_str())).collect();
+    let wanted = [(Loss::Approximated, "/components"), (Loss::Approximated, "/info/a~1b"), (Loss::Dropped, "paths")];
+    assert_eq!(losses, wanted);
+}
+
+/// Documents that took minutes, or all memory, when everything was compared with everything.
+#[test]
+fn no_document_costs_more_than_it_is_worth() {
+    let parameter = |number: usize| json!({ "name": format!("p{number}"), "in": "query" });
+    let many: Vec<Value> = (0..150_000).map(parameter).collect();
+    let one = read(&json!({ "openapi": "3.0.0", "paths": { "/pipes/a.json": { "get": { "parameters": many } } } }));
+    assert_eq!(one.pipes["a"].parameters.len(), 1_000);
+    assert!(one.remarks[0].why.contains("more than 1000 parameters"), "{:?}", one.remarks);
+    assert_eq!((one.remarks.len(), one.remarks[0].loss), (1, Loss::Dropped));
+
+    let shared: Vec<Value> = (0..2_000).map(parameter).collect();
+    let path = |number: usize| (format!("/pipes/p{number}.json"), json!({ "$ref": "#/components/pathItems/x" }));
+    let paths: serde_json::Map<String, Value> = (0..40_000).map(path).collect();
+    let amplified = read(&json!({
+        "openapi": "3.0.0", "paths": paths,
+        "components": { "pathItems": { "x": { "get": { "parameters": shared } } } },
     }));
-    assert_eq!(catalogue.server, None);
+    let kept: usize = amplified.pipes.values().map(|pipe| pipe.parameters.len()).sum();
+    assert!(!amplified.pipes.is_empty() && kept < 200_000, "{kept}");
+    let last = amplified.remarks.last().unwrap();
+    assert!(last.loss == Loss::Dropped && last.why.contains("more are not read"), "{last:?}");
+
+    // The other formats of one pipe, and long texts that each of them repeats.
+    let path = |number: usize| (format!("/{number}/pipes/a.json"), json!({ "$ref": "#/components/pathItems/x" }));
+    let paths: serde_json::Map<String, Value> = (0..40_000).map(path).collect();
+    let long = "x".repeat(1 << 20);
+    let joined = read(&json!({
+        "openapi": "3.0.0", "paths": paths,
+        "components": { "pathItems": { "x": { "get": { "summary": long, "parameters": [
+            { "name": long, "in": "query" },
+            { "name": "a", "in": "query", "description": long, "schema": { "default": [long, long] } },
+            { "$ref": long },
+        ] } } } },
+    }));
+    let pipe = &joined.pipes["a"];
+    let kept = &pipe.parameters[0];
+    assert!(pipe.parameters.len() == 1 && kept.default.as_ref().unwrap().len() < 2_000, "{kept:?}");
+    assert!(joined.remarks.iter().all(|remark| remark.subject.len() + remark.why.len() < 1_000));
+}
+
+#[test]
+fn a_long_key_above_many_values_is_read_at_once() {
+    let text =
+        format!(r#"{{"openapi": "3.0.0", "paths": {{}}, "{}": [{}0]}}"#, "k".repeat(3 << 20), "0,".repeat(1 << 20));
+    assert!(Catalogue::read(text.as_bytes()).unwrap().remarks.is_empty());
+    assert_eq!(Names::read(text.as_bytes()).unwrap(), Names::default());
+}
+
+#[test]
+fn names_are_read_without_what_is_below_them() {
+    let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    let text = format!(
+        r#"{{"openapi": "3.0.0", "servers": {deep}, "paths": {{
+            "/v0/pipes/a.json": {deep}, "/pipes/b.{{format}}": null, "/pipes/c d.json": {{}}, "/pipes/": {{}}, "/x": {{}} }} }}"#
+    );
+    let names = Names::read(text.as_bytes()).unwrap();
+    assert_eq!(names.pipes.iter().collect::<Vec<_>>(), ["a", "b", "c d"]);
+    assert_eq!(names.paths, 5);
+    assert!(Names::read(b"{\"openapi\": \"3.0.0\", \"paths\": []}").unwrap_err().contains("`paths` is a list"));
 }

@@ -67,7 +67,7 @@ pub(super) fn import(from: &str, token: Option<&Variable>) -> Result<Import, Str
 }
 
 pub(super) fn convert(catalogue: Catalogue, source: String, target: Option<&Target>) -> Import {
-    let Catalogue { server, named: _, pipes, remarks, .. } = catalogue;
+    let Catalogue { server, pipes, remarks } = catalogue;
     let mut converter = Converter { remarks, server: server.as_deref().map(Server::of).unwrap_or_default() };
     let base = converter.base(&pipes);
     let upstream = converter.upstream(&base, target);
