@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::document::{Entries, Key, Node, NodeKind, Scalar};
 use super::issue::{Issue, IssueCode, Issues, Listing, MAX_KEPT, Place};
@@ -99,6 +99,16 @@ impl Problem {
             None => issue,
         }
     }
+}
+
+/// What is said about `!…`.
+fn tagged(tag: &Tag, span: Range<usize>) -> Box<Problem> {
+    // What stands behind one `!` may be a credential that nobody put into quotes.
+    let title = match tag.handle.starts_with("tag:yaml.org,2002:") && TAGS.contains(&tag.suffix.as_str()) {
+        true => format!("a tag (`!!{}`) has no meaning here", tag.suffix),
+        false => "a tag (`!…`) has no meaning here".to_owned(),
+    };
+    Problem::new(IssueCode::Syntax, span, title).help("remove it; what must stay text stands in quotes")
 }
 
 /// What to do about the parser's complaint.
@@ -216,15 +226,7 @@ impl<'t> Builder<'t> {
         | Event::SequenceStart(_, Some(tag))
         | Event::MappingStart(_, Some(tag)) = &event
         {
-            // What stands behind one `!` may be a credential that nobody put into quotes.
-            let title = match tag.handle.starts_with("tag:yaml.org,2002:") {
-                true if TAGS.contains(&tag.suffix.as_str()) => {
-                    format!("a tag (`!!{}`) has no meaning here", tag.suffix)
-                }
-                _ => "a tag (`!…`) has no meaning here".to_owned(),
-            };
-            let problem = Problem::new(IssueCode::Syntax, span.clone(), title);
-            self.report(*problem.help("remove it; what must stay text stands in quotes"));
+            self.report(*tagged(tag, span.clone()));
         }
         let (anchor, node) = match event {
             Event::Scalar(text, ..) if text.len().max(span.len()) > MAX_SCALAR => {

@@ -109,7 +109,9 @@ pub(super) fn credential_in_key(text: &str, path: &[&str], key: &Key) -> Option<
 fn stars(text: &str, spans: &[Range<usize>]) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for span in spans {
-        let (start, end) = (text.floor_char_boundary(span.start), text.ceil_char_boundary(span.end));
+        let boundary = |at: &usize| text.is_char_boundary(*at);
+        let start = (0..=span.start).rev().find(boundary).unwrap_or_default();
+        let end = (span.end..text.len()).find(boundary).unwrap_or(text.len());
         for byte in bytes.get_mut(start..end).unwrap_or_default() {
             if !matches!(byte, b'\n' | b'\r') {
                 *byte = b'*';
