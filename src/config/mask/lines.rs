@@ -4,17 +4,16 @@
 //! what the lines mean, so only values of well-known keys are shown, and
 //! variables. Not here: files that parse (`mask`).
 
-use super::stars;
+use super::{WORDS_OF_AUTH, stars};
 
 /// Keys whose values are no credentials; of what is written behind any other nothing is shown.
-const PLAIN: [&str; 45] = [
+const PLAIN: [&str; 44] = [
     "access",
     "address",
     "allow",
     "allow_public_tenant",
     "attempt",
     "attempts",
-    "auth",
     "base",
     "budget",
     "ca",
@@ -119,6 +118,7 @@ impl Around {
                 self.headers = Some(indentation);
                 in_headers = true;
             }
+            let is_plain = is_plain || (key == "auth" && WORDS_OF_AUTH.contains(&first(value)));
             let is_named = CREDENTIALS.contains(&key) || (in_headers && key != "headers");
             match value {
                 "" if is_named => self.hidden = Some(indentation),
@@ -155,6 +155,11 @@ impl Around {
             || item.chars().all(|c| "[]{},-.".contains(c));
         (!found && !is_harmless).then_some(indentation)
     }
+}
+
+/// A value up to what ends it between brackets.
+fn first(value: &str) -> &str {
+    value.split([',', '}', ']']).next().unwrap_or_default().trim()
 }
 
 /// How much of a value is no more than a variable or the name of a file.
@@ -288,6 +293,8 @@ mod tests {
         "- SECRET",
         "# token: SECRET",
         "#SECRET",
+        "auth: Bearer SECRET",
+        "auth: token SECRET",
         "url: x # SECRET",
         "url: https://x token: SECRET",
         "url: https://x, token:SECRET",
