@@ -6,7 +6,7 @@
 
 use super::document::{Document, Node, NodeKind};
 use super::issue::{Issue, IssueCode};
-use super::mask::{is_confidential, is_credential, quotable};
+use super::mask::{is_confidential, is_credential, is_word_of_auth, quotable};
 use super::scalar::{ByteSize, Percent, Period};
 
 /// What to do about a key that YAML took for text.
@@ -60,8 +60,11 @@ pub(super) fn bad_value(document: &Document, path: &[&str], message: &str) -> Is
         return issue.help(slip.unwrap_or_else(|| right_type(path, expected)));
     }
     let text = node.and_then(text_of).unwrap_or_default();
-    let shown =
-        if is_confidential(path) { "this value".to_owned() } else { format!("`{}`", document.shown(path, text)) };
+    let shown = if is_confidential(path) && !is_word_of_auth(path, text) {
+        "this value".to_owned()
+    } else {
+        format!("`{}`", document.shown(path, text))
+    };
     if message == "invalid socket address syntax" {
         return Issue::at(IssueCode::BadValue, place, format!("{shown} is not an address to listen on"))
             .help("write an IP address and a port, like 127.0.0.1:8080 or [::1]:8080");

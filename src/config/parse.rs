@@ -101,16 +101,18 @@ impl Problem {
     }
 }
 
-fn meaningless(tag: &Tag) -> String {
-    // What stands behind one `!` may be a credential that nobody put into quotes.
-    match tag.handle.starts_with("tag:yaml.org,2002:") {
-        true if TAGS.contains(&tag.suffix.as_str()) => format!("a tag (`!!{}`) has no meaning here", tag.suffix),
-        _ => "a tag (`!…`) has no meaning here".to_owned(),
-    }
-}
-
 fn too_deep(span: Range<usize>) -> Box<Problem> {
     Problem::new(IssueCode::TooLarge, span, "the file nests too deeply").help("a configuration has at most 64 levels")
+}
+
+/// What is said about `!…`.
+fn tagged(tag: &Tag, span: Range<usize>) -> Box<Problem> {
+    // What stands behind one `!` may be a credential that nobody put into quotes.
+    let title = match tag.handle.starts_with("tag:yaml.org,2002:") && TAGS.contains(&tag.suffix.as_str()) {
+        true => format!("a tag (`!!{}`) has no meaning here", tag.suffix),
+        false => "a tag (`!…`) has no meaning here".to_owned(),
+    };
+    Problem::new(IssueCode::Syntax, span, title).help("remove it; what must stay text stands in quotes")
 }
 
 /// What to do about the parser's complaint.
@@ -227,8 +229,7 @@ impl<'t> Builder<'t> {
         | Event::SequenceStart(_, Some(tag))
         | Event::MappingStart(_, Some(tag)) = &event
         {
-            let problem = Problem::new(IssueCode::Syntax, span.clone(), meaningless(tag));
-            self.report(*problem.help("remove it; what must stay text stands in quotes"));
+            self.report(*tagged(tag, span.clone()));
         }
         let (anchor, node) = match event {
             Event::Scalar(text, ..) if text.len().max(span.len()) > MAX_SCALAR => {

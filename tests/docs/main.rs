@@ -122,8 +122,11 @@ fn every_link_leads_somewhere() {
 }
 
 fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
-    let environment =
-        Environment::of([("TINYBIRD_TOKEN", "p.token"), ("TOLLGATE_ADMIN_TOKEN", "a-token"), ("CH_KEY", "key")]);
+    let environment = Environment::of([
+        ("TINYBIRD_TOKEN", "p.token"),
+        ("TOLLGATE_ADMIN_TOKEN", "an-admin-token-of-some-length"),
+        ("CH_KEY", "key"),
+    ]);
     if text.contains("\ninclude:") || text.starts_with("include:") {
         // Which only a file can; nothing matches its patterns.
         let folder = tempfile::tempdir().unwrap();

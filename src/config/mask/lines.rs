@@ -4,17 +4,16 @@
 //! what the lines mean, so only values of well-known keys are shown, and
 //! variables. Not here: files that parse (`mask`).
 
-use super::stars;
+use super::{WORDS_OF_AUTH, stars};
 
 /// Keys whose values are no credentials; of what is written behind any other nothing is shown.
-const PLAIN: [&str; 45] = [
+const PLAIN: [&str; 44] = [
     "access",
     "address",
     "allow",
     "allow_public_tenant",
     "attempt",
     "attempts",
-    "auth",
     "base",
     "budget",
     "ca",
@@ -119,6 +118,7 @@ impl Around {
                 self.headers = Some(indentation);
                 in_headers = true;
             }
+            let is_plain = is_plain || (key == "auth" && WORDS_OF_AUTH.contains(&first(value)));
             let is_named = CREDENTIALS.contains(&key) || (in_headers && key != "headers");
             match value {
                 "" if is_named => self.hidden = Some(indentation),
@@ -155,6 +155,11 @@ impl Around {
             || item.chars().all(|c| "[]{},-.".contains(c));
         (!found && !is_harmless).then_some(indentation)
     }
+}
+
+/// A value up to what ends it between brackets.
+fn first(value: &str) -> &str {
+    value.split([',', '}', ']']).next().unwrap_or_default().trim()
 }
 
 /// How much of a value is no more than a variable or the name of a file.
@@ -256,64 +261,68 @@ fn remark(line: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
+    const MISWRITTEN: &[&str] = &[
+        "\"token\":SECRET",
+        "token : SECRET",
+        "token:SECRET",
+        "token: SECRET",
+        "token: # SECRET",
+        "token: ${X} # SECRET",
+        "token: ${X}SECRET",
+        "token: ${X:-SECRET}",
+        "token: ${p.SECRET",
+        "token: ${p.SECRET}",
+        "token: \"SECRET",
+        "token: {SECRET}",
+        "token: { SECRET",
+        "token: [SECRET, x]",
+        "token: | SECRET",
+        "token: file://x SECRET",
+        "token: file://x, tokn: SECRET",
+        "token:\n      SECRET",
+        "token:\n    - SECRET",
+        "token: |\n      a: SECRET",
+        "token: a\n      url: SECRET",
+        "tokn: SECRET",
+        "tokn:\n      SECRET",
+        "tokn: { SECRET }",
+        "tokn: { a: SECRET }",
+        "? token\n    : SECRET",
+        "token = SECRET",
+        "token SECRET",
+        "- SECRET",
+        "# token: SECRET",
+        "#SECRET",
+        "auth: Bearer SECRET",
+        "auth: token SECRET",
+        "url: x # SECRET",
+        "url: https://x token: SECRET",
+        "url: https://x, token:SECRET",
+        "url: https://x, tokn: SECRET",
+        "url:token:SECRET",
+        "url: token:SECRET",
+        "url: https://u:SECRET@h",
+        "url: https://u:SEC SECRET@h",
+        "url: h?SECRET",
+        "url: \"https://h/#SECRET",
+        "url: x\n      SECRET",
+        "{ url: https://x:80, token: SECRET",
+        "{ token: ${X}, tokn: SECRET }",
+        "{ token: \"${X}\" , \"tokn\": SECRET }",
+        "origins: [a, token: SECRET",
+        "headers: SECRET",
+        "headers: { A: SECRET }",
+        "headers: [A: SECRET]",
+        "headers:\n      A: SECRET",
+        "headers:\n      url: SECRET",
+        "headers:\n      A:\n        SECRET",
+        "headers:\n    - A: SECRET",
+        "Authorization: Bearer SECRET",
+    ];
+
     #[test]
     fn no_way_to_miswrite_a_credential_shows_it() {
-        for line in [
-            "\"token\":SECRET",
-            "token : SECRET",
-            "token:SECRET",
-            "token: SECRET",
-            "token: # SECRET",
-            "token: ${X} # SECRET",
-            "token: ${X}SECRET",
-            "token: ${X:-SECRET}",
-            "token: ${p.SECRET",
-            "token: ${p.SECRET}",
-            "token: \"SECRET",
-            "token: {SECRET}",
-            "token: { SECRET",
-            "token: [SECRET, x]",
-            "token: | SECRET",
-            "token: file://x SECRET",
-            "token: file://x, tokn: SECRET",
-            "token:\n      SECRET",
-            "token:\n    - SECRET",
-            "token: |\n      a: SECRET",
-            "token: a\n      url: SECRET",
-            "tokn: SECRET",
-            "tokn:\n      SECRET",
-            "tokn: { SECRET }",
-            "tokn: { a: SECRET }",
-            "? token\n    : SECRET",
-            "token = SECRET",
-            "token SECRET",
-            "- SECRET",
-            "# token: SECRET",
-            "#SECRET",
-            "url: x # SECRET",
-            "url: https://x token: SECRET",
-            "url: https://x, token:SECRET",
-            "url: https://x, tokn: SECRET",
-            "url:token:SECRET",
-            "url: token:SECRET",
-            "url: https://u:SECRET@h",
-            "url: https://u:SEC SECRET@h",
-            "url: h?SECRET",
-            "url: \"https://h/#SECRET",
-            "url: x\n      SECRET",
-            "{ url: https://x:80, token: SECRET",
-            "{ token: ${X}, tokn: SECRET }",
-            "{ token: \"${X}\" , \"tokn\": SECRET }",
-            "origins: [a, token: SECRET",
-            "headers: SECRET",
-            "headers: { A: SECRET }",
-            "headers: [A: SECRET]",
-            "headers:\n      A: SECRET",
-            "headers:\n      url: SECRET",
-            "headers:\n      A:\n        SECRET",
-            "headers:\n    - A: SECRET",
-            "Authorization: Bearer SECRET",
-        ] {
+        for line in MISWRITTEN {
             for text in [format!("    {line}"), format!("upstreams:\n  a:\n    {line}\nroutes:\n")] {
                 let shown = mask_lines(&text);
                 assert!(!shown.contains("SECRET"), "{text}\nis shown as\n{shown}");

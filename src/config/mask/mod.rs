@@ -22,6 +22,9 @@ const PLAIN_INNER_KEYS: [&str; 10] =
 /// Keys whose names sound like a credential's, and are not.
 const INNOCENT: [&str; 2] = ["credentials", "pass_headers"];
 
+/// What `auth` of an upstream may say, now or later.
+const WORDS_OF_AUTH: [&str; 3] = ["mint", "passthrough", "token"];
+
 /// Whether the value at `path` is a credential, or stands inside one.
 pub(super) fn is_credential(path: &[&str]) -> bool {
     match path {
@@ -37,13 +40,21 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
     }
 }
 
-/// Whether a text at `path` must not be shown: a credential, or a text in the place of a section that has one in it.
+/// Whether a text at `path` must not be shown: a credential, or a text in the place of a section that has one in it, or
+/// of a word that says which credential.
 pub(super) fn is_confidential(path: &[&str]) -> bool {
     is_credential(path)
         || matches!(
             path,
-            ["admin" | "upstreams"] | ["upstreams", _] | ["upstreams", _, "headers" | "retry" | "timeouts" | "tls"]
+            ["admin" | "upstreams"]
+                | ["upstreams", _]
+                | ["upstreams", _, "auth" | "headers" | "retry" | "timeouts" | "tls"]
         )
+}
+
+/// `auth: token` says whose credential is sent, and is none.
+pub(super) fn is_word_of_auth(path: &[&str], text: &str) -> bool {
+    matches!(path, ["upstreams", _, "auth"]) && WORDS_OF_AUTH.contains(&text)
 }
 
 fn is_credential_key(key: &str) -> bool {
@@ -109,7 +120,9 @@ pub(super) fn credential_in_key(text: &str, path: &[&str], key: &Key) -> Option<
 fn stars(text: &str, spans: &[Range<usize>]) -> String {
     let mut bytes = text.as_bytes().to_vec();
     for span in spans {
-        let (start, end) = (text.floor_char_boundary(span.start), text.ceil_char_boundary(span.end));
+        let boundary = |at: &usize| text.is_char_boundary(*at);
+        let start = (0..=span.start).rev().find(boundary).unwrap_or_default();
+        let end = (span.end..text.len()).find(boundary).unwrap_or(text.len());
         for byte in bytes.get_mut(start..end).unwrap_or_default() {
             if !matches!(byte, b'\n' | b'\r') {
                 *byte = b'*';
@@ -122,7 +135,7 @@ fn stars(text: &str, spans: &[Range<usize>]) -> String {
 
 fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut Vec<Range<usize>>) {
     match &node.kind {
-        NodeKind::Scalar(scalar) if is_confidential(path) => {
+        NodeKind::Scalar(scalar) if is_confidential(path) && !is_word_of_auth(path, &scalar.text) => {
             let is_alias = text.get(node.span.clone()).is_some_and(|written| written.starts_with('*'));
             if scalar.text.starts_with("file://") || is_alias || scalar.text.is_empty() {
             } else if scalar.text.contains("${") {

@@ -55,14 +55,18 @@ pub(super) fn masked_body(body: &str) -> String {
 /// Hides the values of credentials; whether there were any.
 fn mask_json(value: &mut Value) -> bool {
     match value {
-        Value::Array(items) => items.iter_mut().fold(false, |found, item| mask_json(item) || found),
-        Value::Object(members) => members.iter_mut().fold(false, |found, (name, member)| {
-            let hidden = is_credential_name(name) && !member.is_null();
-            if hidden {
-                *member = MASK.into();
-            }
-            hidden || mask_json(member) || found
-        }),
+        // Each of them, and not only the first.
+        Value::Array(items) => items.iter_mut().map(mask_json).filter(|found| *found).count() > 0,
+        Value::Object(members) => {
+            let found = members.iter_mut().map(|(name, member)| {
+                let hidden = is_credential_name(name) && !member.is_null();
+                if hidden {
+                    *member = MASK.into();
+                }
+                hidden || mask_json(member)
+            });
+            found.filter(|found| *found).count() > 0
+        }
         Value::String(text) => match masked_text(text) {
             Cow::Borrowed(_) => false,
             Cow::Owned(masked) => {
