@@ -294,7 +294,9 @@ impl Checker<'_> {
         origins.push("origins");
         // One that is missing was reported, and what stands in its place stands nowhere.
         let is_written = self.document.node(&origins).is_some_and(|node| !node.span.is_empty());
-        if is_written && self.is_empty_list(&origins) {
+        // On a route it takes the top level's rules away, which nothing else can.
+        let is_override = path.first() == Some(&"routes") && self.config.cors.is_some();
+        if is_written && !is_override && self.is_empty_list(&origins) {
             let title = "`origins` is empty: no page could read an answer".to_owned();
             self.at_value(IssueCode::BadValue, &origins, title, "name the origins, or leave `cors` out");
         }
