@@ -172,7 +172,7 @@ fn d7_a_line_of_megabytes_is_judged_and_not_shown() {
     assert_refused(&"x".repeat(LARGEST));
     assert_refused(&format!("a: \"{}", "x".repeat(LARGEST - 10)));
     assert_refused(&format!("{}: 1", "x".repeat(LARGEST - 10)));
-    let keys: String = (0..100_000).map(|at| format!("k{at}: {{ a: 1 }}, ")).collect();
+    let keys: String = (0..75_000).map(|at| format!("k{at}: {{ a: 1 }}, ")).collect();
     let said = assert_refused(&format!("{{ {keys} }}"));
     assert!(said.contains("perhaps more"), "{}", beginning(&said));
     assert_refused(&format!("{}\n a: b: c", "@".repeat(LARGEST - 100)));
