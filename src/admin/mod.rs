@@ -189,10 +189,10 @@ impl Admin {
     fn config(&self, asker: &Asker<'_>) -> Response<Vec<u8>> {
         let shown = Shown::of(&(self.current)().config);
         let wants_json = asker.headers.get(header::ACCEPT).is_some_and(|accepted| accepted == JSON);
-        match serde_json::to_value(&shown) {
-            Ok(value) if wants_json => json(StatusCode::OK, &value),
-            _ => answer(StatusCode::OK, YAML, shown.to_string().into_bytes()),
+        if wants_json && let Ok(value) = serde_json::to_value(&shown) {
+            return json(StatusCode::OK, &value);
         }
+        answer(StatusCode::OK, YAML, shown.to_string().into_bytes())
     }
 
     fn ready(&self, asker: &Asker<'_>) -> Response<Vec<u8>> {

@@ -86,9 +86,8 @@ impl App {
             .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
         let access_log = Arc::new(access_log);
         let state = Arc::new(State::new(clock.clone()));
-        let snapshot = Arc::new(apart(|| Snapshot::compile(config, &state))?);
-        let meters = metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
-        let live = Arc::new(Live::new(Running { snapshot, meters }));
+        let snapshot = apart(|| Snapshot::compile(config, &state))?;
+        let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
         let readiness = Arc::new(Readiness::default());
         let (stop, _) = watch::channel(None);
         let (hangup, replaced) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

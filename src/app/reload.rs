@@ -210,9 +210,8 @@ impl Reloader {
         let Ok(snapshot) = compiled else { return Finding::Failed };
         notes.extend(self.find(&snapshot.upstreams).await);
         let config = Arc::clone(&snapshot.config);
-        let meters = self.metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
         drop(running);
-        self.retired.push(self.live.replace(Running { snapshot: Arc::new(snapshot), meters }));
+        self.retired.push(self.live.replace(Running::new(snapshot, &self.metrics)));
         self.token.store(token);
         program_log::set_level(config.log.level);
         self.state.keep_upstreams(config.upstreams.keys().map(String::as_str));

@@ -9,7 +9,7 @@ use crate::config::interpolate::Environment;
 use crate::config::show::Origins;
 use crate::config::{Loaded, load};
 
-use super::operator::{Question, Whom, document, text_of};
+use super::operator::{Question, Whom, text_of};
 use super::{Ending, ending_for, print, say, show};
 
 #[derive(Debug, clap::Args)]
@@ -140,13 +140,9 @@ fn show_running(arguments: &ShowArguments) -> anyhow::Result<Ending> {
 }
 
 fn diff_running(arguments: &DiffArguments) -> anyhow::Result<Ending> {
-    let answer = match arguments.whom.ask("/config/diff", Question::Read) {
-        Ok(answer) => answer,
-        Err(error) => return Ok(Ending::could_not(&error)),
-    };
-    let report = match document(&answer, "result") {
+    let report = match arguments.whom.ask_for("result", "/config/diff", Question::Read) {
         Ok(report) => report,
-        Err(error) => return Ok(Ending::could_not(&error)),
+        Err(ending) => return Ok(ending),
     };
     if text_of(&report, "result") != "compared" {
         say(text_of(&report, "text").trim_end());

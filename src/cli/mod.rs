@@ -85,6 +85,13 @@ enum Command {
     Version(version::Arguments),
 }
 
+/// Form of an answer, for commands that have these two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    Json,
+    Text,
+}
+
 /// What a command ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {

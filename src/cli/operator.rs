@@ -19,7 +19,7 @@ use crate::config::{AdminOf, Known, admin_of};
 use crate::outbound::{Answer, Call, Client, Target, wait};
 use crate::state::admin_token;
 
-use super::{say, show};
+use super::{Ending, say, show};
 
 /// A reload looks up the hosts of new upstreams.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -108,6 +108,20 @@ impl Whom {
         self.admin_url.is_some() || self.token_file.is_some()
     }
 
+    /// A JSON answer with this member, which every answer of a gateway to such a question has.
+    ///
+    /// # Errors
+    /// That there is none, and why was said.
+    pub(super) fn ask_for(&self, member: &str, path: &str, question: Question) -> Result<Value, Ending> {
+        let answer = self.ask(path, question).map_err(|error| Ending::could_not(&error))?;
+        let document = serde_json::from_slice::<Value>(&answer.body).ok();
+        document.filter(|document| document.get(member).is_some()).ok_or_else(|| {
+            let said = String::from_utf8_lossy(&answer.body);
+            let first = said.lines().next().unwrap_or_default();
+            Ending::could_not(&anyhow::anyhow!("the answer ({}) is not that of a gateway: {first}", answer.status))
+        })
+    }
+
     fn token(&self, file: Option<&AdminOf>) -> anyhow::Result<Secret> {
         if let Some(path) = &self.token_file {
             let text = std::fs::read_to_string(path).with_context(|| format!("`{}`", path.display()))?;
@@ -168,15 +182,6 @@ pub(super) fn url_of_file(path: &Path) -> anyhow::Result<String> {
 fn admin_of_file(path: &Path) -> anyhow::Result<AdminOf> {
     std::fs::metadata(path).with_context(|| format!("`{}`", path.display()))?;
     Ok(admin_of(path, &Environment::of_process()))
-}
-
-/// A JSON answer with this member, which every answer of a gateway to such a question has.
-pub(super) fn document(answer: &Answer, member: &str) -> anyhow::Result<Value> {
-    let document = serde_json::from_slice::<Value>(&answer.body).ok();
-    document.filter(|document| document.get(member).is_some()).with_context(|| {
-        let said = String::from_utf8_lossy(&answer.body);
-        format!("the answer ({}) is not that of a gateway: {}", answer.status, said.lines().next().unwrap_or_default())
-    })
 }
 
 /// A member of a JSON answer as text.

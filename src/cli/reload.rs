@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::operator::{Question, Whom, document, text_of};
-use super::{Ending, print, say};
+use super::operator::{Question, Whom, text_of};
+use super::{Ending, Form, print, say};
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("gateway").args(["config", "admin_url"]).required(true).multiple(true)))]
@@ -17,28 +17,18 @@ pub(super) struct Arguments {
     #[command(flatten)]
     whom: Whom,
     /// Form of the answer: text for people, json for programs
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Json,
-    Text,
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    format: Form,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let answer = match arguments.whom.ask("/reload", Question::Tell(json!({}))) {
-        Ok(answer) => answer,
-        Err(error) => return Ok(Ending::could_not(&error)),
-    };
-    let report = match document(&answer, "result") {
+    let report = match arguments.whom.ask_for("result", "/reload", Question::Tell(json!({}))) {
         Ok(report) => report,
-        Err(error) => return Ok(Ending::could_not(&error)),
+        Err(ending) => return Ok(ending),
     };
     match arguments.format {
-        Format::Json => print(&report.to_string()),
-        Format::Text => {
+        Form::Json => print(&report.to_string()),
+        Form::Text => {
             say(text_of(&report, "text").trim_end());
             let loaded = text_of(&report, "file");
             if arguments.whom.config().is_some_and(|named| !is_same(named, Path::new(loaded))) {

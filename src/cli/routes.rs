@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::section::routes::Format;
 use crate::config::{Config, ServedPath};
 
-use super::{Ending, load_or_explain, print, routes_test};
+use super::{Ending, Form, load_or_explain, print, routes_test};
 
 #[derive(Debug, clap::Args)]
 #[command(before_help = "\
@@ -22,12 +22,6 @@ pub(super) struct Arguments {
     /// Form of the answer: text for people, json (one object a line) for programs
     #[arg(long, value_enum, default_value_t = Form::Text)]
     format: Form,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Form {
-    Json,
-    Text,
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -18,8 +18,8 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::explain::{Explanation, Question, explain, header_line, method_word, url_word};
 use crate::state::State;
 
-use super::operator::{self, Whom, document, text_of};
-use super::{Ending, load_or_explain, print, say};
+use super::operator::{self, Whom, text_of};
+use super::{Ending, Form, load_or_explain, print, say};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -53,8 +53,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     whom: Whom,
     /// Form of the answer: text for people, json for programs
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    format: Form,
 }
 
 impl Arguments {
@@ -65,12 +65,6 @@ impl Arguments {
         let read = |line: &String| header_line(line).map_err(|problem| format!("--header: {problem}"));
         self.headers.iter().map(read).collect()
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Json,
-    Text,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
@@ -106,8 +100,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut explanation = explain(&snapshot, &question);
     locate(&mut explanation, &loaded);
     match arguments.format {
-        Format::Json => print(&serde_json::to_string_pretty(&explanation)?),
-        Format::Text => print(explanation.to_string().trim_end()),
+        Form::Json => print(&serde_json::to_string_pretty(&explanation)?),
+        Form::Text => print(explanation.to_string().trim_end()),
     }
     Ok(if explanation.verdict.is_refusal() { Ending::Problems } else { Ending::Success })
 }
@@ -126,18 +120,14 @@ fn ask(arguments: &Arguments, headers: Headers) -> anyhow::Result<Ending> {
     let asked = json!({
         "method": arguments.method, "url": arguments.url, "headers": headers, "body": body, "from": arguments.from,
     });
-    let answer = match arguments.whom.ask("/routes/test", operator::Question::Tell(asked)) {
-        Ok(answer) => answer,
-        Err(error) => return Ok(Ending::could_not(&error)),
-    };
-    let told = match document(&answer, "explanation") {
+    let told = match arguments.whom.ask_for("explanation", "/routes/test", operator::Question::Tell(asked)) {
         Ok(told) => told,
-        Err(error) => return Ok(Ending::could_not(&error)),
+        Err(ending) => return Ok(ending),
     };
     let explanation = told.get("explanation").cloned().unwrap_or_default();
     match arguments.format {
-        Format::Json => print(&serde_json::to_string_pretty(&explanation)?),
-        Format::Text => print(text_of(&told, "text").trim_end()),
+        Form::Json => print(&serde_json::to_string_pretty(&explanation)?),
+        Form::Text => print(text_of(&told, "text").trim_end()),
     }
     let outcome = explanation.pointer("/verdict/outcome").and_then(Value::as_str);
     Ok(if matches!(outcome, Some("upstream" | "answered")) { Ending::Success } else { Ending::Problems })

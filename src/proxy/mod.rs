@@ -48,6 +48,14 @@ pub struct Running {
     pub meters: RouteMeters,
 }
 
+impl Running {
+    /// A configuration with the meters of its routes.
+    pub fn new(snapshot: Snapshot, metrics: &Metrics) -> Self {
+        let meters = metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
+        Running { snapshot: Arc::new(snapshot), meters }
+    }
+}
+
 /// The gateway as Pingora sees it.
 #[derive(Debug)]
 pub struct Proxy {
