@@ -13,6 +13,7 @@ pub mod config;
 pub mod outbound;
 
 pub mod exchange;
+pub mod jose;
 pub mod state;
 
 pub mod pipeline;

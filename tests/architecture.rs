@@ -33,17 +33,26 @@ enum Part {
 use Part::{All, OwnSection, Ports, Scalars};
 
 /// Bottom to top. A module imports only what its row lists.
-const TABLE: [(&str, &[(&str, Part)]); 15] = [
+const TABLE: [(&str, &[(&str, Part)]); 16] = [
     ("clock", &[]),
     ("config", &[]),
     ("outbound", &[("clock", All), ("config", Scalars)]),
     ("exchange", &[("config", Scalars)]),
-    ("state", &[("clock", All), ("config", All), ("exchange", All)]),
-    ("pipeline", &[("clock", All), ("config", OwnSection), ("exchange", All), ("state", Ports)]),
+    ("jose", &[("config", Scalars)]),
+    ("state", &[("clock", All), ("config", All), ("outbound", All), ("exchange", All), ("jose", All)]),
+    ("pipeline", &[("clock", All), ("config", OwnSection), ("exchange", All), ("jose", All), ("state", Ports)]),
     ("upstream", &[("clock", All), ("config", All), ("exchange", All)]),
     (
         "snapshot",
-        &[("clock", All), ("config", All), ("exchange", All), ("state", All), ("pipeline", All), ("upstream", All)],
+        &[
+            ("clock", All),
+            ("config", All),
+            ("exchange", All),
+            ("jose", All),
+            ("state", All),
+            ("pipeline", All),
+            ("upstream", All),
+        ],
     ),
     ("telemetry", &[("clock", All), ("config", All), ("exchange", All)]),
     (
@@ -79,6 +88,7 @@ const TABLE: [(&str, &[(&str, Part)]); 15] = [
             ("config", All),
             ("outbound", All),
             ("exchange", All),
+            ("jose", All),
             ("state", All),
             ("pipeline", All),
             ("upstream", All),
@@ -96,6 +106,7 @@ const TABLE: [(&str, &[(&str, Part)]); 15] = [
             ("config", All),
             ("outbound", All),
             ("exchange", All),
+            ("jose", All),
             ("state", All),
             ("pipeline", All),
             ("upstream", All),

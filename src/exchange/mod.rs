@@ -3,9 +3,11 @@
 //! A request arrives as a [`head::RequestHead`]. A step that cannot let it go
 //! on gives a [`refusal::Refusal`]; what the gateway answers itself is a
 //! [`reply::Reply`]; what is known at the end is an [`outcome::Outcome`].
-//! Text that goes into a URL is encoded by [`component`].
+//! What the path's captures matched are its [`captures`]; text that goes into a
+//! URL is encoded by [`component`].
 //! Not here: decisions (`pipeline`), sockets (`proxy`).
 
+pub mod captures;
 pub mod component;
 pub mod head;
 pub mod outcome;

@@ -14,11 +14,12 @@ pub mod retry;
 pub mod rewrite;
 pub mod scrub;
 
+use crate::exchange::captures::Captures;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 
 use params::watch::{Nobody, Watch};
-use params::{Captures, ParameterBody, Params};
+use params::{ParameterBody, Params};
 use permit::Permit;
 
 /// Everything between a matched route and the right to go upstream.

@@ -3,7 +3,9 @@
 //! Only `pipeline` can make one, and only with one can a request be rewritten
 //! towards an upstream: a step that is forgotten does not compile.
 
-use super::params::{Bound, Captures, ParameterBody};
+use crate::exchange::captures::Captures;
+
+use super::params::{Bound, ParameterBody};
 
 /// The right to go upstream, with exactly these parameters.
 #[derive(Debug)]

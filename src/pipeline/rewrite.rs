@@ -53,7 +53,7 @@ pub struct Rewrite {
 enum Piece {
     Literal(Box<str>),
     /// A capture inside one segment.
-    Capture(Template),
+    Capture(Box<str>),
     /// The tail of the path, whose slashes stay.
     Tail,
 }
@@ -130,9 +130,7 @@ impl Rewrite {
         for piece in &self.path {
             match piece {
                 Piece::Literal(text) => target.push_str(text),
-                Piece::Capture(template) => {
-                    target.extend(encode_component(permit.captures().fill(template).as_bytes()));
-                }
+                Piece::Capture(name) => target.extend(encode_component(permit.captures().value(name).as_bytes())),
                 Piece::Tail => encode_tail(permit.captures().tail(), &mut target),
             }
         }
@@ -160,11 +158,14 @@ fn pieces(template: &Template) -> Vec<Piece> {
         .map(|part| match part {
             Part::Literal(text) => Piece::Literal(text.as_str().into()),
             Part::Path(name) if name == "rest" => Piece::Tail,
-            // One capture is a template of its own; parsing what was parsed cannot fail.
-            Part::Path(name) => match format!("{{path.{name}}}").parse() {
-                Ok(template) => Piece::Capture(template),
-                Err(_) => Piece::Literal("".into()),
-            },
+            Part::Path(name) => Piece::Capture(name.as_str().into()),
+            // A file with these in a path is refused.
+            Part::Claim(_)
+            | Part::FixedParam(_)
+            | Part::Host(_)
+            | Part::KeyMeta(_)
+            | Part::KeyTenant
+            | Part::Tenant => Piece::Literal("".into()),
         })
         .collect()
 }

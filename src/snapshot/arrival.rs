@@ -8,11 +8,11 @@
 
 use http::{HeaderMap, Method, header};
 
+use crate::exchange::captures::Captures;
 use crate::exchange::head::{RequestHead, normalise_host, split_target};
 use crate::exchange::refusal::Refusal;
 use crate::exchange::reply::Reply;
 use crate::pipeline::client::Client;
-use crate::pipeline::params::Captures;
 
 use super::Snapshot;
 use super::route::Route;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use crate::config::scalar::{PathPattern, Piece, Segment};
-use crate::pipeline::params::Captures;
+use crate::exchange::captures::Captures;
 
 /// A route and what its captures matched.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{PathPattern, Template, path_problem};
+use crate::config::scalar::{Part, PathPattern, Template, path_problem};
 use crate::config::section::params::Params;
 use crate::config::section::routes::Route;
 use crate::config::{listed, nearest};
@@ -161,6 +161,10 @@ impl Checker<'_> {
     fn captures(&mut self, path: &[&str], pattern: &PathPattern, template: &Template) {
         if template.literal().is_some() {
             return;
+        }
+        if let Some(hole) = template.holes().filter(|part| !matches!(part, Part::Path(_))).find_map(Part::hole) {
+            let title = format!("`{{{hole}}}` has no meaning here");
+            self.at_value(IssueCode::UnknownCapture, path, title, "a path is made of text and {path.NAME}");
         }
         let known: BTreeSet<&str> = pattern.captures().collect();
         for name in template.captures().filter(|name| !known.contains(name)) {

@@ -28,7 +28,7 @@ pub use origin::OriginPattern;
 pub use path_pattern::{PathPattern, Piece, Segment};
 pub use percent::Percent;
 pub use period::Period;
-pub use template::{Part, Template};
+pub use template::{HOLES, Part, Template};
 
 /// Implements `Deserialize` through `FromStr`, so that a scalar reads the same
 /// whether YAML took it for a string, a number or a boolean.

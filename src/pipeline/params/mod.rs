@@ -14,13 +14,12 @@ mod media;
 mod name;
 pub mod watch;
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::HeaderValue;
 
-use crate::config::scalar::{Part, Template};
+use crate::config::scalar::Template;
 use crate::config::section::params::{Conflict, Params as Section};
+use crate::exchange::captures::Captures;
 use crate::exchange::refusal::Refusal;
 
 use name::{Fate, Names};
@@ -65,10 +64,6 @@ impl ParameterBody {
         })
     }
 }
-
-/// What the path's captures matched, by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Captures(pub Vec<(Box<str>, String)>);
 
 /// Parameters as the upstream gets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,36 +147,6 @@ impl Params {
                 value => Ok((name.as_ref(), value.into_owned())),
             })
             .collect()
-    }
-}
-
-impl Captures {
-    /// The template with its holes filled; a capture that is missing fills nothing.
-    pub fn fill<'a>(&'a self, template: &'a Template) -> Cow<'a, str> {
-        match template.parts() {
-            [Part::Literal(text)] => Cow::Borrowed(text),
-            parts => parts.iter().map(|part| self.part(part)).collect::<String>().into(),
-        }
-    }
-
-    /// What stood for `/*`.
-    pub fn tail(&self) -> &str {
-        self.value("rest")
-    }
-
-    fn misses_any(&self, template: &Template) -> bool {
-        template.captures().any(|name| self.value(name).is_empty())
-    }
-
-    fn part<'a>(&'a self, part: &'a Part) -> &'a str {
-        match part {
-            Part::Literal(text) => text,
-            Part::Path(name) => self.value(name),
-        }
-    }
-
-    fn value(&self, name: &str) -> &str {
-        self.0.iter().find(|(key, _)| key.as_ref() == name).map_or("", |(_, value)| value)
     }
 }
 

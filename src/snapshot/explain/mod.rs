@@ -20,10 +20,11 @@ use bytes::Bytes;
 use http::HeaderValue;
 use serde::Serialize;
 
+use crate::exchange::captures::Captures;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline;
-use crate::pipeline::params::{Captures, MAX_PARAMETER_BODY, ParameterBody};
+use crate::pipeline::params::{MAX_PARAMETER_BODY, ParameterBody};
 
 use super::Snapshot;
 use super::arrival::{Arrival, Opened, Turn};
