@@ -56,6 +56,9 @@ impl Asker<'_> {
     }
 }
 
+/// Wrong tokens that an address may send in a minute.
+const MAX_WRONG: u32 = 10;
+
 /// The token and who guessed at it.
 #[derive(Debug)]
 pub(super) struct Access {
@@ -65,7 +68,7 @@ pub(super) struct Access {
 
 impl Access {
     pub(super) fn new(token: Arc<ArcSwapOption<Secret>>, clock: Clock) -> Self {
-        Access { token, throttle: Throttle::new(clock) }
+        Access { token, throttle: Throttle::new(clock, MAX_WRONG) }
     }
 
     /// Whether this request may be answered.

@@ -124,7 +124,7 @@ impl<'de> MapAccess<'de> for Entering<'_> {
 
 /// Whether each entry of a section is decoded on its own.
 fn is_of_parts(section: &str) -> bool {
-    matches!(section, "routes" | "upstreams")
+    matches!(section, "auth" | "routes" | "tenants" | "upstreams")
 }
 
 /// The other way round: `value` as a tree that can be shown.

@@ -330,12 +330,11 @@ impl Issues {
         self.kept.dedup();
     }
 
-    /// Makes an error of every warning that can be mended in the file.
+    /// Makes an error of every warning.
     pub fn raise(&mut self) {
-        for issue in self.kept.iter_mut().filter(|issue| issue.code.can_be_mended()) {
+        for issue in self.kept.iter_mut() {
             issue.severity = Severity::Error;
         }
-        // The one that cannot be mended is found last and stands alone.
         self.more_errors += std::mem::take(&mut self.more_warnings);
     }
 
@@ -435,12 +434,6 @@ impl IssueCode {
         self.to_string().starts_with("TG03")
     }
 
-    /// Whether a file can be without it. No file can say yet who may call, so that
-    /// `check --strict` would otherwise pass none.
-    pub fn can_be_mended(self) -> bool {
-        self != IssueCode::EveryRoutePublic
-    }
-
     /// The code that `text` names: `TG0107`, `tg0107` or `0107`.
     pub fn find(text: &str) -> Option<IssueCode> {
         let digits = text
@@ -470,6 +463,9 @@ issue_codes! {
     ParameterRules = "TG0112", Error, "Rules for parameters that contradict each other.";
     TinybirdApi = "TG0113", Error, "`tinybird_api` needs exactly one route per pipe.";
     AdminExposed = "TG0114", Error, "The admin address can be reached from elsewhere and has no token, or a short one.";
+    CallerRules = "TG0115", Error, "Rules about callers that contradict each other.";
+    WeakKey = "TG0116", Error, "A key or a secret is too weak for what it protects.";
+    NoCallers = "TG0117", Error, "A route does not say who may call it.";
     EveryRoutePublic = "TG0201", Warning, "Nothing says who may call: every route is public.";
     FixedInQueryOnly = "TG0202", Warning, "A proxy route forces parameters in the query only, and callers may send a body.";
     PlainHttp = "TG0203", Warning, "Requests travel to the upstream without TLS.";
@@ -483,6 +479,7 @@ issue_codes! {
     FixedAndAllowed = "TG0211", Warning, "A parameter is fixed and also stands in `allow`.";
     RefusedPipe = "TG0212", Warning, "`tinybird_api` opens a path that refuses every request.";
     DoubledVersion = "TG0213", Warning, "The URL of an upstream with pipes ends in `/v0`.";
+    UnusedProvider = "TG0214", Warning, "A provider that nothing uses.";
     UnresolvedHost = "TG0301", Error, "The host name of an upstream cannot be resolved from here.";
     NoConnection = "TG0302", Error, "No connection to an upstream can be opened from here.";
     TlsRefused = "TG0303", Error, "TLS with an upstream fails, or its certificate cannot be verified.";

@@ -34,14 +34,16 @@ pub use touched::Touched;
 use document::{Document, Node, NodeKind};
 use interpolate::Environment;
 use issue::{Issues, Place};
-use scalar::PathPattern;
+use scalar::{PathPattern, TenantName};
 use section::admin::Admin;
+use section::auth::{AuthRule, Provider};
 use section::cors::Cors;
 use section::listeners::{Listener, default_listeners};
 use section::log::Log;
 use section::routes::{Format, Route};
 use section::server::Server;
 use section::state::State;
+use section::tenants::Tenant;
 use section::upstreams::Upstream;
 use section::white_label::WhiteLabel;
 use show::{Origins, Shown};
@@ -57,6 +59,13 @@ pub struct Config {
     pub admin: Admin,
     /// The APIs behind the gateway, by name.
     pub upstreams: BTreeMap<String, Upstream>,
+    /// Who may call: providers of credentials, by name. Without it, everybody may call every route.
+    pub auth: BTreeMap<String, Provider>,
+    /// Who may call routes that say nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_auth: Option<AuthRule>,
+    /// Tenants that need a word of their own.
+    pub tenants: BTreeMap<TenantName, Tenant>,
     /// Which paths exist, and what each leads to.
     pub routes: BTreeMap<PathPattern, Route>,
     /// Also serves every configured pipe at `/v0/pipes/NAME.FORMAT`.
@@ -84,6 +93,9 @@ impl Default for Config {
             listeners: default_listeners(),
             admin: Admin::default(),
             upstreams: BTreeMap::new(),
+            auth: BTreeMap::new(),
+            default_auth: None,
+            tenants: BTreeMap::new(),
             routes: BTreeMap::new(),
             tinybird_api: false,
             cors: None,
@@ -115,6 +127,16 @@ impl Config {
             (None, 1) => self.upstreams.keys().next().map(String::as_str),
             (None, _) => None,
         }
+    }
+
+    /// Who may call `route`: as it says itself, else as everything that says nothing.
+    pub fn auth_of<'a>(&'a self, route: &'a Route) -> Option<&'a AuthRule> {
+        route.auth.as_ref().or(self.default_auth.as_ref())
+    }
+
+    /// Everything that says who may call.
+    pub fn every_auth_rule(&self) -> Vec<&AuthRule> {
+        self.routes.values().filter_map(|route| route.auth.as_ref()).chain(&self.default_auth).collect()
     }
 
     /// Every path that is served, those of `tinybird_api` included.

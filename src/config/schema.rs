@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::scalar::{
-    AddressRange, ByteSize, Endpoint, FieldName, OriginPattern, PathPattern, Percent, Period, Secret, Template,
+    AddressRange, ByteSize, Endpoint, FieldName, OriginPattern, PathPattern, Percent, Period, Secret, Template, TenantName,
 };
+use super::section::auth::{Audience, AuthRule, KeyPrefix};
 use super::section::log::Access;
 use super::section::routes::Method;
 use super::section::server::Threads;
@@ -130,7 +131,9 @@ scalars! {
     Percent, "string", "A share from 0% to 100%.", "([0-9]{1,2}|100) *%", "20%";
     Period, "string", "A time with its unit: ms, s, m, h or d.", "[0-9]+ *(ms|[smhd])", "35s";
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
-    Template, ["boolean", "number", "string"], "Text, with `{path.NAME}` where the path fills it.", r"([^{}]|\{path\.[0-9A-Za-z_]+\})*", "report_{path.report}";
+    Template, ["boolean", "number", "string"], "Text, with holes like `{path.NAME}`, `{tenant}` or `{claims.NAME}` that a request fills.", r"([^{}]|\{(tenant|key\.tenant|host\.[0-9]+|path\.[0-9A-Za-z_]+|(claims|fixed_params|key\.meta)\.[^{}\s]+)\})*", "report_{path.report}";
+    TenantName, ["number", "string"], "The name of a tenant: letters, digits and `.`, `_`, `:`, `@`, `-`.", "[0-9A-Za-z._:@-]{1,128}", "acme";
+    KeyPrefix, "string", "What API keys begin with: 2 to 16 small letters and digits.", "[a-z][a-z0-9]{1,15}", "tgk";
 }
 
 /// How a `SocketAddr` is written.
@@ -144,6 +147,34 @@ impl JsonSchema for Method {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "description": "A method.", "enum": ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"] })
+    }
+}
+
+/// One word or a list of words.
+fn words(what: &str) -> Schema {
+    json_schema!({
+        "description": what,
+        "anyOf": [{ "type": "string" }, { "items": { "type": "string" }, "type": "array" }],
+    })
+}
+
+impl JsonSchema for AuthRule {
+    fn schema_name() -> Cow<'static, str> {
+        "AuthRule".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        words("`public`, a provider or a list of providers.")
+    }
+}
+
+impl JsonSchema for Audience {
+    fn schema_name() -> Cow<'static, str> {
+        "Audience".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        words("An audience, a list of audiences, or `any`.")
     }
 }
 

@@ -1,14 +1,17 @@
 //! The nouns of one request: plain data, no I/O.
 //!
-//! A request arrives as a [`head::RequestHead`]. A step that cannot let it go
+//! A request arrives as a [`head::RequestHead`]. Who sends it is a
+//! [`caller::Caller`], and what that one may do a [`grant::Grant`]. A step that cannot let it go
 //! on gives a [`refusal::Refusal`]; what the gateway answers itself is a
 //! [`reply::Reply`]; what is known at the end is an [`outcome::Outcome`].
 //! What the path's captures matched are its [`captures`]; text that goes into a
 //! URL is encoded by [`component`].
 //! Not here: decisions (`pipeline`), sockets (`proxy`).
 
+pub mod caller;
 pub mod captures;
 pub mod component;
+pub mod grant;
 pub mod head;
 pub mod outcome;
 pub mod refusal;

@@ -31,21 +31,44 @@ pub enum Refusal {
         /// Its name.
         name: String,
     },
+    /// The credential was good once.
+    CredentialExpired {
+        /// 401 or 403, as the provider has it.
+        status: StatusCode,
+    },
+    /// The credential is none that anybody gave out.
+    CredentialInvalid {
+        /// 401 or 403, as the provider has it.
+        status: StatusCode,
+    },
+    /// The route wants a credential, and there is none.
+    CredentialMissing,
+    /// Who calls may not call this.
+    Forbidden,
     /// The header block is larger than allowed.
     HeadersTooLarge {
         /// In bytes.
         limit: u64,
     },
+    /// The keys that tell good tokens from bad ones are not there.
+    KeysUnavailable,
     /// The path exists and has other methods.
     MethodNotAllowed {
         /// The value of `Allow`.
         allow: Arc<str>,
     },
+    /// Too many requests, or too many wrong credentials.
+    RateLimited {
+        /// Seconds to wait.
+        retry_after: u64,
+    },
     /// The body did not arrive in time.
     RequestTimeout,
     /// No route is configured for this host and path.
     RouteNotFound,
-    /// A fixed parameter has no value in this request.
+    /// The caller's rows are not those that this address, or this token, is for.
+    TenantMismatch,
+    /// A fixed parameter has no value in this request, or it has no tenant where one is needed.
     TenantMissing,
     /// A body that parameters cannot be read from; the sentence says why.
     UnsupportedBody(&'static str),
@@ -113,12 +136,36 @@ refusal_codes! {
         "A parameter steers the query engine itself: `q`, `explain`, `__tb__…` ([the \
          list](reference/params.md)).",
         "Caller: leave it out. Operator: name it in `params.allow` if callers may use it.";
+    CredentialExpired = "credential_expired", UNAUTHORIZED,
+        "The token was good, and its time is over. 403 where a `tinybird_jwt` provider judged it (Tinybird's \
+         clients refresh on 403), else 401; `refused_status` changes it.",
+        "Caller: get a new token.";
+    CredentialInvalid = "credential_invalid", UNAUTHORIZED,
+        "The credential is not one that this address accepts: unknown, wrong signature, another issuer or \
+         audience, malformed, revoked. 403 where a `tinybird_jwt` provider judged it, else 401; \
+         `refused_status` changes it. It is not said which, because that would help who guesses.",
+        "Operator: `tollgate token verify` says in words why a token is refused; `tollgate keys list` which keys \
+         are active.";
+    CredentialMissing = "credential_missing", UNAUTHORIZED,
+        "The route wants a credential, and the request has none; `WWW-Authenticate` says which kind.",
+        "Caller: send `Authorization: Bearer ...`, or `?token=...` where no header can be sent.";
+    Forbidden = "forbidden", FORBIDDEN,
+        "The credential is good, and not for this: no scope for the pipe, a scope of `require` is missing, or the \
+         tenant is switched off.",
+        "Operator: see `require` in [routes](reference/routes.md) and `tollgate routes test`.";
     HeadersTooLarge = "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE,
         "The headers are larger than `server.max_headers`, or there are more than 100.",
         "Caller: send fewer; cookies are the usual cause.";
+    KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE,
+        "The public keys of the identity provider could not be fetched, or not for a day, so that no token can \
+         be told good from bad.",
+        "Operator: see `tollgate_jwks_age_seconds` and the program's log. Caller: try again later.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED,
         "The path exists, and has other methods; `Allow` lists them.",
         "Caller: use one of them. Operator: see `methods` in [routes](reference/routes.md).";
+    RateLimited = "rate_limited", TOO_MANY_REQUESTS,
+        "More requests than the token's `limits.rps` allows, or too many wrong credentials from one address.",
+        "Caller: wait as long as `Retry-After` says.";
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT,
         "The request body did not arrive in time: 30 s between two reads, 30 s for a whole parameter body.",
         "Caller: send again.";
@@ -126,10 +173,14 @@ refusal_codes! {
         "No route matches the path. Neighbours of configured pipes, such as `/v0/pipes/openapi.json`, are not \
          routes either.",
         "Operator: `tollgate routes -c FILE` lists what is served.";
+    TenantMismatch = "tenant_mismatch", FORBIDDEN,
+        "The credential is of another tenant than the host is for, of one that its provider may not speak for, or \
+         its own fixed parameters contradict those of the route.",
+        "Caller: use the address, or the credential, of your own organisation.";
     TenantMissing = "tenant_missing", FORBIDDEN,
-        "A fixed parameter has no value in this request. It is refused because most pipes show every row when \
-         such a parameter is empty.",
-        "Caller: use a path that has the value.";
+        "A fixed parameter has no value in this request, or the credential names no tenant where one is needed. \
+         It is refused because most pipes show every row when such a parameter is empty.",
+        "Caller: use a credential, or a path, that has the value.";
     UnsupportedBody = "unsupported_body", UNSUPPORTED_MEDIA_TYPE,
         "A body on a pipe route that parameters cannot be read from: another type than form or JSON, \
          compressed, not UTF-8, on GET, or without `Content-Type`.",
@@ -162,10 +213,17 @@ impl Refusal {
             Refusal::BadRequest(_) => RefusalCode::BadRequest,
             Refusal::BodyTooLarge { .. } => RefusalCode::BodyTooLarge,
             Refusal::ControlParameter { .. } => RefusalCode::ControlParameter,
+            Refusal::CredentialExpired { .. } => RefusalCode::CredentialExpired,
+            Refusal::CredentialInvalid { .. } => RefusalCode::CredentialInvalid,
+            Refusal::CredentialMissing => RefusalCode::CredentialMissing,
+            Refusal::Forbidden => RefusalCode::Forbidden,
             Refusal::HeadersTooLarge { .. } => RefusalCode::HeadersTooLarge,
+            Refusal::KeysUnavailable => RefusalCode::KeysUnavailable,
             Refusal::MethodNotAllowed { .. } => RefusalCode::MethodNotAllowed,
+            Refusal::RateLimited { .. } => RefusalCode::RateLimited,
             Refusal::RequestTimeout => RefusalCode::RequestTimeout,
             Refusal::RouteNotFound => RefusalCode::RouteNotFound,
+            Refusal::TenantMismatch => RefusalCode::TenantMismatch,
             Refusal::TenantMissing => RefusalCode::TenantMissing,
             Refusal::UnsupportedBody(_) => RefusalCode::UnsupportedBody,
             Refusal::UpstreamFailed => RefusalCode::UpstreamFailed,
@@ -177,7 +235,28 @@ impl Refusal {
 
     /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
-        self.code().status()
+        match self {
+            Refusal::CredentialExpired { status } | Refusal::CredentialInvalid { status } => *status,
+            Refusal::BadParameter { .. }
+            | Refusal::BadRequest(_)
+            | Refusal::BodyTooLarge { .. }
+            | Refusal::ControlParameter { .. }
+            | Refusal::CredentialMissing
+            | Refusal::Forbidden
+            | Refusal::HeadersTooLarge { .. }
+            | Refusal::KeysUnavailable
+            | Refusal::MethodNotAllowed { .. }
+            | Refusal::RateLimited { .. }
+            | Refusal::RequestTimeout
+            | Refusal::RouteNotFound
+            | Refusal::TenantMismatch
+            | Refusal::TenantMissing
+            | Refusal::UnsupportedBody(_)
+            | Refusal::UpstreamFailed
+            | Refusal::UpstreamTimeout
+            | Refusal::UpstreamUnavailable
+            | Refusal::UriTooLong { .. } => self.code().status(),
+        }
     }
 
     /// What the caller reads.
@@ -189,12 +268,23 @@ impl Refusal {
             Refusal::ControlParameter { name } => {
                 format!("The parameter `{name}` cannot be used here: it steers the query engine itself.").into()
             }
+            Refusal::CredentialExpired { .. } => "This credential has expired. Get a new one.".into(),
+            Refusal::CredentialInvalid { .. } => "This credential is not accepted here.".into(),
+            Refusal::CredentialMissing => {
+                "This address wants a credential. Send it as `Authorization: Bearer ...`.".into()
+            }
+            Refusal::Forbidden => "This credential does not open this address.".into(),
             Refusal::HeadersTooLarge { limit } => {
                 format!("The request headers are larger than {limit} bytes, or too many.").into()
             }
+            Refusal::KeysUnavailable => "Credentials cannot be checked now. Try again later.".into(),
             Refusal::MethodNotAllowed { allow } => format!("This path can be called with: {allow}.").into(),
+            Refusal::RateLimited { retry_after } => {
+                format!("Too many requests. Try again in {retry_after} s.").into()
+            }
             Refusal::RequestTimeout => "The request body did not arrive in time.".into(),
             Refusal::RouteNotFound => "There is nothing at this address.".into(),
+            Refusal::TenantMismatch => "This credential is for other data than this address shows.".into(),
             Refusal::TenantMissing => "This request does not say whose data it asks for.".into(),
             Refusal::UpstreamFailed => "The service behind this address failed to answer. Try again later.".into(),
             Refusal::UpstreamTimeout => "The service behind this address did not answer in time.".into(),

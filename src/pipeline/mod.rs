@@ -5,6 +5,8 @@
 //! [`Refusal`]. Not here: sockets (`proxy`), storage (`state`). Steps do not
 //! know each other; they meet in this file.
 
+pub mod authn;
+pub mod authz;
 pub mod client;
 pub mod cors;
 pub mod guard;
@@ -15,42 +17,106 @@ pub mod rewrite;
 pub mod scrub;
 
 use crate::exchange::captures::Captures;
+use crate::exchange::grant::{Circumstances, Grant};
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
+use crate::state::pace::Paces;
 
+use authn::{Authn, Desk, Rejection};
+use authz::{Authz, Site};
 use params::watch::{Nobody, Watch};
-use params::{ParameterBody, Params};
+use params::{ParameterBody, Params, Sent};
 use permit::Permit;
 
-/// Everything between a matched route and the right to go upstream.
+/// Who may come in at a route, and as whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrance<'a> {
+    /// Who may call.
+    pub authn: &'a Authn,
+    /// What each may do.
+    pub authz: &'a Authz,
+}
+
+/// Why a request did not come in.
+#[derive(Clone, Debug)]
+pub enum Turned {
+    /// Who calls is not known.
+    Away(Rejection),
+    /// It is known, and may not do this.
+    Back(Refusal),
+}
+
+impl Entrance<'_> {
+    /// From a matched route to what its caller may do; before any body is read, so that strangers hold no memory.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn enter(
+        &self,
+        headers: &http::HeaderMap,
+        head: &RequestHead,
+        captures: &Captures,
+        desk: &Desk<'_>,
+        site: Site<'_>,
+    ) -> Result<Grant, Turned> {
+        // Who asks: nothing after this could be decided without.
+        let caller = self.authn.identify(headers, &head.query, desk).map_err(Turned::Away)?;
+        // As whom: forced parameters need the tenant.
+        self.authz.grant(caller, captures, site).map_err(Turned::Back)
+    }
+}
+
+/// A request whose caller may come in, with what was read of it.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// The route's rules for parameters.
+    pub params: &'a Params,
+    /// Its head.
+    pub head: &'a RequestHead,
+    /// What the path's captures matched.
+    pub captures: Captures,
+    /// What its caller may do.
+    pub grant: Grant,
+    /// Its parameter body, where there is one.
+    pub body: Option<ParameterBody>,
+}
+
+/// Everything between what a caller may do and the right to go upstream.
 ///
 /// Sizes, framing and method were looked at before, because a body is read
 /// only for a request that could be answered ([`guard`]).
 ///
 /// # Errors
 /// The refusal that the caller gets.
-pub fn admit(
-    params: &Params,
-    head: &RequestHead,
-    captures: Captures,
-    body: Option<ParameterBody>,
-) -> Result<Permit, Refusal> {
-    admit_watched(params, head, captures, body, &mut Nobody)
+pub fn admit(case: Case<'_>, paces: &Paces) -> Result<Permit, Refusal> {
+    let permit = admit_watched(case, &mut Nobody)?;
+    // Last: a request that cannot be answered anyway costs its caller nothing.
+    spend(permit.grant(), paces)?;
+    Ok(permit)
 }
 
-/// As [`admit`], while `watch` looks on.
+/// As [`admit`], while `watch` looks on, and nothing is spent.
 ///
 /// # Errors
 /// The refusal that the caller gets.
-pub fn admit_watched(
-    params: &Params,
-    head: &RequestHead,
-    captures: Captures,
-    body: Option<ParameterBody>,
-    watch: &mut impl Watch,
-) -> Result<Permit, Refusal> {
+pub fn admit_watched(case: Case<'_>, watch: &mut impl Watch) -> Result<Permit, Refusal> {
+    let Case { params, head, captures, grant, body } = case;
     // Here, after everything that costs less and before anything that costs
     // the upstream: forced parameters are what keeps tenants apart.
-    let bound = params.bind_watched(&head.query, &captures, body, watch)?;
-    Ok(Permit::new(captures, bound))
+    let around = Circumstances { captures: &captures, host: &head.host };
+    let bound = params.bind(Sent { query: &head.query, body }, &grant, around, watch)?;
+    Ok(Permit::new(captures, grant, bound))
+}
+
+/// What a Tinybird JWT allows its bearer (`limits.rps`). By tenant as well as by name: Tinybird counts by the name alone,
+/// which two tenants may share.
+fn spend(grant: &Grant, paces: &Paces) -> Result<(), Refusal> {
+    let Some((identity, rps)) = grant.identity().and_then(|identity| Some((identity, identity.rps?))) else {
+        return Ok(());
+    };
+    let workspace = identity.workspace.as_deref().unwrap_or_default();
+    let tenant = grant.tenant.as_ref().map_or("", |tenant| tenant.as_str());
+    paces.spend(&[workspace, &identity.id, tenant], rps).map_err(|wait| Refusal::RateLimited {
+        retry_after: wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
+    })
 }

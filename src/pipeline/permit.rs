@@ -4,24 +4,36 @@
 //! towards an upstream: a step that is forgotten does not compile.
 
 use crate::exchange::captures::Captures;
+use crate::exchange::grant::Grant;
 
 use super::params::{Bound, ParameterBody};
 
-/// The right to go upstream, with exactly these parameters.
+/// The right to go upstream, with exactly these parameters, for this caller.
 #[derive(Debug)]
 pub struct Permit {
     captures: Captures,
+    grant: Grant,
     bound: Bound,
 }
 
 impl Permit {
-    pub(in crate::pipeline) fn new(captures: Captures, bound: Bound) -> Self {
-        Permit { captures, bound }
+    pub(in crate::pipeline) fn new(captures: Captures, grant: Grant, bound: Bound) -> Self {
+        Permit { captures, grant, bound }
     }
 
     /// What the path's captures matched.
     pub fn captures(&self) -> &Captures {
         &self.captures
+    }
+
+    /// For whom, and as whom.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// The parameters that no caller can change, by name.
+    pub fn fixed(&self) -> &[(Box<str>, Box<str>)] {
+        &self.bound.fixed
     }
 
     /// The query for the upstream, without `?`; empty for none.

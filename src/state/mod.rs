@@ -5,29 +5,55 @@
 
 pub mod admin_token;
 pub mod deadlines;
+pub mod minted;
+pub mod pace;
 pub mod retry_budget;
 pub mod throttle;
+pub mod verified;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deadlines::Deadlines;
+use minted::Minted;
+use pace::Paces;
 use retry_budget::RetryBudget;
+use throttle::Throttle;
+use verified::Verified;
 
 use crate::clock::Clock;
+
+/// Wrong credentials that an address may send in a minute: more than a page with an old token sends, and far too few
+/// to guess one.
+const MAX_GUESSES: u32 = 100;
 
 /// Opened once by `app` and handed down.
 #[derive(Debug)]
 pub struct State {
     clock: Clock,
     deadlines: Arc<Deadlines>,
+    minted: Arc<Minted>,
+    paces: Paces,
+    guessers: Throttle,
+    verified: Verified,
+    epochs: AtomicU64,
     retry_budgets: Mutex<HashMap<String, Arc<RetryBudget>>>,
 }
 
 impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
-        State { clock, deadlines: Arc::default(), retry_budgets: Mutex::default() }
+        State {
+            deadlines: Arc::default(),
+            minted: Arc::default(),
+            paces: Paces::new(clock.clone()),
+            guessers: Throttle::new(clock.clone(), MAX_GUESSES),
+            verified: Verified::default(),
+            epochs: AtomicU64::new(0),
+            retry_budgets: Mutex::default(),
+            clock,
+        }
     }
 
     /// The clock that everything below uses.
@@ -38,6 +64,31 @@ impl State {
     /// The connections with a deadline.
     pub fn deadlines(&self) -> &Arc<Deadlines> {
         &self.deadlines
+    }
+
+    /// Tokens that were made for upstreams.
+    pub fn minted(&self) -> &Arc<Minted> {
+        &self.minted
+    }
+
+    /// How often callers came whose tokens limit them.
+    pub fn paces(&self) -> &Paces {
+        &self.paces
+    }
+
+    /// Who sends credentials that are not accepted.
+    pub fn guessers(&self) -> &Throttle {
+        &self.guessers
+    }
+
+    /// Tokens that were verified.
+    pub fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
+    /// A number that was not given before.
+    pub fn next_epoch(&self) -> u64 {
+        self.epochs.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Forgets what belongs to upstreams that are not among these.

@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 
-/// Wrong tries that an address has in a [`WINDOW`].
-const MAX_WRONG: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are counted one by one; beyond them all count together.
 const MAX_ADDRESSES: usize = 1024;
@@ -20,6 +18,8 @@ const MAX_ADDRESSES: usize = 1024;
 #[derive(Debug)]
 pub struct Throttle {
     wrong: Mutex<HashMap<Option<IpAddr>, Wrong>>,
+    /// Wrong tries that an address has in a [`WINDOW`].
+    max: u32,
     clock: Clock,
 }
 
@@ -30,9 +30,9 @@ struct Wrong {
 }
 
 impl Throttle {
-    /// Nobody has tried yet.
-    pub fn new(clock: Clock) -> Self {
-        Throttle { wrong: Mutex::default(), clock }
+    /// Nobody has tried yet; each has `max` wrong tries a minute.
+    pub fn new(clock: Clock, max: u32) -> Self {
+        Throttle { wrong: Mutex::default(), max, clock }
     }
 
     /// How long this address must wait before it may try again.
@@ -44,7 +44,7 @@ impl Throttle {
         let shared = || wrong.get(&None).filter(|_| !address.is_some_and(|address| address.is_loopback()));
         let Wrong { since, count } = wrong.get(&address).or_else(shared)?;
         let age = now.saturating_duration_since(*since);
-        (*count >= MAX_WRONG && age < WINDOW).then(|| WINDOW.saturating_sub(age))
+        (*count >= self.max && age < WINDOW).then(|| WINDOW.saturating_sub(age))
     }
 
     /// Counts a wrong try.
@@ -82,13 +82,14 @@ mod tests {
 
     use super::*;
 
+    const MAX_WRONG: u32 = 10;
     const ONE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)));
     const OTHER: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2)));
 
     #[test]
     fn a2_ten_wrong_tries_a_minute_and_no_more() {
         let time = TestClock::new();
-        let throttle = Throttle::new(time.clock());
+        let throttle = Throttle::new(time.clock(), MAX_WRONG);
         for _ in 0..MAX_WRONG {
             assert_eq!(throttle.must_wait(ONE), None);
             throttle.count(ONE);
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn a2_a_network_of_one_caller_counts_as_one() {
-        let throttle = Throttle::new(TestClock::new().clock());
+        let throttle = Throttle::new(TestClock::new().clock(), MAX_WRONG);
         for index in 0..MAX_WRONG {
             throttle.count(format!("2001:db8::{index:x}").parse().ok());
         }
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn d5_many_addresses_share_one_count() {
         let time = TestClock::new();
-        let throttle = Throttle::new(time.clock());
+        let throttle = Throttle::new(time.clock(), MAX_WRONG);
         for index in 0..10_000_u32 {
             throttle.count(Some(IpAddr::V4(index.into())));
         }

@@ -3,6 +3,7 @@
 //! In: a decoded [`Config`] and the [`Document`] for places. Out: every issue.
 //! Not here: what one value may be (`scalar`, `decode`).
 
+mod auth;
 mod conflicts;
 mod files;
 mod overlap;
@@ -48,6 +49,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     let mut checker = Checker { config, document, with_pipes, issues: Issues::default() };
     checker.addresses();
     checker.limits();
+    checker.auth();
     checker.upstreams();
     checker.cors(&["cors"], config.cors.as_ref());
     checker.present("routes", "a gateway without routes answers 404 to everything");
@@ -57,6 +59,9 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
             break;
         }
         checker.route(pattern, route);
+        let base = ["routes", pattern.as_str()];
+        checker.callers_of_a_route(&base, pattern, route);
+        checker.credential_towards(&base, route);
         checker.risks_of_a_route(pattern, route);
     }
     checker.secrets();
@@ -73,12 +78,12 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
 /// What anyone may do.
 pub(super) fn openness(config: &Config, document: &Document) -> Issues {
     let mut issues = Issues::default();
-    if !config.routes.is_empty() {
-        // No `auth` section exists yet in this version, so nothing can say who may call.
+    // Once there is `auth`, every route says who may call it.
+    if !config.routes.is_empty() && config.auth.is_empty() && config.every_auth_rule().is_empty() {
         let title = "every route is public: anyone who reaches a listener may call it";
         issues.push(
             Issue::at(IssueCode::EveryRoutePublic, document.key_place(&["routes"]), title)
-                .help("put the gateway where only those who may call can reach it"),
+                .help("add `auth` with a provider of credentials; if this is meant, write `default_auth: public`"),
         );
     }
     issues
@@ -217,6 +222,7 @@ impl Checker<'_> {
         for (name, upstream) in &self.config.upstreams {
             self.header_names(name);
             self.credentials(name, upstream);
+            self.upstream_auth(name, upstream);
             self.timeouts(name, &upstream.timeouts);
             self.retry(name, &upstream.retry);
             self.risks_of_an_upstream(name, upstream);

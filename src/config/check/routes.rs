@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{Part, PathPattern, Template, path_problem};
-use crate::config::section::params::Params;
+use crate::config::section::auth::AuthRule;
 use crate::config::section::routes::Route;
 use crate::config::{listed, nearest};
 
@@ -15,7 +15,10 @@ impl Checker<'_> {
         let key = pattern.as_str();
         self.target(key, pattern, route);
         self.upstream_name(key, route);
-        self.params(key, pattern, &route.params);
+        self.params(key, pattern, route);
+        if let Some(pipe) = &route.require.pipe {
+            self.only_captures(&["routes", key, "require", "pipe"], pattern, pipe);
+        }
         self.cors(&["routes", key, "cors"], route.cors.as_ref());
         if self.is_empty_list(&["routes", key, "methods"]) {
             self.at_value(
@@ -120,7 +123,7 @@ impl Checker<'_> {
             );
             return;
         }
-        self.captures(&path, pattern, pipe);
+        self.only_captures(&path, pattern, pipe);
     }
 
     fn proxy(&mut self, key: &str, pattern: &PathPattern, proxy: &Template, route: &Route) {
@@ -155,16 +158,21 @@ impl Checker<'_> {
                 "remove it from a `proxy` route",
             );
         }
-        self.captures(&path, pattern, proxy);
+        self.only_captures(&path, pattern, proxy);
+    }
+
+    /// What a caller says of itself never chooses a path.
+    fn only_captures(&mut self, path: &[&str], pattern: &PathPattern, template: &Template) {
+        if let Some(hole) = template.holes().filter(|part| !matches!(part, Part::Path(_))).find_map(Part::hole) {
+            let title = format!("`{{{hole}}}` has no meaning here");
+            self.at_value(IssueCode::UnknownCapture, path, title, "a path is made of text and {path.NAME}");
+        }
+        self.captures(path, pattern, template);
     }
 
     fn captures(&mut self, path: &[&str], pattern: &PathPattern, template: &Template) {
         if template.literal().is_some() {
             return;
-        }
-        if let Some(hole) = template.holes().filter(|part| !matches!(part, Part::Path(_))).find_map(Part::hole) {
-            let title = format!("`{{{hole}}}` has no meaning here");
-            self.at_value(IssueCode::UnknownCapture, path, title, "a path is made of text and {path.NAME}");
         }
         let known: BTreeSet<&str> = pattern.captures().collect();
         for name in template.captures().filter(|name| !known.contains(name)) {
@@ -210,7 +218,9 @@ impl Checker<'_> {
         }
     }
 
-    fn params(&mut self, key: &str, pattern: &PathPattern, params: &Params) {
+    fn params(&mut self, key: &str, pattern: &PathPattern, route: &Route) {
+        let params = &route.params;
+        let is_public = !matches!(self.config.auth_of(route), Some(AuthRule::Providers(_)));
         for (index, name) in params.allow.iter().flatten().enumerate() {
             let index = index.to_string();
             let path = ["routes", key, "params", "allow", &index];
@@ -253,7 +263,9 @@ impl Checker<'_> {
                     "a fixed value always wins: remove the default",
                 );
             }
-            if template.captures().next().is_some()
+            let is_chosen = |part: &Part| matches!(part, Part::Host(_) | Part::Path(_) | Part::Tenant);
+            if is_public
+                && template.holes().any(is_chosen)
                 && !params.allow_public_tenant
                 && !self.document.is_reported(&["routes", key, "params"], "allow_public_tenant")
             {

@@ -18,7 +18,7 @@ use super::{Checker, is_loopback};
 impl Checker<'_> {
     pub(super) fn secrets(&mut self) {
         let document = self.document;
-        for section in ["admin", "upstreams"] {
+        for section in ["admin", "auth", "upstreams"] {
             let Some(node) = document.root.child(section) else { continue };
             walk(node, &mut vec![section], &mut |path, node, scalar| self.secret(path, node, scalar));
         }
@@ -61,7 +61,7 @@ impl Checker<'_> {
 
     /// A header that the gateway sets may be a plain setting: `X-ClickHouse-User: reader`.
     fn is_worth_hiding(path: &[&str], value: &str) -> bool {
-        let ["upstreams", _, "headers", header] = path else { return true };
+        let ["upstreams", _, "headers", header] = path else { return !matches!(path, ["auth", _, "key"]) };
         let has_scheme = ["Bearer ", "Basic "]
             .iter()
             .any(|scheme| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
@@ -76,6 +76,7 @@ impl Checker<'_> {
                 let somewhere = |upstream: &&Upstream| !upstream.url.host().ends_with(".invalid");
                 self.config.upstreams.get(*name).filter(somewhere).is_none_or(is_loopback)
             }
+            ["auth", ..] => false,
             _ => self.config.admin.address.ip().is_loopback(),
         }
     }

@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -17,18 +18,21 @@ use crate::config::Config;
 use crate::config::decode::encode;
 use crate::config::mask::is_credential;
 use crate::config::scalar::{
-    AddressRange, ByteSize, Endpoint, FieldName, MASK, OriginPattern, Percent, Period, Secret, Template,
+    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, MASK, OriginPattern, Percent, Period, PublicKey, Secret,
+    Template, TenantName,
 };
 use crate::config::section::admin::Admin;
+use crate::config::section::auth::{Audience, AuthRule, KeyPrefix, Provider, ProviderKind};
 use crate::config::section::cors::Cors;
 use crate::config::section::listeners::Listener;
 use crate::config::section::log::{Access, Format as LogFormat, Level, Log};
 use crate::config::section::params::{Conflict, Params};
 use crate::config::section::retry::Retry;
-use crate::config::section::routes::{Format, Method, Route};
+use crate::config::section::routes::{Format, Method, Require, Route};
 use crate::config::section::server::{Server, Threads};
 use crate::config::section::state::State;
-use crate::config::section::upstreams::{Timeouts, Upstream, UpstreamAuth, UpstreamTls};
+use crate::config::section::tenants::Tenant;
+use crate::config::section::upstreams::{Mint, Timeouts, Upstream, UpstreamAuth, UpstreamTls};
 use crate::config::section::white_label::{ErrorText, WhiteLabel};
 use crate::config::show::{key_of, one_line};
 
@@ -106,13 +110,20 @@ macro_rules! values {
 
 values!(
     bool,
+    u16,
     u32,
     String,
     SocketAddr,
     Access,
+    Audience,
+    AuthRule,
     ByteSize,
     Conflict,
     Endpoint,
+    FieldName,
+    KeyPrefix,
+    ProviderKind,
+    PublicKey,
     ErrorText,
     Level,
     Percent,
@@ -142,7 +153,7 @@ macro_rules! sets {
     };
 }
 
-sets!(u16, AddressRange, FieldName, OriginPattern, String);
+sets!(u16, AddressRange, Algorithm, FieldName, TenantName, OriginPattern, String);
 
 fn sorted(values: &[impl Serialize]) -> Vec<String> {
     let mut texts: Vec<String> = values.iter().map(text).collect();
@@ -170,10 +181,13 @@ macro_rules! sections {
 sections! {
     Admin { address, token }
     Cors { origins, credentials, max_age }
+    Mint { secret, workspace_id, ttl }
     Log { level, format, access, sample }
     Params { allow, fixed, default, conflict, allow_public_tenant }
+    Require { scopes, pipe }
     Retry { attempts, on, base, max, budget }
     Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies }
+    Tenant { enabled }
     Timeouts { connect, attempt, total, idle }
     WhiteLabel { error_text }
 }
@@ -185,6 +199,9 @@ impl Compare for Config {
             listeners,
             admin,
             upstreams,
+            auth,
+            default_auth,
+            tenants,
             routes,
             tinybird_api,
             cors,
@@ -197,6 +214,9 @@ impl Compare for Config {
         walk.at("listeners", |walk| listeners.compare(&new.listeners, walk));
         walk.at("admin", |walk| admin.compare(&new.admin, walk));
         walk.at("upstreams", |walk| upstreams.compare(&new.upstreams, walk));
+        walk.at("auth", |walk| auth.compare(&new.auth, walk));
+        walk.at("default_auth", |walk| default_auth.compare(&new.default_auth, walk));
+        walk.at("tenants", |walk| tenants.compare(&new.tenants, walk));
         walk.at("routes", |walk| routes.compare(&new.routes, walk));
         walk.at("tinybird_api", |walk| tinybird_api.compare(&new.tinybird_api, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
@@ -225,10 +245,11 @@ impl Compare for State {
 
 impl Compare for Upstream {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let Upstream { url, token, auth, headers, timeouts, retry, tls } = self;
+        let Upstream { url, token, auth, mint, headers, timeouts, retry, tls } = self;
         walk.at("url", |walk| url.compare(&new.url, walk));
         walk.at("token", |walk| token.compare(&new.token, walk));
         walk.at("auth", |walk| auth.compare(&new.auth, walk));
+        walk.at("mint", |walk| mint.compare(&new.mint, walk));
         walk.at("headers", |walk| headers.compare(&new.headers, walk));
         walk.at("timeouts", |walk| timeouts.compare(&new.timeouts, walk));
         walk.at("retry", |walk| retry.compare(&new.retry, walk));
@@ -240,19 +261,69 @@ impl Compare for Upstream {
     }
 }
 
+impl Compare for Provider {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let Provider {
+            kind,
+            secret,
+            workspace_id,
+            issuer,
+            audience,
+            algorithms,
+            leeway,
+            jwks,
+            key,
+            keys,
+            header,
+            prefix,
+            tenant,
+            tenants,
+            scopes,
+            refused_status,
+            revoked,
+            key_records,
+            revocations,
+        } = self;
+        walk.at("type", |walk| kind.compare(&new.kind, walk));
+        walk.at("secret", |walk| secret.compare(&new.secret, walk));
+        walk.at("workspace_id", |walk| workspace_id.compare(&new.workspace_id, walk));
+        walk.at("issuer", |walk| issuer.compare(&new.issuer, walk));
+        walk.at("audience", |walk| audience.compare(&new.audience, walk));
+        walk.at("algorithms", |walk| algorithms.compare(&new.algorithms, walk));
+        walk.at("leeway", |walk| leeway.compare(&new.leeway, walk));
+        walk.at("jwks", |walk| jwks.compare(&new.jwks, walk));
+        walk.at("key", |walk| key.compare(&new.key, walk));
+        walk.at("keys", |walk| file(walk, (keys, &new.keys), *key_records == new.key_records));
+        walk.at("header", |walk| header.compare(&new.header, walk));
+        walk.at("prefix", |walk| prefix.compare(&new.prefix, walk));
+        walk.at("tenant", |walk| tenant.compare(&new.tenant, walk));
+        walk.at("tenants", |walk| tenants.compare(&new.tenants, walk));
+        walk.at("scopes", |walk| scopes.compare(&new.scopes, walk));
+        walk.at("refused_status", |walk| refused_status.compare(&new.refused_status, walk));
+        walk.at("revoked", |walk| file(walk, (revoked, &new.revoked), *revocations == new.revocations));
+    }
+
+    fn summary(&self) -> String {
+        self.kind.word().to_owned()
+    }
+}
+
+/// A file that is named, and whether its contents are the same.
+fn file(walk: &mut Walk<'_>, (old, new): (&Option<PathBuf>, &Option<PathBuf>), is_same: bool) {
+    let path = |path: &PathBuf| crate::config::scalar::absolute(path);
+    match (old.as_ref().map(path), new.as_ref().map(path)) {
+        (Some(before), Some(after)) if before != after => walk.changed(before, after),
+        (before @ Some(_), after @ Some(_)) if !is_same => walk.push(Kind::ContentChanged, before, after),
+        (before @ Some(_), None) => walk.push(Kind::Removed, before, None),
+        (None, after @ Some(_)) => walk.push(Kind::Added, None, after),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+}
+
 impl Compare for UpstreamTls {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
         let UpstreamTls { ca, ca_certificates } = self;
-        let path = |ca: &std::path::Path| crate::config::scalar::absolute(ca);
-        walk.at("ca", |walk| match (ca.as_deref().map(path), new.ca.as_deref().map(path)) {
-            (Some(before), Some(after)) if before != after => walk.changed(before, after),
-            (before @ Some(_), after @ Some(_)) if *ca_certificates != new.ca_certificates => {
-                walk.push(Kind::ContentChanged, before, after);
-            }
-            (before @ Some(_), None) => walk.push(Kind::Removed, before, None),
-            (None, after @ Some(_)) => walk.push(Kind::Added, None, after),
-            (Some(_), Some(_)) | (None, None) => {}
-        });
+        walk.at("ca", |walk| file(walk, (ca, &new.ca), *ca_certificates == new.ca_certificates));
     }
 
     fn summary(&self) -> String {
@@ -262,7 +333,19 @@ impl Compare for UpstreamTls {
 
 impl Compare for Route {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let Route { pipe, proxy, formats, upstream: _, methods: _, pass_headers, params, cors } = self;
+        let Route {
+            pipe,
+            proxy,
+            formats,
+            upstream: _,
+            methods: _,
+            pass_headers,
+            pipe_id,
+            auth,
+            require,
+            params,
+            cors,
+        } = self;
         walk.at("pipe", |walk| pipe.compare(&new.pipe, walk));
         walk.at("proxy", |walk| proxy.compare(&new.proxy, walk));
         walk.at("formats", |walk| formats.compare(&new.formats, walk));
@@ -278,6 +361,9 @@ impl Compare for Route {
             walk.at("methods", |walk| walk.changed(text(&methods.0), text(&methods.1)));
         }
         walk.at("pass_headers", |walk| pass_headers.compare(&new.pass_headers, walk));
+        walk.at("pipe_id", |walk| pipe_id.compare(&new.pipe_id, walk));
+        walk.at("auth", |walk| auth.compare(&new.auth, walk));
+        walk.at("require", |walk| require.compare(&new.require, walk));
         walk.at("params", |walk| params.compare(&new.params, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
     }

@@ -15,7 +15,25 @@ use super::document::{Key, Node, NodeKind};
 use super::scalar::is_credential_name;
 
 /// Keys of an upstream that hold no credential, but for what stands in a section where nothing is known of it.
-const PLAIN_UPSTREAM_KEYS: [&str; 6] = ["auth", "headers", "retry", "timeouts", "tls", "url"];
+const PLAIN_UPSTREAM_KEYS: [&str; 7] = ["auth", "headers", "mint", "retry", "timeouts", "tls", "url"];
+/// As [`PLAIN_UPSTREAM_KEYS`], of a provider. Not `key`: a private one may have been put there.
+const PLAIN_PROVIDER_KEYS: [&str; 15] = [
+    "algorithms",
+    "audience",
+    "header",
+    "issuer",
+    "jwks",
+    "keys",
+    "leeway",
+    "prefix",
+    "refused_status",
+    "revoked",
+    "scopes",
+    "tenant",
+    "tenants",
+    "type",
+    "workspace_id",
+];
 /// Keys of the sections of an upstream.
 const PLAIN_INNER_KEYS: [&str; 10] =
     ["attempt", "attempts", "base", "budget", "ca", "connect", "idle", "max", "on", "total"];
@@ -32,7 +50,12 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         // A key that does not exist may be a misspelt one, and all that can be meant but these are credentials.
         ["upstreams", _, key, ..] if !PLAIN_UPSTREAM_KEYS.contains(key) => true,
         ["upstreams", _, "retry" | "timeouts" | "tls", key, ..] => !PLAIN_INNER_KEYS.contains(key),
+        ["upstreams", _, "mint", key, ..] => !["ttl", "workspace_id"].contains(key),
         ["upstreams", ..] => false,
+        // As for upstreams: what is not known may be a misspelt secret.
+        ["auth", _, key, ..] => !PLAIN_PROVIDER_KEYS.contains(key),
+        ["auth" | "default_auth", ..] => false,
+        ["routes", _, "auth" | "require", ..] => false,
         ["admin", key, ..] => *key != "address",
         // What operators name themselves says nothing about what is in it.
         ["routes", _, inner @ ..] => inner.iter().any(|key| is_credential_key(key)),
@@ -46,9 +69,9 @@ pub(super) fn is_confidential(path: &[&str]) -> bool {
     is_credential(path)
         || matches!(
             path,
-            ["admin" | "upstreams"]
-                | ["upstreams", _]
-                | ["upstreams", _, "auth" | "headers" | "retry" | "timeouts" | "tls"]
+            ["admin" | "auth" | "upstreams"]
+                | ["auth" | "upstreams", _]
+                | ["upstreams", _, "auth" | "headers" | "mint" | "retry" | "timeouts" | "tls"]
         )
 }
 
@@ -75,7 +98,7 @@ fn hidden_in_key(above: &[&str], key: &str) -> Option<usize> {
     match above {
         _ if is_credential(above) => Some(0),
         ["routes"] => None,
-        ["admin"] | ["upstreams", _, ..] => {
+        ["admin"] | ["auth", _] | ["upstreams", _, ..] => {
             key.find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c)).filter(|_| key != "<<")
         }
         _ => key.find([':', '=']),
@@ -99,7 +122,7 @@ pub(super) fn mask(text: &str, root: &Node, dropped: &[Range<usize>]) -> String 
     }
     collect(text, root, &mut Vec::new(), &mut spans);
     spans.extend(remarks_behind(text, &spans));
-    for section in ["admin", "upstreams"].iter().filter_map(|name| root.child(name)) {
+    for section in ["admin", "auth", "upstreams"].iter().filter_map(|name| root.child(name)) {
         spans.extend(remarks(text, &section.span));
     }
     stars(text, &spans)

@@ -15,6 +15,7 @@ mod path_pattern;
 mod percent;
 mod period;
 mod template;
+mod tenant;
 
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,7 @@ pub use path_pattern::{PathPattern, Piece, Segment};
 pub use percent::Percent;
 pub use period::Period;
 pub use template::{HOLES, Part, Template};
+pub use tenant::TenantName;
 
 /// Implements `Deserialize` through `FromStr`, so that a scalar reads the same
 /// whether YAML took it for a string, a number or a boolean.

@@ -4,6 +4,7 @@
 //! than one section (`check`). The comments on fields are the manual's text.
 
 pub mod admin;
+pub mod auth;
 pub mod cors;
 pub mod listeners;
 pub mod log;
@@ -12,5 +13,6 @@ pub mod retry;
 pub mod routes;
 pub mod server;
 pub mod state;
+pub mod tenants;
 pub mod upstreams;
 pub mod white_label;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth::AuthRule;
 use super::cors::Cors;
 use super::params::Params;
 use crate::config::scalar::{FieldName, PathPattern, Template};
@@ -32,11 +33,30 @@ pub struct Route {
     pub methods: Option<Vec<Method>>,
     /// Further request headers that reach the upstream.
     pub pass_headers: Vec<FieldName>,
+    /// The pipe's id (`t_...`), where Tinybird JWTs name it so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipe_id: Option<String>,
+    /// Who may call: names from `auth`, or `public`; left out: as the host, or `default_auth`, says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthRule>,
+    /// What a caller's credential must allow.
+    pub require: Require,
     /// Rules for parameters.
     pub params: Params,
     /// Cross-origin rules of this route; left out: those of the top level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+}
+
+/// What a caller's credential must allow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Require {
+    /// Scopes that it must have, every one. The scope for the pipe stands in for them in a Tinybird JWT, unless its provider has `scopes`.
+    pub scopes: Vec<String>,
+    /// On a `proxy` route: the pipe that a Tinybird JWT must be for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipe: Option<Template>,
 }
 
 impl Route {

@@ -21,6 +21,9 @@ pub struct Upstream {
     /// Whose credential reaches the upstream.
     #[serde(default)]
     pub auth: UpstreamAuth,
+    /// With `auth: mint`: what the tokens are made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mint: Option<Mint>,
     /// Further headers that the gateway sets; their values are credentials.
     #[serde(default)]
     pub headers: BTreeMap<FieldName, Secret>,
@@ -39,9 +42,30 @@ pub struct Upstream {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UpstreamAuth {
+    /// A Tinybird JWT that the gateway makes for each tenant.
+    Mint,
+    /// The caller's own verified Tinybird JWT.
+    Passthrough,
     /// The upstream's own `token`.
     #[default]
     Token,
+}
+
+/// How Tinybird JWTs are made for an upstream with `auth: mint`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mint {
+    /// The workspace's admin token, which signs.
+    pub secret: Secret,
+    /// The workspace that the tokens are for.
+    pub workspace_id: String,
+    /// How long each is good; it is used for 80 % of that.
+    #[serde(default = "default_ttl")]
+    pub ttl: Period,
+}
+
+fn default_ttl() -> Period {
+    Period::of_millis(600_000)
 }
 
 /// Time-outs towards an upstream.

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
+use crate::exchange::grant::Grant;
 use crate::exchange::refusal::Refusal;
 
 use super::{ParameterBody, Params};
@@ -53,8 +54,8 @@ impl Params {
     ///
     /// # Errors
     /// 415 for a body that reading has no need of, on a route that confines its parameters.
-    pub fn let_body_pass(&self, method: &Method) -> Result<(), Refusal> {
-        match is_read(method) && self.confines() {
+    pub fn let_body_pass(&self, method: &Method, grant: &Grant) -> Result<(), Refusal> {
+        match is_read(method) && self.confines(grant) {
             true => Err(BODY_OF_A_READ),
             false => Ok(()),
         }

@@ -14,16 +14,19 @@ mod media;
 mod name;
 pub mod watch;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::config::scalar::Template;
 use crate::config::section::params::{Conflict, Params as Section};
-use crate::exchange::captures::Captures;
+use crate::exchange::caller::FixedParams;
+use crate::exchange::grant::{Circumstances, Grant};
 use crate::exchange::refusal::Refusal;
 
-use name::{Fate, Names};
-use watch::{Addition, Decision, Nobody, Spot, Watch};
+use name::{Fate, Names, folds_to};
+use watch::{Addition, Decision, Spot, Watch};
 
 pub use name::{is_control_name, is_possible_name};
 
@@ -72,6 +75,26 @@ pub struct Bound {
     pub query: String,
     /// The body, in the media type that the caller used.
     pub body: Option<ParameterBody>,
+    /// The fixed parameters among them.
+    pub fixed: FixedParams,
+}
+
+/// What a caller sent, apart from the head.
+#[derive(Clone, Debug)]
+pub struct Sent<'a> {
+    /// The query as it came, without `?`.
+    pub query: &'a str,
+    /// The parameter body, where there is one.
+    pub body: Option<ParameterBody>,
+}
+
+/// A parameter with the value that it has in this request.
+#[derive(Debug)]
+struct Fixed<'a> {
+    name: &'a str,
+    value: Cow<'a, str>,
+    /// What the route says; none where it is the caller's own token that fixes it.
+    origin: Option<&'a Template>,
 }
 
 impl Params {
@@ -90,35 +113,28 @@ impl Params {
     }
 
     /// Whether the route decides what callers may say, so that a body nobody looks at must not say more.
-    pub fn confines(&self) -> bool {
-        !self.fixed.is_empty() || self.names.is_closed()
+    pub fn confines(&self, grant: &Grant) -> bool {
+        !self.fixed.is_empty() || !grant.fixed().is_empty() || self.names.is_closed()
     }
 
-    /// Builds what the upstream gets.
+    /// Builds what the upstream gets from what the caller sent, while `watch` looks on.
     ///
     /// # Errors
     /// 400 for control parameters, malformed names and contradictions (where
-    /// the route refuses them), 403 for a fixed parameter without a value,
-    /// 415 for a body that is not flat.
-    pub fn bind(&self, query: &str, captures: &Captures, body: Option<ParameterBody>) -> Result<Bound, Refusal> {
-        self.bind_watched(query, captures, body, &mut Nobody)
-    }
-
-    /// As [`Params::bind`], while `watch` looks on.
-    ///
-    /// # Errors
-    /// As for [`Params::bind`].
-    pub fn bind_watched(
+    /// the route refuses them), 403 for a fixed parameter without a value or
+    /// with two, 415 for a body that is not flat.
+    pub fn bind(
         &self,
-        query: &str,
-        captures: &Captures,
-        body: Option<ParameterBody>,
+        sent: Sent<'_>,
+        grant: &Grant,
+        around: Circumstances<'_>,
         watch: &mut impl Watch,
     ) -> Result<Bound, Refusal> {
-        let fixed = self.fixed_values(captures)?;
+        let Sent { query, body } = sent;
+        let fixed = self.fixed_values(grant, around)?;
         let supplied = vec![false; self.default.len()];
         let mut binding = Binding { params: self, fixed: &fixed, supplied, spot: Spot::Query, watch };
-        let mut bound = Bound { query: String::with_capacity(query.len()), body: None };
+        let mut bound = Bound { query: String::with_capacity(query.len()), body: None, fixed: Box::default() };
         form::rewrite(query, &mut binding, &mut bound.query)?;
         bound.body = match body {
             None => None,
@@ -127,33 +143,47 @@ impl Params {
         };
         let Binding { supplied, watch, .. } = binding;
         for ((name, template), _) in self.default.iter().zip(supplied).filter(|(_, supplied)| !supplied) {
-            let value = captures.fill(template);
-            watch.added(Addition::Default, name, &value, template);
+            // What nobody says need not be said.
+            let Some(value) = grant.fill(template, around) else { continue };
+            watch.added(Addition::Default, name, &value, Some(template));
             form::append(&mut bound.query, name, &value);
         }
-        for ((name, value), (_, template)) in fixed.iter().zip(&self.fixed) {
-            watch.added(Addition::Fixed, name, value, template);
+        for Fixed { name, value, origin } in &fixed {
+            watch.added(Addition::Fixed, name, value, *origin);
             form::append(&mut bound.query, name, value);
         }
+        bound.fixed = fixed.into_iter().map(|Fixed { name, value, .. }| (name.into(), value.into())).collect();
         Ok(bound)
     }
 
-    fn fixed_values(&self, captures: &Captures) -> Result<Vec<(&str, String)>, Refusal> {
-        self.fixed
-            .iter()
-            .map(|(name, template)| match captures.fill(template) {
-                // A hole that nothing fills counts, whatever stands around it: `org-` is nobody's name.
-                value if value.is_empty() || captures.misses_any(template) => Err(Refusal::TenantMissing),
-                value => Ok((name.as_ref(), value.into_owned())),
-            })
-            .collect()
+    /// The route's fixed parameters, then those of the caller's token (config.md rule 8).
+    fn fixed_values<'a>(&'a self, grant: &'a Grant, around: Circumstances<'a>) -> Result<Vec<Fixed<'a>>, Refusal> {
+        let own = grant.fixed();
+        let mut fixed: Vec<Fixed<'a>> = Vec::with_capacity(self.fixed.len() + own.len());
+        for (name, template) in &self.fixed {
+            // A hole that nothing fills counts, whatever stands around it: `org-` is nobody's name.
+            let value = grant.fill(template, around).filter(|value| !value.trim().is_empty());
+            let value = value.ok_or(Refusal::TenantMissing)?;
+            fixed.push(Fixed { name, value, origin: Some(template) });
+        }
+        for (name, value) in own {
+            if !is_possible_name(name) || folds_to(name, "token") || value.trim().is_empty() {
+                return Err(Refusal::TenantMissing);
+            }
+            match fixed.iter().find(|other| folds_to(name, other.name)) {
+                Some(other) if other.value == **value => {}
+                Some(_) => return Err(Refusal::TenantMismatch),
+                None => fixed.push(Fixed { name, value: Cow::Borrowed(value), origin: None }),
+            }
+        }
+        Ok(fixed)
     }
 }
 
 /// The state of one request's binding, shared by query and body.
 struct Binding<'a, W> {
     params: &'a Params,
-    fixed: &'a [(&'a str, String)],
+    fixed: &'a [Fixed<'a>],
     supplied: Vec<bool>,
     /// Where the parameters stand that are bound now.
     spot: Spot,
@@ -163,13 +193,13 @@ struct Binding<'a, W> {
 impl<W: Watch> Binding<'_, W> {
     /// Whether the caller's parameter goes on. `same` tells whether its value is the given one.
     fn keeps(&mut self, name: &str, value: &[u8], same: impl Fn(&str) -> bool) -> Result<bool, Refusal> {
-        let fate = self.params.names.fate(name).and_then(|fate| self.settle(name, fate, same));
+        let fate = self.params.names.fate(name, self.fixed).and_then(|fate| self.settle(name, fate, same));
         let fixed = self.fixed;
         self.watch.given(self.spot, name, value, || match &fate {
             Err(refusal) => Decision::Refused(refusal.clone()),
             Ok(Fate::Credential) => Decision::Credential,
             Ok(Fate::Fixed(index)) => {
-                Decision::Overridden { by: fixed.get(*index).map(|(by, _)| (*by).to_owned()).unwrap_or_default() }
+                Decision::Overridden { by: fixed.get(*index).map(|fixed| fixed.name.to_owned()).unwrap_or_default() }
             }
             Ok(Fate::Keep) => Decision::Kept,
             Ok(Fate::Unlisted) => Decision::Unlisted,
@@ -188,7 +218,7 @@ impl<W: Watch> Binding<'_, W> {
         match fate {
             Fate::Credential | Fate::Unlisted => {}
             Fate::Fixed(index) => {
-                let agrees = self.fixed.get(index).is_some_and(|(_, value)| same(value));
+                let agrees = self.fixed.get(index).is_some_and(|fixed| same(&fixed.value));
                 match self.params.conflict {
                     Conflict::Refuse if !agrees => {
                         return Err(Refusal::bad_parameter(name, "is set by the server and cannot be changed"));

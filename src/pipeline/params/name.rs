@@ -8,6 +8,8 @@ use std::collections::HashSet;
 
 use crate::exchange::refusal::Refusal;
 
+use super::Fixed;
+
 /// What becomes of a caller's parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -62,7 +64,8 @@ impl Names {
         self.allow.is_some()
     }
 
-    pub(super) fn fate(&self, name: &str) -> Result<Fate, Refusal> {
+    /// `fixed` are all that are fixed in this request, those of the route first.
+    pub(super) fn fate(&self, name: &str, fixed: &[Fixed<'_>]) -> Result<Fate, Refusal> {
         if !is_possible_name(name) {
             return Err(Refusal::bad_parameter(name, "has a character in its name that parameters cannot have"));
         }
@@ -72,6 +75,10 @@ impl Names {
             return Ok(Fate::Credential);
         }
         if let Some(index) = self.fixed.iter().position(|fixed| **fixed == *folded) {
+            return Ok(Fate::Fixed(index));
+        }
+        let of_token = fixed.iter().enumerate().skip(self.fixed.len());
+        if let Some((index, _)) = of_token.into_iter().find(|(_, fixed)| folds_to(fixed.name, &folded)) {
             return Ok(Fate::Fixed(index));
         }
         let allowed = self.allow.as_ref().map(|allow| allow.contains(name));
@@ -90,6 +97,11 @@ pub fn is_control_name(name: &str) -> bool {
 /// Whether a caller may send a parameter of this name at all.
 pub fn is_possible_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_name_byte)
+}
+
+/// Whether two names are one, in any spelling.
+pub(super) fn folds_to(name: &str, other: &str) -> bool {
+    fold(name) == fold(other)
 }
 
 /// Lower case, without an array suffix: `Tenant_Id[]` is `tenant_id`.

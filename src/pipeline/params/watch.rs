@@ -50,8 +50,8 @@ pub trait Watch {
     /// A parameter of the caller, decoded in queries and forms, raw in JSON.
     fn given(&mut self, spot: Spot, name: &str, value: &[u8], decision: impl FnOnce() -> Decision);
 
-    /// A parameter that the gateway adds, and the template of its value.
-    fn added(&mut self, addition: Addition, name: &str, value: &str, template: &Template);
+    /// A parameter that the gateway adds, and the template of its value; none where the caller's token has it.
+    fn added(&mut self, addition: Addition, name: &str, value: &str, template: Option<&Template>);
 }
 
 /// Nobody looks on.
@@ -61,5 +61,5 @@ pub struct Nobody;
 impl Watch for Nobody {
     fn given(&mut self, _: Spot, _: &str, _: &[u8], _: impl FnOnce() -> Decision) {}
 
-    fn added(&mut self, _: Addition, _: &str, _: &str, _: &Template) {}
+    fn added(&mut self, _: Addition, _: &str, _: &str, _: Option<&Template>) {}
 }

@@ -5,19 +5,26 @@
 //! travels which is not on a list. Not here: parameters (`params`), choosing an
 //! address (`upstream`).
 
+mod mint;
+
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request};
 
 use crate::config::scalar::{FieldName, Part, Template};
 use crate::config::section::routes::{Format, Route};
-use crate::config::section::upstreams::Upstream;
+use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::exchange::component::encode_component;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 
-use super::permit::Permit;
+use crate::pipeline::permit::Permit;
+use crate::state::minted::Minted;
+
+use mint::Mint;
 
 /// Headers of callers that reach every upstream.
 const PASSED: [HeaderName; 11] = [
@@ -46,7 +53,28 @@ pub struct Rewrite {
     path: Box<[Piece]>,
     host: HeaderValue,
     set: Box<[(HeaderName, HeaderValue)]>,
+    own: Own,
     passed: Box<[HeaderName]>,
+}
+
+/// The credential that changes with the caller.
+#[derive(Clone, Debug)]
+enum Own {
+    /// A token made for the tenant.
+    Minted(Mint),
+    /// None: the upstream's own is among the headers that are set.
+    None,
+    /// The caller's own token.
+    Passed,
+}
+
+/// What differs from try to try.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// The `traceparent` of this try.
+    pub traceparent: HeaderValue,
+    /// The time of day.
+    pub now: SystemTime,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +88,7 @@ enum Piece {
 
 impl Rewrite {
     /// The way of `route`, answering in `format` where it is a pipe.
-    pub fn compile(route: &Route, format: Option<Format>, upstream: &Upstream) -> Self {
+    pub fn compile(route: &Route, format: Option<Format>, upstream: &Upstream, minted: &Arc<Minted>) -> Self {
         let mut path = vec![Piece::Literal(upstream.url.base_path().into())];
         let mut passed = PASSED.to_vec();
         if let Some(pipe) = &route.pipe {
@@ -77,6 +105,7 @@ impl Rewrite {
             path: path.into(),
             host: HeaderValue::from_str(&upstream.url.authority()).unwrap_or(HeaderValue::from_static("")),
             set: credentials(upstream),
+            own: own(route, upstream, minted),
             passed: passed.into(),
         }
     }
@@ -91,7 +120,7 @@ impl Rewrite {
         head: &RequestHead,
         permit: &Permit,
         inbound: &HeaderMap,
-        traceparent: HeaderValue,
+        trial: Trial,
     ) -> Result<request::Parts, Refusal> {
         let uri = Uri::from_maybe_shared(Bytes::from(self.target(permit)))
             .map_err(|_| Refusal::BadRequest("The path cannot be passed on."))?;
@@ -107,7 +136,7 @@ impl Rewrite {
         if let Ok(host) = HeaderValue::from_str(&head.host) {
             headers.insert(FORWARDED_HOST, host);
         }
-        headers.insert(TRACEPARENT, traceparent);
+        headers.insert(TRACEPARENT, trial.traceparent);
         if let Some(body) = permit.body() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.bytes().len()));
             headers.insert(header::CONTENT_TYPE, body.media_type());
@@ -115,6 +144,9 @@ impl Rewrite {
         // Last, so that no `pass_headers` can put a caller's value in their place.
         for (name, value) in &self.set {
             headers.insert(name, value.clone());
+        }
+        if let Some(value) = self.own.value(permit, trial.now) {
+            headers.insert(header::AUTHORIZATION, value);
         }
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.method = head.method.clone();
@@ -170,16 +202,36 @@ fn pieces(template: &Template) -> Vec<Piece> {
         .collect()
 }
 
+fn own(route: &Route, upstream: &Upstream, minted: &Arc<Minted>) -> Own {
+    match (upstream.auth, &upstream.mint, &route.pipe) {
+        (UpstreamAuth::Mint, Some(section), Some(pipe)) => Own::Minted(Mint::compile(section, pipe, Arc::clone(minted))),
+        (UpstreamAuth::Passthrough, ..) => Own::Passed,
+        (UpstreamAuth::Mint | UpstreamAuth::Token, ..) => Own::None,
+    }
+}
+
+impl Own {
+    fn value(&self, permit: &Permit, now: SystemTime) -> Option<HeaderValue> {
+        match self {
+            Own::Minted(mint) => mint.token(permit, now),
+            Own::None => None,
+            Own::Passed => sensitive(&format!("Bearer {}", permit.grant().identity()?.token.as_ref()?.expose())),
+        }
+    }
+}
+
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 fn credentials(upstream: &Upstream) -> Box<[(HeaderName, HeaderValue)]> {
-    let sensitive = |text: &str| {
-        HeaderValue::from_str(text).ok().map(|mut value| {
-            value.set_sensitive(true);
-            value
-        })
-    };
+    let own = upstream.auth == UpstreamAuth::Token;
     let token = upstream
         .token
         .as_ref()
+        .filter(|_| own)
         .and_then(|token| sensitive(&format!("Bearer {}", token.expose())))
         .map(|value| (header::AUTHORIZATION, value));
     let headers = upstream.headers.iter().filter_map(|(name, value)| Some((name.name(), sensitive(value.expose())?)));

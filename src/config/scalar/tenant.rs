@@ -1,0 +1,47 @@
+//! Names of tenants.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Characters of a tenant's name.
+const MAX: usize = 128;
+
+/// Whose rows somebody may see; compared byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantName(Arc<str>);
+
+impl TenantName {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `text` can name a tenant. No comma: Tinybird splits arrays on it.
+    pub fn is_legal(text: &str) -> bool {
+        (1..=MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte))
+    }
+}
+
+impl FromStr for TenantName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match TenantName::is_legal(text) {
+            true => Ok(TenantName(text.into())),
+            false => Err(format!(
+                "`{text}` is not the name of a tenant: write 1 to {MAX} letters, digits and `.`, `_`, `:`, `@`, `-`"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+super::from_text!(TenantName, "the name of a tenant");
+super::as_text!(TenantName);

@@ -1,0 +1,18 @@
+//! `tenants`: what the operator says about a tenant, whatever a credential says.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One tenant; those that are not listed have the defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tenant {
+    /// Whether its callers are served; `false` refuses them with 403 on every route.
+    pub enabled: bool,
+}
+
+impl Default for Tenant {
+    fn default() -> Self {
+        Tenant { enabled: true }
+    }
+}

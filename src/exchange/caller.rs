@@ -1,0 +1,141 @@
+//! Who is asking, once that is proven.
+//!
+//! In: what a provider verified. Out: a [`Caller`] that steps can trust. Not
+//! here: proving it (`pipeline::authn`), what the caller may do ([`super::grant`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::{Map, Value};
+
+use crate::config::scalar::{Secret, TenantName};
+
+/// Who is asking.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Nobody asked for a name.
+    Anonymous,
+    /// Somebody with a credential that was verified.
+    Known(Arc<Identity>),
+}
+
+/// What kind of credential was shown. A TLS client certificate will be one, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerKind {
+    /// A key from a file of hashes.
+    ApiKey,
+    /// A token of an identity provider.
+    Jwt,
+    /// A token with Tinybird's claims.
+    TinybirdJwt,
+}
+
+/// A verified credential, and everything that follows from it alone.
+#[derive(Debug)]
+pub struct Identity {
+    /// What kind of credential.
+    pub kind: CallerKind,
+    /// The provider that verified it, by its name in the configuration.
+    pub provider: Arc<str>,
+    /// Who it is, as the credential says: the key's id, `sub` of a token, `name` of a Tinybird JWT. For logs; two may share one.
+    pub id: Box<str>,
+    /// Whose rows: known from the credential alone, or only with the pipe that is asked for.
+    pub tenant: TenantOf,
+    /// What it may do; none where the provider does not speak of scopes.
+    pub scopes: Option<Box<[Box<str>]>>,
+    /// What templates are filled with.
+    pub facts: Facts,
+    /// The pipes that a Tinybird JWT opens.
+    pub pipes: Box<[PipeScope]>,
+    /// Requests per second that a Tinybird JWT allows its bearer.
+    pub rps: Option<f64>,
+    /// The workspace of a Tinybird JWT.
+    pub workspace: Option<Box<str>>,
+    /// Until when it is good, leeway included.
+    pub until: Option<SystemTime>,
+    /// The token itself where it may be passed on.
+    pub token: Option<Secret>,
+}
+
+/// Whose rows a credential opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantOf {
+    /// Nobody's: the provider says nothing about tenants.
+    Nobody,
+    /// This tenant's.
+    One(TenantName),
+    /// The provider should say, and the credential does not.
+    Missing,
+    /// A tenant that the provider may not speak for.
+    Foreign,
+}
+
+/// One pipe of a Tinybird JWT (`scopes[]` with `PIPES:READ`).
+#[derive(Debug)]
+pub struct PipeScope {
+    /// The pipe's name or id.
+    pub resource: Box<str>,
+    /// Parameters that the token fixes, sorted by name; none where one of them has no value that a parameter can have.
+    pub fixed: Option<FixedParams>,
+    /// Whose rows, where the tenant stands among them.
+    pub tenant: TenantOf,
+}
+
+/// Names and values, sorted by name.
+pub type FixedParams = Box<[(Box<str>, Box<str>)]>;
+
+/// What a credential says of its bearer.
+#[derive(Debug)]
+pub enum Facts {
+    /// The payload of a token.
+    Claims(Map<String, Value>),
+    /// The record of a key.
+    Key {
+        /// Whose key it is.
+        tenant: Option<TenantName>,
+        /// What operators wrote beside it.
+        meta: BTreeMap<String, String>,
+    },
+}
+
+impl Facts {
+    /// The claim called `name`; dots lead into objects, unless a claim has them in its name, as those that are URLs do.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        match self {
+            Facts::Claims(claims) => look_up(claims, name),
+            Facts::Key { .. } => None,
+        }
+    }
+}
+
+/// As [`Facts::claim`], of claims alone.
+pub fn look_up<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    if let Some(value) = claims.get(name) {
+        return Some(value);
+    }
+    name.match_indices('.').find_map(|(at, _)| {
+        let (outer, inner) = (name.get(..at)?, name.get(at + 1..)?);
+        look_up(claims.get(outer)?.as_object()?, inner)
+    })
+}
+
+/// A value that can stand for one parameter: a string, a number or a boolean, with something in it.
+pub fn scalar(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(value) => value.to_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => return None,
+    };
+    (!text.is_empty() && !text.chars().any(char::is_control)).then_some(text)
+}
+
+/// A value that can name a tenant: a string or a whole number. Lists, even of one, name nobody.
+pub fn tenant(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_) => scalar(value),
+        Value::Number(number) if number.is_i64() || number.is_u64() => scalar(value),
+        Value::Number(_) | Value::Bool(_) | Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}

@@ -1,0 +1,92 @@
+//! What a caller may do on one route.
+//!
+//! In: a caller, the route's rules (`pipeline::authz`). Out: a [`Grant`]: whose
+//! rows, with which parameters fixed, how often. Not here: proving who calls.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::config::scalar::{Part, TenantName, Template};
+
+use super::caller::{Caller, Facts, FixedParams, Identity, PipeScope, scalar};
+use super::captures::Captures;
+
+/// What a caller may do on the matched route.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Who asks.
+    pub caller: Caller,
+    /// Whose rows.
+    pub tenant: Option<TenantName>,
+    /// Which of the caller's pipes this is, for a Tinybird JWT.
+    pub pipe: Option<usize>,
+}
+
+/// What a request brings beside its caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// What the path's captures matched.
+    pub captures: &'a Captures,
+    /// The host that is asked, normalised.
+    pub host: &'a str,
+}
+
+impl Grant {
+    /// For a route that is open to everybody.
+    pub fn open() -> Self {
+        Grant { caller: Caller::Anonymous, tenant: None, pipe: None }
+    }
+
+    /// The verified credential, where there is one.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        match &self.caller {
+            Caller::Anonymous => None,
+            Caller::Known(identity) => Some(identity),
+        }
+    }
+
+    /// The parameters that the caller's own token fixes on this route.
+    pub fn fixed(&self) -> &[(Box<str>, Box<str>)] {
+        self.scope().and_then(|scope| scope.fixed.as_ref()).map_or(&[], |fixed: &FixedParams| fixed)
+    }
+
+    /// The template filled; none where a hole has nothing to fill it.
+    pub fn fill<'a>(&'a self, template: &'a Template, around: Circumstances<'a>) -> Option<Cow<'a, str>> {
+        if let [part] = template.parts() {
+            return self.part(part, around);
+        }
+        let parts = template.parts().iter().map(|part| self.part(part, around));
+        parts.collect::<Option<Vec<_>>>().map(|parts| parts.concat().into())
+    }
+
+    fn part<'a>(&'a self, part: &'a Part, around: Circumstances<'a>) -> Option<Cow<'a, str>> {
+        let some = |text: &'a str| Some(Cow::Borrowed(text)).filter(|text| !text.is_empty());
+        match part {
+            Part::Literal(text) => Some(Cow::Borrowed(text)),
+            Part::Path(name) => some(around.captures.value(name)),
+            Part::Host(label) => some(host_label(around.host, *label)?),
+            Part::Tenant => some(self.tenant.as_ref()?.as_str()),
+            Part::FixedParam(name) => {
+                self.fixed().iter().find(|(known, _)| **known == **name).and_then(|(_, value)| some(value))
+            }
+            Part::Claim(name) => scalar(self.identity()?.facts.claim(name)?).map(Cow::Owned),
+            Part::KeyTenant => match &self.identity()?.facts {
+                Facts::Key { tenant, .. } => some(tenant.as_ref()?.as_str()),
+                Facts::Claims(_) => None,
+            },
+            Part::KeyMeta(name) => match &self.identity()?.facts {
+                Facts::Key { meta, .. } => some(meta.get(name)?).filter(|text| !text.chars().any(char::is_control)),
+                Facts::Claims(_) => None,
+            },
+        }
+    }
+
+    fn scope(&self) -> Option<&PipeScope> {
+        self.identity()?.pipes.get(self.pipe?)
+    }
+}
+
+/// The label of a host at this position; the leftmost is 1.
+pub fn host_label(host: &str, position: usize) -> Option<&str> {
+    host.split('.').nth(position.checked_sub(1)?)
+}

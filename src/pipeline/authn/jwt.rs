@@ -1,0 +1,188 @@
+//! JSON Web Tokens of any identity provider (RFC 7519, RFC 8725).
+//!
+//! In: a token, the issuer's keys and what it must say. Out: until when it is
+//! good. The key and the provider decide which algorithm is right; the header
+//! is only asked which one it claims. Not here: tenant and scopes (`provider`).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+
+use crate::config::scalar::Algorithm;
+use crate::config::section::auth::{Audience, Provider as Section};
+use crate::config::section::revoked::Revoked;
+use crate::jose::compact::Compact;
+use crate::jose::key::Key;
+use crate::state::jwks::Keys;
+
+use super::numeric_date;
+use super::rejection::Finding;
+
+/// Keys that are tried where the token names none.
+const MAX_TRIED: usize = 10;
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+
+/// The issuer whose tokens are judged.
+#[derive(Debug)]
+pub(super) struct Jwt {
+    pub(super) issuer: Box<str>,
+    audience: Audience,
+    allowed: Option<Box<[Algorithm]>>,
+    leeway: Duration,
+    keys: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// Fetched in the background.
+    Fetched(Arc<Keys>),
+    /// Written in the configuration.
+    Written(Key),
+}
+
+/// What comes of looking for a good signature.
+pub(super) enum Signed {
+    /// There is one.
+    Well,
+    /// The key is not known, and may be among newer ones.
+    ByNewerKey(Arc<Keys>, String),
+}
+
+impl Jwt {
+    /// None where the section says nothing about keys that can be used, which was an issue of the file.
+    pub(super) fn compile(section: &Section, fetched: Option<Arc<Keys>>) -> Option<Self> {
+        let allowed: Option<Box<[Algorithm]>> = section.algorithms.as_deref().map(Into::into);
+        let written = match (&section.secret, &section.key) {
+            (Some(secret), _) => {
+                let all = [Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512];
+                Some(Key::hmac(secret.expose().as_bytes(), allowed.as_deref().unwrap_or(&all)))
+            }
+            (None, Some(key)) => Some(Key::public(key)),
+            (None, None) => None,
+        };
+        Some(Jwt {
+            issuer: section.issuer.as_deref()?.into(),
+            audience: section.audience.clone()?,
+            allowed,
+            leeway: section.leeway.map_or(DEFAULT_LEEWAY, |leeway| leeway.duration()),
+            keys: written.map(Source::Written).or(fetched.map(Source::Fetched))?,
+        })
+    }
+
+    /// Grows with every change of the keys.
+    pub(super) fn version(&self) -> u64 {
+        match &self.keys {
+            Source::Fetched(keys) => keys.version(),
+            Source::Written(_) => 0,
+        }
+    }
+
+    /// Looks at signature and type.
+    pub(super) fn check_signature(&self, token: &Compact<'_>) -> Result<Signed, Finding> {
+        let header = token.header();
+        check_type(header.typ.as_deref())?;
+        let named = header.alg.as_deref();
+        let algorithm = named
+            .and_then(|named| named.parse::<Algorithm>().ok())
+            .filter(|algorithm| self.allowed.as_ref().is_none_or(|allowed| allowed.contains(algorithm)))
+            .ok_or_else(|| Finding::Algorithm(named.map(str::to_owned)))?;
+        let keys = match &self.keys {
+            Source::Written(key) => return check_with(key, algorithm, token),
+            Source::Fetched(keys) => keys,
+        };
+        if algorithm.is_symmetric() {
+            // A published key is nobody's secret.
+            return Err(Finding::Algorithm(named.map(str::to_owned)));
+        }
+        let kid = header.kid.as_deref();
+        let set = keys.current();
+        if let Some(kid) = kid.filter(|kid| !set.knows(kid)) {
+            return match keys.may_be_newer(kid) {
+                true => Ok(Signed::ByNewerKey(Arc::clone(keys), kid.to_owned())),
+                false if keys.is_usable() => Err(Finding::NoSuchKey),
+                false => Err(Finding::KeysUnavailable),
+            };
+        }
+        if !keys.is_usable() {
+            return Err(Finding::KeysUnavailable);
+        }
+        let mut tried = set.find(kid, algorithm).take(MAX_TRIED).peekable();
+        if tried.peek().is_none() {
+            return Err(Finding::Algorithm(named.map(str::to_owned)));
+        }
+        match tried.any(|key| key.verify(algorithm, token)) {
+            true => Ok(Signed::Well),
+            false => Err(Finding::Signature(algorithm)),
+        }
+    }
+
+    /// Looks at what a well-signed token says.
+    pub(super) fn check_claims(
+        &self,
+        claims: &Map<String, Value>,
+        revoked: &[Revoked],
+        now: SystemTime,
+    ) -> Result<SystemTime, Finding> {
+        let until = numeric_date::check(claims, now, self.leeway)?;
+        if claims.get("iss").and_then(Value::as_str) != Some(&*self.issuer) {
+            return Err(Finding::Claim("its `iss` is not the provider's `issuer`"));
+        }
+        self.check_audience(claims.get("aud"))?;
+        match revoked.iter().any(|entry| is_revoked(entry, &self.issuer, claims)) {
+            true => Err(Finding::Revoked),
+            false => Ok(until),
+        }
+    }
+
+    /// RFC 7519 section 4.1.3: one name or a list of names.
+    fn check_audience(&self, aud: Option<&Value>) -> Result<(), Finding> {
+        let Audience::Of(wanted) = &self.audience else { return Ok(()) };
+        let is_wanted = |value: &Value| value.as_str().is_some_and(|name| wanted.iter().any(|wanted| wanted == name));
+        let found = match aud {
+            Some(Value::Array(names)) => names.iter().all(Value::is_string) && names.iter().any(is_wanted),
+            Some(name) => is_wanted(name),
+            None => false,
+        };
+        if found { Ok(()) } else { Err(Finding::Audience) }
+    }
+}
+
+fn check_with(key: &Key, algorithm: Algorithm, token: &Compact<'_>) -> Result<Signed, Finding> {
+    if !key.algorithms().contains(&algorithm) {
+        return Err(Finding::Algorithm(token.header().alg.clone()));
+    }
+    match key.verify(algorithm, token) {
+        true => Ok(Signed::Well),
+        false => Err(Finding::Signature(algorithm)),
+    }
+}
+
+/// Tokens for other purposes are signed with the same keys (RFC 8725 section 3.11).
+fn check_type(typ: Option<&str>) -> Result<(), Finding> {
+    let Some(typ) = typ else { return Ok(()) };
+    let short = typ.get(..12).filter(|start| start.eq_ignore_ascii_case("application/")).and_then(|_| typ.get(12..));
+    match short.unwrap_or(typ).to_ascii_lowercase().as_str() {
+        "jwt" | "at+jwt" => Ok(()),
+        _ => Err(Finding::Type(typ.to_owned())),
+    }
+}
+
+/// Whether an entry of the list means this token.
+pub(super) fn is_revoked(entry: &Revoked, issuer: &str, claims: &Map<String, Value>) -> bool {
+    let says = |name: &str, wanted: &str| claims.get(name).and_then(Value::as_str) == Some(wanted);
+    if entry.issuer.as_deref().is_some_and(|wanted| wanted != issuer) {
+        return false;
+    }
+    if entry.jti.as_deref().is_some_and(|jti| !says("jti", jti)) {
+        return false;
+    }
+    // A Tinybird JWT names its bearer by `name`.
+    if entry.sub.as_deref().is_some_and(|sub| !says("sub", sub) && !(claims.get("sub").is_none() && says("name", sub))) {
+        return false;
+    }
+    let Some(before) = &entry.before else { return true };
+    // Who does not say when it was made may have made it before.
+    let made = numeric_date::read(claims, "iat", Finding::Revoked).ok().flatten();
+    made.is_none_or(|made| made < before.time())
+}

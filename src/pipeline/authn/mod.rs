@@ -1,0 +1,132 @@
+//! Who calls: finds the credential, chooses who judges it, and has it judged.
+//!
+//! In: the headers and the query of a request, the providers of its route. Out:
+//! a [`Caller`], or why there is none ([`Rejection`]). Not here: what the caller
+//! may do (`authz`), fetching keys (`state`).
+//!
+//! Which provider judges a credential follows from its shape alone (a key's
+//! prefix, then `iss`, then `workspace_id`), and its judgement is final: a
+//! credential that one provider refuses is not shown to another.
+
+mod api_key;
+mod credential;
+mod jwt;
+mod numeric_date;
+mod provider;
+mod rejection;
+mod tinybird_jwt;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderMap, HeaderName};
+
+use crate::exchange::caller::{Caller, Identity};
+use crate::jose::compact::Compact;
+use crate::state::verified::{Entry, Verified};
+
+use credential::Credential;
+
+pub use provider::{Material, Provider};
+pub use rejection::Rejection;
+
+/// Who may call a route.
+#[derive(Clone, Debug)]
+pub struct Authn(Rule);
+
+#[derive(Clone, Debug)]
+enum Rule {
+    Providers { each: Arc<[Arc<Provider>]>, headers: Arc<[HeaderName]> },
+    Public,
+}
+
+/// What credentials are judged with, beside keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk<'a> {
+    /// The time of day.
+    pub now: SystemTime,
+    /// What was verified before.
+    pub verified: &'a Verified,
+}
+
+impl Authn {
+    /// Open to everybody.
+    pub fn public() -> Self {
+        Authn(Rule::Public)
+    }
+
+    /// For who has a credential of one of these providers.
+    pub fn of(providers: Vec<Arc<Provider>>) -> Self {
+        let mut headers: Vec<HeaderName> = providers.iter().map(|provider| provider.header().clone()).collect();
+        headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        headers.dedup();
+        Authn(Rule::Providers { each: providers.into(), headers: headers.into() })
+    }
+
+    /// The providers; none where it is public.
+    pub fn providers(&self) -> &[Arc<Provider>] {
+        match &self.0 {
+            Rule::Providers { each, .. } => each,
+            Rule::Public => &[],
+        }
+    }
+
+    /// Whether everybody may call.
+    pub fn is_public(&self) -> bool {
+        matches!(self.0, Rule::Public)
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    /// Why it is not known. [`Rejection::NewerKeys`] may be otherwise once
+    /// these keys were fetched again.
+    pub fn identify(&self, headers: &HeaderMap, query: &str, desk: &Desk<'_>) -> Result<Caller, Rejection> {
+        let Rule::Providers { each, headers: accepted } = &self.0 else { return Ok(Caller::Anonymous) };
+        let Some(credential) = credential::find(headers, query, accepted)? else {
+            return Err(Rejection::Missing);
+        };
+        judge(each, &credential, desk).map(Caller::Known)
+    }
+}
+
+/// The verdict on one credential.
+///
+/// # Errors
+/// Why it is refused.
+fn judge(
+    providers: &[Arc<Provider>],
+    credential: &Credential<'_>,
+    desk: &Desk<'_>,
+) -> Result<Arc<Identity>, Rejection> {
+    let accepting = || providers.iter().filter(|provider| credential.is_for(provider.header()));
+    let text = credential.text();
+    if let Some(provider) = accepting().find(|provider| provider.has_prefix_of(text)) {
+        return provider.judge_key(text, desk.now);
+    }
+    // The order does not matter: a token is found only under who verified it.
+    let entry = Entry::of(text);
+    let known = accepting().find_map(|provider| desk.verified.find(provider.cached_under(&entry)?));
+    if let Some(identity) = known.filter(|identity| identity.until.is_none_or(|until| desk.now <= until)) {
+        return Ok(identity);
+    }
+    if !accepting().any(|provider| provider.is_for_tokens()) {
+        return Err(Rejection::Unrecognised);
+    }
+    let token = Compact::parse(text).map_err(Rejection::Malformed)?;
+    let provider = choose(accepting(), &token).ok_or(Rejection::Unrecognised)?;
+    let identity = Arc::new(provider.judge_token(text, token, desk.now)?);
+    if let Some(key) = provider.cached_under(&entry) {
+        desk.verified.keep(key, text.len(), Arc::clone(&identity));
+    }
+    Ok(identity)
+}
+
+/// Whose token it says to be; nothing of it is believed yet.
+fn choose<'a>(
+    providers: impl Iterator<Item = &'a Arc<Provider>> + Clone,
+    token: &Compact<'_>,
+) -> Option<&'a Arc<Provider>> {
+    let by_issuer = providers.clone().find(|provider| provider.is_issuer_of(token.claims()));
+    by_issuer.or_else(|| providers.clone().find(|provider| provider.is_workspace_of(token.claims())))
+}

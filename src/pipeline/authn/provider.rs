@@ -1,0 +1,299 @@
+//! One provider: how it judges a credential, and what it makes of a good one.
+//!
+//! In: a section of `auth`, the keys it names. Out: an [`Identity`] with tenant
+//! and scopes, which follow from the credential alone. Not here: choosing the
+//! provider (`super`), what the identity may do (`authz`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{HeaderName, StatusCode, header};
+use serde_json::{Map, Value};
+
+use crate::config::scalar::{Part, Secret, TenantName, Template};
+use crate::config::section::auth::{Provider as Section, ProviderKind};
+use crate::config::section::keys::KeyRecord;
+use crate::config::section::revoked::Revoked;
+use crate::exchange::caller::{
+    CallerKind, Facts, FixedParams, Identity, PipeScope, TenantOf, look_up, tenant as tenant_value,
+};
+use crate::jose::compact::Compact;
+use crate::state::jwks::Keys;
+use crate::state::verified::{CacheKey, Entry};
+
+use super::api_key::ApiKeys;
+use super::jwt::{Jwt, Signed, is_revoked};
+use super::rejection::{Finding, Rejection};
+use super::tinybird_jwt::TinybirdJwt;
+
+/// A compiled provider.
+#[derive(Debug)]
+pub struct Provider {
+    naming: Naming,
+    judge: Judge,
+    header: HeaderName,
+    status: StatusCode,
+    revoked: Box<[Revoked]>,
+    epoch: u64,
+    section: Section,
+}
+
+/// What a provider gets beside its section.
+#[derive(Debug)]
+pub struct Material {
+    /// The fetched keys, where the section names a place to fetch them from.
+    pub keys: Option<Arc<Keys>>,
+    /// A number that no provider had before: what was verified under another is not found under this one.
+    pub epoch: u64,
+}
+
+#[derive(Debug)]
+enum Judge {
+    ApiKey(ApiKeys),
+    Jwt(Jwt),
+    /// Its section was an issue of the file: it accepts nothing.
+    Nothing,
+    TinybirdJwt(TinybirdJwt),
+}
+
+/// What a good credential says, in the operator's terms.
+#[derive(Clone, Debug)]
+struct Naming {
+    provider: Arc<str>,
+    tenant: Option<Template>,
+    tenants: Option<BTreeSet<TenantName>>,
+    scopes: Option<Template>,
+}
+
+impl Provider {
+    /// The provider called `name`.
+    pub fn compile(name: &str, section: &Section, material: Material) -> Self {
+        let naming = Naming {
+            provider: name.into(),
+            tenant: section.tenant.clone(),
+            tenants: section.tenants.as_ref().map(|tenants| tenants.iter().cloned().collect()),
+            scopes: section.scopes.clone(),
+        };
+        let judge = match section.kind {
+            ProviderKind::ApiKey => Some(Judge::ApiKey(ApiKeys::compile(
+                section.key_prefix(),
+                &section.key_records,
+                |record| naming.of_key(record),
+            ))),
+            ProviderKind::Jwt => Jwt::compile(section, material.keys).map(Judge::Jwt),
+            ProviderKind::TinybirdJwt => section
+                .workspace_id
+                .as_deref()
+                .zip(section.secret.as_ref())
+                .map(|(workspace, secret)| Judge::TinybirdJwt(TinybirdJwt::compile(workspace, secret))),
+        };
+        Provider {
+            judge: judge.unwrap_or(Judge::Nothing),
+            naming,
+            header: section.header.as_ref().map_or(header::AUTHORIZATION, |header| header.name()),
+            status: StatusCode::from_u16(section.status_of_refusals()).unwrap_or(StatusCode::UNAUTHORIZED),
+            revoked: section.revocations.as_slice().into(),
+            epoch: material.epoch,
+            section: section.clone(),
+        }
+    }
+
+    /// Its name in the configuration.
+    pub fn name(&self) -> &Arc<str> {
+        &self.naming.provider
+    }
+
+    /// What it was compiled from.
+    pub fn section(&self) -> &Section {
+        &self.section
+    }
+
+    /// The header that carries its credentials.
+    pub fn header(&self) -> &HeaderName {
+        &self.header
+    }
+
+    pub(super) fn has_prefix_of(&self, text: &str) -> bool {
+        matches!(&self.judge, Judge::ApiKey(keys) if keys.has_prefix_of(text))
+    }
+
+    pub(super) fn is_for_tokens(&self) -> bool {
+        matches!(self.judge, Judge::Jwt(_) | Judge::TinybirdJwt(_))
+    }
+
+    pub(super) fn is_issuer_of(&self, claims: &Map<String, Value>) -> bool {
+        matches!(&self.judge, Judge::Jwt(jwt) if says(claims, "iss", &jwt.issuer))
+    }
+
+    pub(super) fn is_workspace_of(&self, claims: &Map<String, Value>) -> bool {
+        matches!(&self.judge, Judge::TinybirdJwt(jwt) if says(claims, "workspace_id", &jwt.workspace))
+    }
+
+    /// Under what a verified token is kept; none where nothing is.
+    pub(super) fn cached_under(&self, entry: &Entry) -> Option<CacheKey> {
+        let version = match &self.judge {
+            Judge::ApiKey(_) | Judge::Nothing => return None,
+            Judge::Jwt(jwt) => jwt.version(),
+            Judge::TinybirdJwt(_) => 0,
+        };
+        Some(entry.under(self.epoch, version))
+    }
+
+    pub(super) fn judge_key(&self, text: &str, now: SystemTime) -> Result<Arc<Identity>, Rejection> {
+        match &self.judge {
+            Judge::ApiKey(keys) => keys.verify(text, now).cloned().map_err(|finding| self.refused(finding)),
+            Judge::Jwt(_) | Judge::Nothing | Judge::TinybirdJwt(_) => Err(Rejection::Unrecognised),
+        }
+    }
+
+    pub(super) fn judge_token(&self, text: &str, token: Compact<'_>, now: SystemTime) -> Result<Identity, Rejection> {
+        match &self.judge {
+            Judge::ApiKey(_) | Judge::Nothing => Err(Rejection::Unrecognised),
+            Judge::Jwt(jwt) => {
+                if let Signed::ByNewerKey(keys, kid) =
+                    jwt.check_signature(&token).map_err(|finding| self.refused(finding))?
+                {
+                    return Err(Rejection::NewerKeys { keys, kid, status: self.status });
+                }
+                let until = jwt.check_claims(token.claims(), &self.revoked, now);
+                let until = until.map_err(|finding| self.refused(finding))?;
+                Ok(self.naming.of_token(token.into_claims(), until))
+            }
+            Judge::TinybirdJwt(jwt) => {
+                let verified = jwt.verify(&token, now).map_err(|finding| self.refused(finding))?;
+                if self.revoked.iter().any(|entry| is_revoked(entry, &jwt.workspace, token.claims())) {
+                    return Err(self.refused(Finding::Revoked));
+                }
+                let claims = token.into_claims();
+                Ok(Identity {
+                    kind: CallerKind::TinybirdJwt,
+                    id: verified.name,
+                    tenant: TenantOf::Nobody,
+                    pipes: verified.pipes.into_iter().map(|pipe| self.naming.of_pipe(pipe, &claims)).collect(),
+                    rps: verified.rps,
+                    workspace: Some(jwt.workspace.clone()),
+                    until: Some(verified.until),
+                    token: text.parse::<Secret>().ok(),
+                    scopes: self.naming.scopes.is_some().then(|| self.naming.words(&claims, &[])),
+                    facts: Facts::Claims(claims),
+                    provider: Arc::clone(&self.naming.provider),
+                })
+            }
+        }
+    }
+
+    fn refused(&self, finding: Finding) -> Rejection {
+        Rejection::Judged(finding, self.status)
+    }
+}
+
+impl Naming {
+    fn of_key(&self, record: &KeyRecord) -> Identity {
+        let facts = Facts::Key { tenant: record.tenant.clone(), meta: record.meta.clone() };
+        let own = record.tenant.as_ref().map(ToString::to_string);
+        let tenant = match &self.tenant {
+            Some(template) => self.tenant_of(Some(template), |part| key_part(part, record)),
+            // A key that belongs to somebody does so whether the provider repeats it or not.
+            None => own.map_or(TenantOf::Nobody, |tenant| self.confined(&tenant)),
+        };
+        Identity {
+            kind: CallerKind::ApiKey,
+            provider: Arc::clone(&self.provider),
+            id: record.id.as_str().into(),
+            tenant,
+            scopes: Some(record.scopes.iter().map(|scope| scope.as_str().into()).collect()),
+            facts,
+            pipes: Box::default(),
+            rps: None,
+            workspace: None,
+            until: record.expires.as_ref().map(|expires| expires.time()),
+            token: None,
+        }
+    }
+
+    fn of_token(&self, claims: Map<String, Value>, until: SystemTime) -> Identity {
+        let id = claims.get("sub").and_then(Value::as_str).unwrap_or_default().into();
+        let tenant = self.tenant_of(self.tenant.as_ref(), |part| claim_part(part, &claims, None));
+        let scopes = Some(self.words(&claims, &["scope", "scp"]));
+        Identity {
+            kind: CallerKind::Jwt,
+            provider: Arc::clone(&self.provider),
+            id,
+            tenant,
+            scopes,
+            facts: Facts::Claims(claims),
+            pipes: Box::default(),
+            rps: None,
+            workspace: None,
+            until: Some(until),
+            token: None,
+        }
+    }
+
+    fn of_pipe(&self, (resource, fixed): (Box<str>, Option<FixedParams>), claims: &Map<String, Value>) -> PipeScope {
+        let tenant = self.tenant_of(self.tenant.as_ref(), |part| claim_part(part, claims, fixed.as_ref()));
+        PipeScope { resource, fixed, tenant }
+    }
+
+    fn tenant_of(&self, template: Option<&Template>, fill: impl Fn(&Part) -> Option<String>) -> TenantOf {
+        let Some(template) = template else { return TenantOf::Nobody };
+        match template.parts().iter().map(fill).collect::<Option<String>>() {
+            Some(text) => self.confined(&text),
+            None => TenantOf::Missing,
+        }
+    }
+
+    fn confined(&self, text: &str) -> TenantOf {
+        match text.parse::<TenantName>() {
+            Err(_) => TenantOf::Missing,
+            Ok(name) if self.tenants.as_ref().is_some_and(|tenants| !tenants.contains(&name)) => TenantOf::Foreign,
+            Ok(name) => TenantOf::One(name),
+        }
+    }
+
+    /// The words of the template's claim, or of the first of `usual` that is there.
+    fn words(&self, claims: &Map<String, Value>, usual: &[&str]) -> Box<[Box<str>]> {
+        match self.scopes.as_ref().map(Template::parts) {
+            None => usual.iter().find_map(|name| claims.get(*name)).map(words).unwrap_or_default(),
+            Some([Part::Claim(name)]) => look_up(claims, name).map(words).unwrap_or_default(),
+            Some(parts) => {
+                let text: Option<String> = parts.iter().map(|part| claim_part(part, claims, None)).collect();
+                text.map(|text| words(&Value::String(text))).unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// Words between blanks (RFC 8693 section 4.2), or a list of them.
+fn words(value: &Value) -> Box<[Box<str>]> {
+    match value {
+        Value::String(text) => text.split_whitespace().map(Box::from).collect(),
+        Value::Array(items) => items.iter().filter_map(Value::as_str).map(Box::from).collect(),
+        Value::Bool(_) | Value::Null | Value::Number(_) | Value::Object(_) => Box::default(),
+    }
+}
+
+fn claim_part(part: &Part, claims: &Map<String, Value>, fixed: Option<&FixedParams>) -> Option<String> {
+    match part {
+        Part::Literal(text) => Some(text.clone()),
+        Part::Claim(name) => tenant_value(look_up(claims, name)?),
+        Part::FixedParam(name) => {
+            fixed?.iter().find(|(known, _)| **known == **name).map(|(_, value)| value.to_string())
+        }
+        Part::Host(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Path(_) | Part::Tenant => None,
+    }
+}
+
+fn key_part(part: &Part, record: &KeyRecord) -> Option<String> {
+    match part {
+        Part::Literal(text) => Some(text.clone()),
+        Part::KeyTenant => record.tenant.as_ref().map(ToString::to_string),
+        Part::KeyMeta(name) => record.meta.get(name).cloned().filter(|text| !text.is_empty()),
+        Part::Claim(_) | Part::FixedParam(_) | Part::Host(_) | Part::Path(_) | Part::Tenant => None,
+    }
+}
+
+fn says(claims: &Map<String, Value>, name: &str, wanted: &str) -> bool {
+    claims.get(name).and_then(Value::as_str) == Some(wanted)
+}

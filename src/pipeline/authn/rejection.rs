@@ -1,0 +1,146 @@
+//! Why a credential is not accepted: for operators in words, for callers in a code.
+//!
+//! In: what a provider found. Out: sentences that name no credential, and a
+//! [`Refusal`] that does not help who guesses. Not here: finding it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::StatusCode;
+
+use crate::config::scalar::Algorithm;
+use crate::exchange::refusal::Refusal;
+use crate::jose::compact::Malformed;
+use crate::state::jwks::Keys;
+
+/// Why it is not known who calls.
+#[derive(Clone, Debug)]
+pub enum Rejection {
+    /// Two credentials, or one that can be read in two ways; the sentence says which.
+    Ambiguous(&'static str),
+    /// A provider looked at it and refused it.
+    Judged(Finding, StatusCode),
+    /// It is no token, and nothing else that a provider of the route gives out.
+    Malformed(Malformed),
+    /// There is none.
+    Missing,
+    /// Its key is not known yet, and may be among newer ones.
+    NewerKeys {
+        /// The keys that may be out of date.
+        keys: Arc<Keys>,
+        /// The key's id in the token.
+        kid: String,
+        /// What the provider answers if the key is not among them.
+        status: StatusCode,
+    },
+    /// No provider of the route gives such credentials out.
+    Unrecognised,
+}
+
+/// What a provider found wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The algorithm of the header is not one that the keys or the provider allow.
+    Algorithm(Option<String>),
+    /// Its `aud` is for somebody else.
+    Audience,
+    /// A claim is missing or is not what it must be.
+    Claim(&'static str),
+    /// Its time is over.
+    Expired(SystemTime),
+    /// The key exists, and its time is over.
+    KeyExpired,
+    /// The key exists, and is switched off.
+    KeyRevoked,
+    /// There is no such key in the file, or its secret is another one.
+    KeyUnknown,
+    /// The public keys cannot be fetched, or not for too long.
+    KeysUnavailable,
+    /// None of the keys has the id of its header.
+    NoSuchKey,
+    /// Its time has not come.
+    NotYet(SystemTime),
+    /// It is on the list of those that are not accepted any more.
+    Revoked,
+    /// It was not signed with any of the keys.
+    Signature(Algorithm),
+    /// It is a token for something else, by its `typ`.
+    Type(String),
+}
+
+impl Rejection {
+    /// What the caller is told.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Rejection::Ambiguous(sentence) => Refusal::BadRequest(sentence),
+            Rejection::Missing => Refusal::CredentialMissing,
+            Rejection::Malformed(_) | Rejection::Unrecognised => {
+                Refusal::CredentialInvalid { status: StatusCode::UNAUTHORIZED }
+            }
+            Rejection::Judged(Finding::KeysUnavailable, _) => Refusal::KeysUnavailable,
+            Rejection::Judged(Finding::Expired(_), status) => Refusal::CredentialExpired { status: *status },
+            Rejection::Judged(_, status) | Rejection::NewerKeys { status, .. } => Refusal::CredentialInvalid { status: *status },
+        }
+    }
+
+    /// Whether it may be a guess, so that who sends many is slowed down.
+    pub fn may_be_a_guess(&self) -> bool {
+        match self {
+            Rejection::Malformed(_) | Rejection::NewerKeys { .. } | Rejection::Unrecognised => true,
+            Rejection::Ambiguous(_) | Rejection::Missing => false,
+            Rejection::Judged(finding, _) => !matches!(finding, Finding::Expired(_) | Finding::KeysUnavailable),
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rejection::Ambiguous(sentence) => f.write_str(sentence.trim_end_matches('.')),
+            Rejection::Judged(finding, _) => finding.fmt(f),
+            Rejection::Malformed(why) => write!(f, "it is not a token: {why}"),
+            Rejection::Missing => f.write_str("there is no credential"),
+            Rejection::NewerKeys { kid, .. } => {
+                write!(f, "its key `{}` is not among those fetched last", presentable(kid))
+            }
+            Rejection::Unrecognised => f.write_str(
+                "no provider of this route gives out such credentials: its prefix, `iss` or `workspace_id` is none of theirs",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::Algorithm(None) => f.write_str("its header names no algorithm (`alg`)"),
+            Finding::Algorithm(Some(name)) => {
+                write!(f, "its algorithm `{}` is not one that the provider's keys are for", presentable(name))
+            }
+            Finding::Audience => f.write_str("its `aud` is not the provider's `audience`"),
+            Finding::Claim(what) => f.write_str(what),
+            Finding::Expired(at) => write!(f, "it expired at {}", moment(*at)),
+            Finding::KeyExpired => f.write_str("the key has expired (`expires` in the file of keys)"),
+            Finding::KeyRevoked => f.write_str("the key is revoked (`enabled: false` in the file of keys)"),
+            Finding::KeyUnknown => f.write_str("the file of keys has no such key"),
+            Finding::KeysUnavailable => f.write_str("the provider's public keys could not be fetched"),
+            Finding::NoSuchKey => f.write_str("the provider has no key with the id (`kid`) of its header"),
+            Finding::NotYet(at) => write!(f, "it is not good before {} (`nbf`)", moment(*at)),
+            Finding::Revoked => f.write_str("it stands in the provider's list of revoked tokens"),
+            Finding::Signature(algorithm) => write!(f, "its {algorithm} signature was not made with the provider's key"),
+            Finding::Type(name) => {
+                write!(f, "its `typ` is `{}`: that is not an access or identity token", presentable(name))
+            }
+        }
+    }
+}
+
+fn moment(at: SystemTime) -> String {
+    httpdate::fmt_http_date(at)
+}
+
+/// A word of the token in a form that is safe to repeat.
+fn presentable(text: &str) -> String {
+    text.chars().take(64).map(|c| if c.is_ascii_graphic() && c != '`' { c } else { '?' }).collect()
+}

@@ -1,0 +1,52 @@
+//! Tokens that were made for upstreams, used again while they are good.
+//!
+//! In: what a token is made of. Out: the token. Not here: making it
+//! (`pipeline::rewrite`). How many are kept is bounded.
+
+use std::time::SystemTime;
+
+use http::HeaderValue;
+use quick_cache::sync::Cache;
+use ring::digest::{Context, SHA256};
+
+/// Tokens that are kept.
+const KEPT: usize = 10_000;
+
+/// The tokens, by what they are made of.
+#[derive(Debug)]
+pub struct Minted(Cache<[u8; 32], Coin>);
+
+/// One token as it is sent, and until when it is used.
+#[derive(Clone, Debug)]
+pub struct Coin {
+    /// The value of `Authorization`.
+    pub value: HeaderValue,
+    /// When another one is made.
+    pub until: SystemTime,
+}
+
+impl Default for Minted {
+    fn default() -> Self {
+        Minted(Cache::new(KEPT))
+    }
+}
+
+impl Minted {
+    /// The token made of these words: a kept one, or what `make` makes.
+    pub fn get(&self, words: &[&str], now: SystemTime, make: impl FnOnce() -> Option<Coin>) -> Option<HeaderValue> {
+        let mut context = Context::new(&SHA256);
+        for word in words {
+            // With its length, so that no two lists of words are one text.
+            context.update(&(word.len() as u64).to_le_bytes());
+            context.update(word.as_bytes());
+        }
+        let mut key = [0; 32];
+        key.copy_from_slice(context.finish().as_ref());
+        if let Some(coin) = self.0.get(&key).filter(|coin| now < coin.until) {
+            return Some(coin.value);
+        }
+        let coin = make()?;
+        self.0.insert(key, coin.clone());
+        Some(coin.value)
+    }
+}
