@@ -321,6 +321,7 @@ fn help_begins_with_examples() {
         "explain",
         "healthcheck",
         "init",
+        "keys",
         "config",
         "schema",
         "version",
@@ -334,7 +335,8 @@ fn help_begins_with_examples() {
 fn every_example_of_the_help_is_understood() {
     let commands =
         ["", "check", "demo", "config diff", "config show", "explain", "healthcheck", "init", "reload", "routes"];
-    let commands = commands.into_iter().chain(["routes test", "run", "schema"]);
+    let commands =
+        commands.into_iter().chain(["keys create", "keys list", "keys revoke", "routes test", "run", "schema"]);
     let helps =
         commands.map(|command| out(&tollgate(&[command.split_whitespace().collect(), vec!["--help"]].concat())));
     let helps: Vec<String> = helps.collect();

@@ -11,6 +11,7 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod init;
+mod keys;
 mod operator;
 mod reload;
 mod routes;
@@ -51,6 +52,7 @@ Examples:
   tollgate routes test GET /top -c FILE   what would happen to one request
   tollgate config show conf/tollgate.yaml --origin   every value, and where it came from
   tollgate config diff old.yaml new.yaml             what would change
+  tollgate keys create -f keys.yaml --tenant acme    a key for a caller, shown once
   tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
@@ -73,6 +75,8 @@ enum Command {
     Healthcheck(healthcheck::Arguments),
     /// Write a first configuration, also from an OpenAPI document
     Init(init::Arguments),
+    /// Make, list and revoke API keys in a file of hashes
+    Keys(keys::Arguments),
     /// Have a running gateway load its file again: exit 0 done, 1 problems, 2 not reached, 3 done but for a restart
     Reload(reload::Arguments),
     /// List what a configuration serves, and where it leads; `routes test` explains one request
@@ -158,6 +162,7 @@ pub fn run() -> ExitCode {
         | Command::DemoUpstream(_)
         | Command::Explain(_)
         | Command::Init(_)
+        | Command::Keys(_)
         | Command::Reload(_)
         | Command::Routes(_)
         | Command::Schema(_)
@@ -172,6 +177,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
@@ -205,6 +211,7 @@ impl Command {
             | Command::Config(_)
             | Command::Explain(_)
             | Command::Init(_)
+            | Command::Keys(_)
             | Command::Reload(_)
             | Command::Routes(_)
             | Command::Schema(_)

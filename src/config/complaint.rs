@@ -147,7 +147,8 @@ fn name_of(document: &Document, path: &[&str]) -> String {
         [] => "the file".to_owned(),
         [above @ .., last] => match (document.node(above).map(|node| &node.kind), last.parse::<usize>()) {
             (Some(NodeKind::List(_)), Ok(index)) => {
-                format!("item {} of `{}`", index + 1, above.last().unwrap_or(&"the file"))
+                let list = above.last().map_or("the file".to_owned(), |list| format!("`{list}`"));
+                format!("item {} of {list}", index + 1)
             }
             _ => format!("`{}`", quotable(path)),
         },

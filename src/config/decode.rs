@@ -6,7 +6,7 @@
 //! rest is decoded again. Not here: rules across sections (`check`).
 
 use serde::Serialize;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde_path_to_error::Segment;
 use serde_yaml::{Mapping, Number, Value};
 
@@ -65,6 +65,47 @@ pub(super) fn decode(document: &mut Document) -> Decoded {
     }
     issues.cut();
     Decoded { config: Config::default(), issues }
+}
+
+/// Decodes each item of a list on its own, with its position; what is wrong is reported and left out.
+pub(super) fn decode_items<T: DeserializeOwned>(document: &mut Document, issues: &mut Issues) -> Vec<(usize, T)> {
+    report_empty_keys(document, issues);
+    let NodeKind::List(items) = &document.root.kind else { return Vec::new() };
+    let mut found = Vec::with_capacity(items.len());
+    let mut effort = MAX_REPEATED;
+    for index in 0..items.len() {
+        if issues.is_enough() || effort == 0 {
+            issues.cut();
+            break;
+        }
+        if let Some(item) = decode_item(document, index, issues, &mut effort) {
+            found.push((index, item));
+        }
+    }
+    found
+}
+
+fn decode_item<T: DeserializeOwned>(
+    document: &mut Document,
+    index: usize,
+    issues: &mut Issues,
+    effort: &mut usize,
+) -> Option<T> {
+    while !issues.is_enough() && *effort > 0 {
+        let NodeKind::List(items) = &document.root.kind else { return None };
+        let node = items.get(index).filter(|node| !is_broken(node))?;
+        let error = match serde_path_to_error::deserialize(to_value(node)) {
+            Ok(item) => return Some(item),
+            Err(error) => error,
+        };
+        *effort = effort.saturating_sub(node.size().0);
+        let inner = with_broken_items(node, &steps(error.path()));
+        let path: Vec<String> = std::iter::once(index.to_string()).chain(inner).collect();
+        if !repair_at(document, &path, &error.inner().to_string(), issues) {
+            return None;
+        }
+    }
+    None
 }
 
 /// The sections of a file, or the upstreams or routes of one, each made a value when its turn comes: the
@@ -244,6 +285,11 @@ fn entries(node: &Node) -> &[(Key, Node)] {
 /// Reports the mistake at `path` and takes its node out; false if nothing could be taken out.
 fn repair(document: &mut Document, path: &[String], message: &str, issues: &mut Issues) -> bool {
     let path = with_broken_items(&document.root, path);
+    repair_at(document, &path, message, issues)
+}
+
+/// As [`repair`], with a path that counts broken items.
+fn repair_at(document: &mut Document, path: &[String], message: &str, issues: &mut Issues) -> bool {
     let mut path: Vec<&str> = path.iter().map(String::as_str).collect();
     // Where the decoder knows only the map, its message still names the key.
     while !path.is_empty() && document.node(&path).is_none() {
@@ -316,14 +362,18 @@ fn take_out(document: &mut Document, path: &[&str]) -> bool {
 
 /// Reports keys without a value: nothing is accepted and ignored.
 fn report_empty(document: &mut Document, issues: &mut Issues) {
-    let mut root = std::mem::replace(&mut document.root, Node { span: 0..0, kind: NodeKind::Null });
-    if matches!(root.kind, NodeKind::Null) {
+    if matches!(document.root.kind, NodeKind::Null) {
         issues.push(
             Issue::whole(IssueCode::MissingKey, format!("the file `{}` is empty", document.name()))
                 .help("it needs `upstreams` and `routes`; `tollgate demo` runs without a file"),
         );
-        root.kind = NodeKind::Broken;
+        document.root.kind = NodeKind::Broken;
     }
+    report_empty_keys(document, issues);
+}
+
+fn report_empty_keys(document: &mut Document, issues: &mut Issues) {
+    let mut root = std::mem::replace(&mut document.root, Node { span: 0..0, kind: NodeKind::Null });
     mark_empty(&mut root, &mut Vec::new(), &mut |path, key| {
         let place = document.place(&key.span);
         let name = quotable(path);

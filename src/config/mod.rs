@@ -7,6 +7,7 @@
 pub mod diff;
 pub mod interpolate;
 pub mod issue;
+pub mod keys;
 pub mod scalar;
 pub mod schema;
 pub mod section;

@@ -12,12 +12,15 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
 use super::document::{Entries, Key, Node, NodeKind, Scalar};
 use super::issue::{Issue, IssueCode, Issues, Listing, MAX_KEPT, Place};
-use super::mask::{credential_in_key, credentials_in, mask, mask_lines, quotable};
+use super::mask::{credential_in_key, credentials_in, mask, mask_lines, quotable, without_keys};
 
 /// Deeper nesting than this is an attack or an accident.
 const MAX_DEPTH: usize = 64;
-/// Values in a file, those that aliases add among them: a short file must not grow without bound.
-const MAX_NODES: usize = 500_000;
+/// Values in a configuration's file, those that aliases add among them: a short file must not grow without bound.
+pub(super) const CONFIGURATION: MaxValues = MaxValues {
+    number: 500_000,
+    help: "a configuration has at most 500 000 values a file, aliases (`*name`) written out",
+};
 /// What anchors and aliases may add, in bytes: many times a long text is much with few values.
 const MAX_COPIED: usize = 8 << 20;
 /// Longer keys than this are none that anyone wrote.
@@ -27,6 +30,13 @@ const MAX_SCALAR: usize = 64 << 10;
 
 /// Tags that YAML knows; what stands behind `!!` otherwise may be anything.
 const TAGS: [&str; 9] = ["binary", "bool", "float", "int", "map", "null", "seq", "str", "timestamp"];
+
+/// How many values a file may have, and what to do about more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MaxValues {
+    pub number: usize,
+    pub help: &'static str,
+}
 
 /// One file as a tree of its own; spans begin at 0.
 #[derive(Debug)]
@@ -41,9 +51,14 @@ pub(super) struct Parsed {
 
 /// Parses `text`, which came from the file called `name`, the `order`th that was read.
 pub(super) fn parse(name: &str, order: usize, text: &str) -> Parsed {
+    parse_within(name, order, text, CONFIGURATION)
+}
+
+/// As [`parse`], of a file with its own limit.
+pub(super) fn parse_within(name: &str, order: usize, text: &str, max_values: MaxValues) -> Parsed {
     // A byte order mark is nothing that an editor counts as a column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder::new(text);
+    let mut builder = Builder::new(text, max_values);
     let (root, shown) = match builder.parse() {
         Ok(root) => {
             let shown = mask(text, &root, &builder.dropped);
@@ -56,7 +71,7 @@ pub(super) fn parse(name: &str, order: usize, text: &str) -> Parsed {
             (broken, mask_lines(text))
         }
     };
-    let listing = Arc::new(Listing::new(name.to_owned(), shown, order));
+    let listing = Arc::new(Listing::new(name.to_owned(), without_keys(text, shown), order));
     let mut issues = Issues::default();
     if builder.are_more {
         issues.cut();
@@ -147,6 +162,7 @@ fn line_at(text: &str, at: usize) -> &str {
 /// Builds the tree from parser events.
 struct Builder<'t> {
     text: &'t str,
+    max_values: MaxValues,
     /// Byte position of each character, because the parser counts characters.
     positions: Vec<usize>,
     anchors: HashMap<usize, Node>,
@@ -165,9 +181,10 @@ struct Builder<'t> {
 }
 
 impl<'t> Builder<'t> {
-    fn new(text: &'t str) -> Self {
+    fn new(text: &'t str, max_values: MaxValues) -> Self {
         Builder {
             text,
+            max_values,
             positions: if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() },
             anchors: HashMap::new(),
             nodes: 0,
@@ -221,9 +238,10 @@ impl<'t> Builder<'t> {
         if depth > MAX_DEPTH {
             return Err(too_deep(span));
         }
-        if self.nodes > MAX_NODES {
-            return Err(Problem::new(IssueCode::TooLarge, span, "the file has too many values")
-                .help("a configuration has at most 500 000 values a file, aliases (`*name`) written out"));
+        if self.nodes > self.max_values.number {
+            return Err(
+                Problem::new(IssueCode::TooLarge, span, "the file has too many values").help(self.max_values.help)
+            );
         }
         if let Event::Scalar(_, _, _, Some(tag))
         | Event::SequenceStart(_, Some(tag))
@@ -280,7 +298,7 @@ impl<'t> Builder<'t> {
     fn grow(&mut self, (nodes, bytes): (usize, usize), span: &Range<usize>) -> Result<(), Box<Problem>> {
         self.nodes += nodes;
         self.copied += bytes;
-        if self.nodes > MAX_NODES || self.copied > MAX_COPIED {
+        if self.nodes > self.max_values.number || self.copied > MAX_COPIED {
             let title = "the aliases (`*name`) of the file repeat too much";
             return Err(Problem::new(IssueCode::TooLarge, span.clone(), title)
                 .help("a configuration has at most 500 000 values and 8 MiB a file, aliases written out"));

@@ -308,7 +308,7 @@ fn text_of(path: &Path, order: usize, reader: &mut Reader) -> Result<String, Unr
     })
 }
 
-fn not_utf8(path: &Path, order: usize, bytes: &[u8], at: usize) -> Issues {
+pub(super) fn not_utf8(path: &Path, order: usize, bytes: &[u8], at: usize) -> Issues {
     let name = path.display().to_string();
     let title = format!("the file `{name}` is not UTF-8");
     if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] = bytes {

@@ -4,12 +4,15 @@
 //! In: one YAML scalar. Out: a typed value that shows itself as it is written, or
 //! a sentence that says what would be right. Not here: sections, references between sections.
 
+pub mod api_key;
+
 mod address_range;
 mod byte_size;
 mod credential;
 mod endpoint;
 mod header;
 mod likely;
+mod moment;
 mod origin;
 mod path_pattern;
 mod percent;
@@ -20,11 +23,13 @@ mod tenant;
 use std::path::{Path, PathBuf};
 
 pub use address_range::AddressRange;
+pub use api_key::{ApiKey, KeyHash, KeyId, KeyPrefix};
 pub use byte_size::ByteSize;
 pub use credential::{MASK, Secret, is_credential_name};
 pub(crate) use endpoint::path_problem;
 pub use endpoint::{Endpoint, Scheme};
 pub use header::FieldName;
+pub use moment::Moment;
 pub use origin::OriginPattern;
 pub use path_pattern::{PathPattern, Piece, Segment};
 pub use percent::Percent;

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::scalar::{Algorithm, Endpoint, FieldName, Period, PublicKey, Secret, Template, TenantName};
+use crate::config::scalar::{Algorithm, Endpoint, FieldName, KeyPrefix, Period, PublicKey, Secret, Template, TenantName};
 use crate::config::section::keys::KeyRecord;
 use crate::config::section::revoked::Revoked;
 
@@ -107,10 +106,13 @@ impl ProviderKind {
     }
 }
 
+/// What API keys begin with where nothing is written.
+const DEFAULT_PREFIX: &str = "tgk";
+
 impl Provider {
     /// The prefix of its keys.
     pub fn key_prefix(&self) -> &str {
-        self.prefix.as_ref().map_or(KeyPrefix::DEFAULT, |prefix| &prefix.0)
+        self.prefix.as_ref().map_or(DEFAULT_PREFIX, KeyPrefix::as_str)
     }
 
     /// The status of a refused credential.
@@ -121,44 +123,6 @@ impl Provider {
         })
     }
 }
-
-/// What API keys begin with: `tgk` of `tgk_4fGh…`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyPrefix(String);
-
-impl KeyPrefix {
-    /// Where none is written.
-    pub const DEFAULT: &'static str = "tgk";
-}
-
-impl FromStr for KeyPrefix {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let is_legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        match text.as_bytes() {
-            [first, rest @ ..]
-                if first.is_ascii_lowercase()
-                    && (1..=15).contains(&rest.len())
-                    && rest.iter().copied().all(is_legal) =>
-            {
-                Ok(KeyPrefix(text.to_owned()))
-            }
-            _ => Err(format!(
-                "`{text}` is not a prefix of keys: write 2 to 16 small letters and digits, the first a letter"
-            )),
-        }
-    }
-}
-
-impl fmt::Display for KeyPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-crate::config::scalar::from_text!(KeyPrefix, "a prefix of keys like tgk");
-crate::config::scalar::as_text!(KeyPrefix);
 
 /// Whom tokens must be for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,10 +6,12 @@
 pub mod admin;
 pub mod auth;
 pub mod cors;
+pub mod keys;
 pub mod listeners;
 pub mod log;
 pub mod params;
 pub mod retry;
+pub mod revoked;
 pub mod routes;
 pub mod server;
 pub mod state;
