@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::scalar::{
-    AddressRange, ByteSize, Endpoint, FieldName, OriginPattern, PathPattern, Percent, Period, Secret, Template, TenantName,
+    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, KeyPrefix, OriginPattern, PathPattern, Percent, Period,
+    PublicKey, Secret, Template, TenantName,
 };
-use super::section::auth::{Audience, AuthRule, KeyPrefix};
+use super::section::auth::{Audience, AuthRule};
 use super::section::log::Access;
 use super::section::routes::Method;
 use super::section::server::Threads;
@@ -130,6 +131,7 @@ scalars! {
     PathPattern, "string", "A path: `{name}` matches inside one segment, `/*` at the end the rest.", r"/[^?#%\s]*", "/top-10-products";
     Percent, "string", "A share from 0% to 100%.", "([0-9]{1,2}|100) *%", "20%";
     Period, "string", "A time with its unit: ms, s, m, h or d.", "[0-9]+ *(ms|[smhd])", "35s";
+    PublicKey, "string", "A public key or certificate in PEM form, best as `file://PATH`.", r"(.|\n)*-----BEGIN (RSA PUBLIC KEY|PUBLIC KEY|CERTIFICATE)-----(.|\n)*", "file://provider.pem";
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
     Template, ["boolean", "number", "string"], "Text, with holes like `{path.NAME}`, `{tenant}` or `{claims.NAME}` that a request fills.", r"([^{}]|\{(tenant|key\.tenant|host\.[0-9]+|path\.[0-9A-Za-z_]+|(claims|fixed_params|key\.meta)\.[^{}\s]+)\})*", "report_{path.report}";
     TenantName, ["number", "string"], "The name of a tenant: letters, digits and `.`, `_`, `:`, `@`, `-`.", "[0-9A-Za-z._:@-]{1,128}", "acme";
@@ -139,6 +141,16 @@ scalars! {
 /// How a `SocketAddr` is written.
 #[derive(Debug)]
 pub(crate) struct ListenAddress;
+
+impl JsonSchema for Algorithm {
+    fn schema_name() -> Cow<'static, str> {
+        "Algorithm".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "How tokens are signed.", "enum": Algorithm::ALL.map(Algorithm::name) })
+    }
+}
 
 impl JsonSchema for Method {
     fn schema_name() -> Cow<'static, str> {

@@ -18,11 +18,11 @@ use crate::config::Config;
 use crate::config::decode::encode;
 use crate::config::mask::is_credential;
 use crate::config::scalar::{
-    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, MASK, OriginPattern, Percent, Period, PublicKey, Secret,
+    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, KeyPrefix, MASK, OriginPattern, Percent, Period, PublicKey, Secret,
     Template, TenantName,
 };
 use crate::config::section::admin::Admin;
-use crate::config::section::auth::{Audience, AuthRule, KeyPrefix, Provider, ProviderKind};
+use crate::config::section::auth::{Audience, AuthRule, Provider, ProviderKind};
 use crate::config::section::cors::Cors;
 use crate::config::section::listeners::Listener;
 use crate::config::section::log::{Access, Format as LogFormat, Level, Log};

@@ -7,6 +7,7 @@
 pub mod api_key;
 
 mod address_range;
+mod algorithm;
 mod byte_size;
 mod credential;
 mod endpoint;
@@ -15,14 +16,17 @@ mod likely;
 mod moment;
 mod origin;
 mod path_pattern;
+mod pem;
 mod percent;
 mod period;
+mod public_key;
 mod template;
 mod tenant;
 
 use std::path::{Path, PathBuf};
 
 pub use address_range::AddressRange;
+pub use algorithm::{Algorithm, SHORTEST_SECRET};
 pub use api_key::{ApiKey, KeyHash, KeyId, KeyPrefix};
 pub use byte_size::ByteSize;
 pub use credential::{MASK, Secret, is_credential_name};
@@ -34,6 +38,8 @@ pub use origin::OriginPattern;
 pub use path_pattern::{PathPattern, Piece, Segment};
 pub use percent::Percent;
 pub use period::Period;
+pub use public_key::PublicKey;
+pub(crate) use public_key::{Curve, Numbers};
 pub use template::{HOLES, Part, Template};
 pub use tenant::TenantName;
 
