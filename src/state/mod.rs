@@ -1,10 +1,11 @@
 //! What outlives a configuration: counters that a reload must not forget.
 //!
-//! In: names of upstreams. Out: shared handles. Not here: decisions made from
+//! In: names of upstreams, sources of keys. Out: shared handles. Not here: decisions made from
 //! them (`pipeline`). Locks live here and nowhere else.
 
 pub mod admin_token;
 pub mod deadlines;
+pub mod jwks;
 pub mod retry_budget;
 pub mod throttle;
 
@@ -12,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deadlines::Deadlines;
+use jwks::{KeySources, Keys, Source};
 use retry_budget::RetryBudget;
 
 use crate::clock::Clock;
@@ -21,13 +23,15 @@ use crate::clock::Clock;
 pub struct State {
     clock: Clock,
     deadlines: Arc<Deadlines>,
+    key_sources: KeySources,
     retry_budgets: Mutex<HashMap<String, Arc<RetryBudget>>>,
 }
 
 impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
-        State { clock, deadlines: Arc::default(), retry_budgets: Mutex::default() }
+        let key_sources = KeySources::new(clock.clone());
+        State { clock, deadlines: Arc::default(), key_sources, retry_budgets: Mutex::default() }
     }
 
     /// The clock that everything below uses.
@@ -38,6 +42,16 @@ impl State {
     /// The connections with a deadline.
     pub fn deadlines(&self) -> &Arc<Deadlines> {
         &self.deadlines
+    }
+
+    /// Every source of keys.
+    pub fn key_sources(&self) -> &KeySources {
+        &self.key_sources
+    }
+
+    /// The keys of a source: the same ones each time.
+    pub fn keys(&self, source: &Source) -> Arc<Keys> {
+        self.key_sources.keys(source)
     }
 
     /// Forgets what belongs to upstreams that are not among these.
