@@ -1,10 +1,11 @@
 //! What outlives a configuration: counters that a reload must not forget.
 //!
-//! In: names of upstreams. Out: shared handles. Not here: decisions made from
+//! In: names of upstreams, sources of keys. Out: shared handles. Not here: decisions made from
 //! them (`pipeline`). Locks live here and nowhere else.
 
 pub mod admin_token;
 pub mod deadlines;
+pub mod jwks;
 pub mod minted;
 pub mod pace;
 pub mod retry_budget;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deadlines::Deadlines;
+use jwks::{KeySources, Keys, Source};
 use minted::Minted;
 use pace::Paces;
 use retry_budget::RetryBudget;
@@ -38,6 +40,7 @@ pub struct State {
     guessers: Throttle,
     verified: Verified,
     epochs: AtomicU64,
+    key_sources: KeySources,
     retry_budgets: Mutex<HashMap<String, Arc<RetryBudget>>>,
 }
 
@@ -52,6 +55,7 @@ impl State {
             verified: Verified::default(),
             epochs: AtomicU64::new(0),
             retry_budgets: Mutex::default(),
+            key_sources: KeySources::new(clock.clone()),
             clock,
         }
     }
@@ -89,6 +93,14 @@ impl State {
     /// A number that was not given before.
     pub fn next_epoch(&self) -> u64 {
         self.epochs.fetch_add(1, Ordering::Relaxed) + 1
+    /// Every source of keys.
+    pub fn key_sources(&self) -> &KeySources {
+        &self.key_sources
+    }
+
+    /// The keys of a source: the same ones each time.
+    pub fn keys(&self, source: &Source) -> Arc<Keys> {
+        self.key_sources.keys(source)
     }
 
     /// Forgets what belongs to upstreams that are not among these.
