@@ -35,6 +35,8 @@ use reload::{Finding, Reloads, Wish};
 const AUDIT: &str = "audit";
 /// Largest body that is read.
 const MAX_BODY: usize = 1 << 20;
+/// Refusals that the log tells of in a minute.
+const MAX_NOISE: u32 = 10;
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -71,6 +73,7 @@ pub struct Admin {
     access: Access,
     /// Refusals that are logged.
     noise: Throttle,
+    clock: Clock,
 }
 
 impl fmt::Debug for Admin {
@@ -128,8 +131,8 @@ impl Admin {
     /// Answers from these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { readiness, metrics, current, reloads, token, clock } = parts;
-        let noise = Throttle::new(clock.clone());
-        Admin { readiness, metrics, current, reloads, access: Access::new(token, clock), noise }
+        let noise = Throttle::new(clock.clone(), MAX_NOISE);
+        Admin { readiness, metrics, current, reloads, access: Access::new(token, clock.clone()), noise, clock }
     }
 
     /// The service that listens on `address`.
@@ -181,7 +184,7 @@ impl Admin {
                 let told = "nothing is taken over from here: the gateway loads its own file again. Send no body\n";
                 text(StatusCode::BAD_REQUEST, told)
             }
-            Resource::RoutesTest => routes_test::answer(&(self.current)(), body),
+            Resource::RoutesTest => routes_test::answer(&(self.current)(), body, self.clock.wall()),
         }
     }
 

@@ -3,6 +3,8 @@
 //! In: a request as JSON. Out: its explanation. Not here: the explanation
 //! (`snapshot::explain`). Nothing is sent, and the request is not counted.
 
+use std::time::SystemTime;
+
 use std::net::IpAddr;
 
 use http::{Response, StatusCode};
@@ -26,7 +28,7 @@ struct Asked {
     from: Option<IpAddr>,
 }
 
-pub(super) fn answer(snapshot: &Snapshot, body: &[u8]) -> Response<Vec<u8>> {
+pub(super) fn answer(snapshot: &Snapshot, body: &[u8], now: SystemTime) -> Response<Vec<u8>> {
     let asked: Asked = match serde_json::from_slice(body) {
         Ok(asked) => asked,
         Err(error) => {
@@ -42,7 +44,7 @@ pub(super) fn answer(snapshot: &Snapshot, body: &[u8]) -> Response<Vec<u8>> {
                 Some(address) => question.from_peer(address),
                 None => question,
             };
-            let explanation = explain(snapshot, &question);
+            let explanation = explain(snapshot, &question, now);
             let text = explanation.to_string();
             super::json(StatusCode::OK, &json!({ "explanation": explanation, "text": text }))
         }

@@ -96,8 +96,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             return Ok(Ending::Impossible);
         }
     };
-    let snapshot = Snapshot::compile(&loaded.config, &State::new(Clock::system()));
-    let mut explanation = explain(&snapshot, &question);
+    let clock = Clock::system();
+    let snapshot = Snapshot::compile(&loaded.config, &State::new(clock.clone()));
+    let mut explanation = explain(&snapshot, &question, clock.wall());
     locate(&mut explanation, &loaded);
     match arguments.format {
         Form::Json => print(&serde_json::to_string_pretty(&explanation)?),

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::config::scalar::{Part, TenantName, Template};
+use crate::config::scalar::{Part, Template, TenantName};
 
 use super::caller::{Caller, Facts, FixedParams, Identity, PipeScope, scalar};
 use super::captures::Captures;

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::config::scalar::TenantName;
+
 use super::refusal::RefusalCode;
 
 /// One finished exchange. Nothing here is a credential or a query.
@@ -15,6 +17,10 @@ pub struct Outcome {
     pub request_id: Arc<str>,
     /// The caller's address.
     pub client: IpAddr,
+    /// Who called, where that was proven: the provider's name and the credential's own word for its bearer.
+    pub caller: Option<(Arc<str>, Box<str>)>,
+    /// Whose rows were asked for.
+    pub tenant: Option<TenantName>,
     /// The method.
     pub method: http::Method,
     /// The host, as normalised; empty where it could not be.

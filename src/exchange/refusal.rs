@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode, header};
 
 /// A request that does not go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,10 @@ pub enum Refusal {
         status: StatusCode,
     },
     /// The route wants a credential, and there is none.
-    CredentialMissing,
+    CredentialMissing {
+        /// Where it should stand.
+        header: HeaderName,
+    },
     /// Who calls may not call this.
     Forbidden,
     /// The header block is larger than allowed.
@@ -215,7 +218,7 @@ impl Refusal {
             Refusal::ControlParameter { .. } => RefusalCode::ControlParameter,
             Refusal::CredentialExpired { .. } => RefusalCode::CredentialExpired,
             Refusal::CredentialInvalid { .. } => RefusalCode::CredentialInvalid,
-            Refusal::CredentialMissing => RefusalCode::CredentialMissing,
+            Refusal::CredentialMissing { .. } => RefusalCode::CredentialMissing,
             Refusal::Forbidden => RefusalCode::Forbidden,
             Refusal::HeadersTooLarge { .. } => RefusalCode::HeadersTooLarge,
             Refusal::KeysUnavailable => RefusalCode::KeysUnavailable,
@@ -241,7 +244,7 @@ impl Refusal {
             | Refusal::BadRequest(_)
             | Refusal::BodyTooLarge { .. }
             | Refusal::ControlParameter { .. }
-            | Refusal::CredentialMissing
+            | Refusal::CredentialMissing { .. }
             | Refusal::Forbidden
             | Refusal::HeadersTooLarge { .. }
             | Refusal::KeysUnavailable
@@ -270,8 +273,11 @@ impl Refusal {
             }
             Refusal::CredentialExpired { .. } => "This credential has expired. Get a new one.".into(),
             Refusal::CredentialInvalid { .. } => "This credential is not accepted here.".into(),
-            Refusal::CredentialMissing => {
+            Refusal::CredentialMissing { header } if *header == header::AUTHORIZATION => {
                 "This address wants a credential. Send it as `Authorization: Bearer ...`.".into()
+            }
+            Refusal::CredentialMissing { header } => {
+                format!("This address wants a credential. Send it in the header `{header}`.").into()
             }
             Refusal::Forbidden => "This credential does not open this address.".into(),
             Refusal::HeadersTooLarge { limit } => {
@@ -279,9 +285,7 @@ impl Refusal {
             }
             Refusal::KeysUnavailable => "Credentials cannot be checked now. Try again later.".into(),
             Refusal::MethodNotAllowed { allow } => format!("This path can be called with: {allow}.").into(),
-            Refusal::RateLimited { retry_after } => {
-                format!("Too many requests. Try again in {retry_after} s.").into()
-            }
+            Refusal::RateLimited { retry_after } => format!("Too many requests. Try again in {retry_after} s.").into(),
             Refusal::RequestTimeout => "The request body did not arrive in time.".into(),
             Refusal::RouteNotFound => "There is nothing at this address.".into(),
             Refusal::TenantMismatch => "This credential is for other data than this address shows.".into(),

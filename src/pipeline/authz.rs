@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::config::scalar::{Part, TenantName, Template};
+use crate::config::scalar::{Part, Template, TenantName};
 use crate::config::section::routes::{Require, Route};
 use crate::exchange::caller::{Caller, CallerKind, Identity, TenantOf};
 use crate::exchange::captures::Captures;

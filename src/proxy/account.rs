@@ -17,11 +17,17 @@ impl Proxy {
         let path = std::mem::take(&mut ctx.raw_path);
         let fault = ctx.fault.take();
         let host = ctx.head.take().map(|head| head.host).unwrap_or_default();
+        let grant = ctx.grant.take();
         let route = ctx.route();
         let outcome = Outcome {
             at: ctx.started_wall,
             request_id: std::sync::Arc::clone(&ctx.request_id),
             client: ctx.client,
+            caller: grant
+                .as_ref()
+                .and_then(|grant| grant.identity())
+                .map(|identity| (std::sync::Arc::clone(&identity.provider), identity.id.clone())),
+            tenant: grant.as_ref().and_then(|grant| grant.tenant.clone()),
             method: session.req_header().method.clone(),
             host,
             path,

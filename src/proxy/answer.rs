@@ -61,6 +61,9 @@ impl Proxy {
             // HTTP/1.0 knows no chunks: the end of the connection ends the body.
             session.set_keepalive(None);
         }
+        if ctx.grant.as_ref().is_some_and(|grant| grant.identity().is_some()) {
+            keep_private(response)?;
+        }
         respond::decorate(session, ctx, response)
     }
 
@@ -123,6 +126,22 @@ impl Proxy {
         ctx.fault = Some(format!("{place} contained a configured credential"));
         ctx.refusal = Some(Refusal::UpstreamFailed);
     }
+}
+
+/// An answer for one caller is for no cache that others share (RFC 9111 section 3.5), and a page that was opened with a
+/// token in its address must not tell the next one.
+fn keep_private(response: &mut ResponseHeader) -> Result<()> {
+    response.insert_header(header::REFERRER_POLICY, "no-referrer")?;
+    let values = response.headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let shared = |name: &str| ["public", "s-maxage", "private"].iter().any(|word| name.eq_ignore_ascii_case(word));
+    let name = |directive: &str| directive.split('=').next().unwrap_or_default().trim().to_owned();
+    let mut kept: Vec<String> = values
+        .flat_map(|value| value.split(','))
+        .map(|directive| directive.trim().to_owned())
+        .filter(|directive| !directive.is_empty() && !shared(&name(directive)))
+        .collect();
+    kept.insert(0, "private".to_owned());
+    response.insert_header(header::CACHE_CONTROL, kept.join(", "))
 }
 
 /// Pingora believes the first length or coding and passes all on; whoever reads another one loses track.

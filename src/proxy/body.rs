@@ -7,6 +7,7 @@ use http::header;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use crate::exchange::grant::Grant;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::params::{MAX_PARAMETER_BODY, ParameterBody, Params};
 
@@ -48,10 +49,10 @@ pub(super) async fn read_parameters(
 ///
 /// # Errors
 /// 415 for a body that reading has no need of, on a route that confines its parameters.
-pub(super) fn check_passed(session: &mut Session, params: &Params) -> Result<(), Refusal> {
+pub(super) fn check_passed(session: &mut Session, params: &Params, grant: &Grant) -> Result<(), Refusal> {
     match session.as_mut().is_body_empty() {
         true => Ok(()),
-        false => params.let_body_pass(&session.req_header().method),
+        false => params.let_body_pass(&session.req_header().method, grant),
     }
 }
 

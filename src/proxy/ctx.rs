@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 
+use crate::exchange::grant::Grant;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::permit::Permit;
@@ -34,6 +35,8 @@ pub struct Ctx {
     pub(super) raw_path: String,
     /// Index of the matched route.
     pub(super) route: Option<usize>,
+    /// What the caller may do, once that is known.
+    pub(super) grant: Option<Grant>,
     pub(super) permit: Option<Permit>,
     pub(super) attempt: Attempt,
     pub(super) body: BodyProgress,
@@ -91,6 +94,7 @@ impl Ctx {
             head: None,
             raw_path: String::new(),
             route: None,
+            grant: None,
             permit: None,
             attempt: Attempt::default(),
             body: BodyProgress::default(),

@@ -9,6 +9,7 @@ mod account;
 mod answer;
 mod attempt;
 mod body;
+mod caller;
 mod ctx;
 mod door;
 mod failure;
@@ -99,7 +100,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
-        match request::open(session, ctx).await? {
+        match request::open(session, ctx, &self.state).await? {
             Next::Answered => Ok(true),
             Next::Refuse(refusal, connection) => {
                 respond::refuse(session, ctx, refusal, connection).await?;
@@ -132,7 +133,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        request::rewrite(request, ctx)
+        request::rewrite(request, ctx, self.state.clock().wall())
     }
 
     async fn request_body_filter(

@@ -1,7 +1,7 @@
 //! From the socket to the right to go upstream.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, Version};
 use pingora::http::RequestHeader;
@@ -9,15 +9,17 @@ use pingora::{Error, Result};
 use pingora_proxy::Session;
 
 use crate::exchange::refusal::Refusal;
-use crate::pipeline;
 use crate::pipeline::client::Client;
+use crate::pipeline::rewrite::Trial;
+use crate::pipeline::{self, Case};
 use crate::snapshot::arrival::{Arrival, Stage, Turn};
 use crate::snapshot::route::BodyRule;
+use crate::state::State;
 use crate::telemetry::trace::{Trace, is_request_id, request_id};
 
 use super::ctx::Ctx;
 use super::respond::{self, Connection};
-use super::{DECIDED, body};
+use super::{DECIDED, body, caller};
 
 /// [`respond::REQUEST_ID`], parsed: looking a text up parses it each time.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -58,7 +60,7 @@ pub(super) fn set_timeouts(session: &mut Session, ctx: &Ctx) {
 }
 
 /// Reads the head and the parameters, and asks the pipeline.
-pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
+pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) -> Result<Next> {
     let running = std::sync::Arc::clone(&ctx.running);
     let snapshot = &running.snapshot;
     let request = session.req_header();
@@ -79,13 +81,18 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
         (Turn::Proceed(captures), Some(route)) => (route, captures),
         (Turn::Proceed(_), None) => return Err(Error::new_in(DECIDED)),
     };
+    let grant = match caller::enter(session, ctx, (route, &captures), state).await {
+        Ok(grant) => grant,
+        Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Keep)),
+    };
+    ctx.grant = Some(grant.clone());
     let parameters = match route.body {
         BodyRule::Parameters => match body::read_parameters(session, ctx).await? {
             Ok(parameters) => parameters,
             Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Close)),
         },
         BodyRule::PassThrough => {
-            if let Err(refusal) = body::check_passed(session, &route.params) {
+            if let Err(refusal) = body::check_passed(session, &route.params, &grant) {
                 return Ok(Next::Refuse(refusal, Connection::Close));
             }
             body::welcome(session).await?;
@@ -93,7 +100,8 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx) -> Result<Next> {
         }
     };
     let Some(head) = &ctx.head else { return Err(Error::new_in(DECIDED)) };
-    match pipeline::admit(&route.params, head, captures, parameters) {
+    let case = Case { params: &route.params, head, captures, grant, body: parameters };
+    match pipeline::admit(case, state.paces()) {
         Err(refusal) => Ok(Next::Refuse(refusal, Connection::Keep)),
         Ok(permit) => {
             ctx.permit = Some(permit);
@@ -124,11 +132,12 @@ fn after(stage: Stage) -> Connection {
 }
 
 /// Replaces the copy of the caller's head by one built from scratch.
-pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx) -> Result<()> {
+pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx, now: SystemTime) -> Result<()> {
     let (Some(route), Some(head), Some(permit), Some(trace)) = (ctx.route(), &ctx.head, &ctx.permit, &ctx.trace) else {
         return Err(Error::new_in(DECIDED));
     };
-    match route.rewrite.apply(head, permit, &request.headers, trace.header()) {
+    let trial = Trial { traceparent: trace.header(), now };
+    match route.rewrite.apply(head, permit, &request.headers, trial) {
         Ok(parts) => {
             *request = RequestHeader::from(parts);
             Ok(())

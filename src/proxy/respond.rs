@@ -5,7 +5,7 @@
 //! name and skip all of these.
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use pingora::http::ResponseHeader;
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
@@ -55,10 +55,46 @@ pub(super) async fn refuse(
     if let Refusal::MethodNotAllowed { allow } = &refusal {
         headers.extend(HeaderValue::from_str(allow).ok().map(|allow| (header::ALLOW, allow)));
     }
+    headers.extend(of_credentials(&refusal));
     let reply = Reply { status: refusal.status(), headers, body: Bytes::from(body) };
     ctx.refusal = Some(refusal);
     send(session, ctx, reply, connection).await
 }
+
+/// What tells clients what to do about a credential, or about too many requests (RFC 9110 sections 10.2.3 and 11.6.1).
+fn of_credentials(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
+    let challenge = |text| Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(text)));
+    match refusal {
+        Refusal::RateLimited { retry_after } => Some((header::RETRY_AFTER, HeaderValue::from(*retry_after))),
+        Refusal::KeysUnavailable => Some((header::RETRY_AFTER, HeaderValue::from(KEYS_RETRY_AFTER))),
+        Refusal::CredentialMissing { .. } => challenge("Bearer"),
+        // RFC 6750 section 3.1.
+        Refusal::CredentialExpired { .. } | Refusal::CredentialInvalid { .. } if refusal.status() == 401 => {
+            challenge("Bearer error=\"invalid_token\"")
+        }
+        Refusal::BadParameter { .. }
+        | Refusal::BadRequest(_)
+        | Refusal::BodyTooLarge { .. }
+        | Refusal::ControlParameter { .. }
+        | Refusal::CredentialExpired { .. }
+        | Refusal::CredentialInvalid { .. }
+        | Refusal::Forbidden
+        | Refusal::HeadersTooLarge { .. }
+        | Refusal::MethodNotAllowed { .. }
+        | Refusal::RequestTimeout
+        | Refusal::RouteNotFound
+        | Refusal::TenantMismatch
+        | Refusal::TenantMissing
+        | Refusal::UnsupportedBody(_)
+        | Refusal::UpstreamFailed
+        | Refusal::UpstreamTimeout
+        | Refusal::UpstreamUnavailable
+        | Refusal::UriTooLong { .. } => None,
+    }
+}
+
+/// Seconds after which the keys of an identity provider may be there.
+const KEYS_RETRY_AFTER: u64 = 5;
 
 /// Sends a reply.
 pub(super) async fn send(session: &mut Session, ctx: &Ctx, reply: Reply, connection: Connection) -> Result<()> {

@@ -1,11 +1,14 @@
 //! From what was written to what runs: pure, no I/O, everything or nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::scalar::{ByteSize, PathPattern, Secret};
+use crate::config::scalar::{ByteSize, PathPattern, Secret, TenantName};
+use crate::config::section::auth::{self, AuthRule, ProviderKind};
 use crate::config::section::routes as section;
 use crate::config::{Config, ServedPath};
+use crate::pipeline::authn::{Authn, Material, Provider};
+use crate::pipeline::authz::Authz;
 use crate::pipeline::client::TrustedProxies;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::{HeadGuard, RouteGuard};
@@ -14,6 +17,7 @@ use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::Rewrite;
 use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
 use crate::state::State;
+use crate::state::jwks::Source;
 use crate::upstream::Upstream;
 
 use super::Snapshot;
@@ -39,6 +43,9 @@ impl Snapshot {
             listeners: _,
             admin: _,
             upstreams,
+            auth,
+            default_auth,
+            tenants,
             routes: _,
             tinybird_api: _,
             cors,
@@ -52,6 +59,8 @@ impl Snapshot {
         let before: BTreeMap<&str, &Arc<Upstream>> =
             before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
         let known = |name: &str| before.get(name).copied();
+        let providers = providers(auth, previous, state);
+        let suspended = tenants.iter().filter(|(_, tenant)| !tenant.enabled).map(|(name, _)| name.clone()).collect();
         let shared = Shared {
             config: &config,
             state,
@@ -59,6 +68,8 @@ impl Snapshot {
                 .iter()
                 .map(|(name, section)| (name.as_str(), Upstream::compile_after(known(name), name, section)))
                 .collect(),
+            suspended: Arc::new(suspended),
+            providers,
             wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
             tripwire: Arc::new(Tripwire::compile(credentials(&config).map(Secret::expose))),
         };
@@ -75,9 +86,11 @@ impl Snapshot {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             guard: HeadGuard::compile(server),
             cors: Cors::compile(cors.as_ref()),
+            authn: shared.authn(default_auth.as_ref()),
             keepalive: server.keepalive.duration().as_secs().max(1),
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
+            providers: shared.providers.values().cloned().collect(),
             provider_keys: Box::default(),
             table: PathTable::compile(patterns.into_iter()),
             routes: routes.into(),
@@ -91,6 +104,8 @@ struct Shared<'a> {
     config: &'a Config,
     state: &'a State,
     upstreams: BTreeMap<&'a str, Arc<Upstream>>,
+    providers: BTreeMap<&'a str, Arc<Provider>>,
+    suspended: Arc<BTreeSet<TenantName>>,
     wording: Arc<Wording>,
     tripwire: Arc<Tripwire>,
 }
@@ -100,7 +115,19 @@ impl Shared<'_> {
         let route = self.config.routes.get(path.route)?;
         let name = self.config.upstream_of(route)?;
         let upstream_section = self.config.upstreams.get(name)?;
-        let section::Route { pipe, proxy, formats: _, upstream: _, methods: _, pass_headers: _, params, cors } = route;
+        let section::Route {
+            pipe,
+            proxy,
+            formats: _,
+            upstream: _,
+            methods: _,
+            pass_headers: _,
+            pipe_id: _,
+            auth,
+            require: _,
+            params,
+            cors,
+        } = route;
         let rule = if pipe.is_some() { BodyRule::Parameters } else { BodyRule::PassThrough };
         let max_body = match rule {
             BodyRule::Parameters => ByteSize::of(MAX_PARAMETER_BODY),
@@ -113,9 +140,11 @@ impl Shared<'_> {
             key: path.route.as_str().into(),
             guard: RouteGuard::compile(route.served_methods(), max_body),
             cors: Cors::compile(cors.as_ref().or(self.config.cors.as_ref())),
+            authn: auth.as_ref().map(|rule| self.authn(Some(rule))),
+            authz: Authz::compile(route, Arc::clone(&self.suspended)),
             body: rule,
             params: Params::compile(params),
-            rewrite: Rewrite::compile(route, path.format, upstream_section),
+            rewrite: Rewrite::compile(route, path.format, upstream_section, self.state.minted()),
             retry: Retry::compile(&upstream_section.retry, timeouts, self.state.retry_budget(name)),
             scrub: Scrub::compile(
                 self.config.white_label.error_text,
@@ -129,9 +158,54 @@ impl Shared<'_> {
     }
 }
 
+impl Shared<'_> {
+    /// Who may call by this rule.
+    fn authn(&self, rule: Option<&AuthRule>) -> Authn {
+        match rule {
+            Some(AuthRule::Public) => Authn::public(),
+            // Every name leads somewhere, or the file could not be used; what leads nowhere opens nothing.
+            Some(AuthRule::Providers(names)) => {
+                Authn::of(names.iter().filter_map(|name| self.providers.get(name.as_str()).cloned()).collect())
+            }
+            None if self.config.auth.is_empty() => Authn::public(),
+            None => Authn::of(Vec::new()),
+        }
+    }
+}
+
+/// The providers; those that stay as they are keep what they verified.
+fn providers<'a>(
+    sections: &'a BTreeMap<String, auth::Provider>,
+    previous: Option<&Snapshot>,
+    state: &State,
+) -> BTreeMap<&'a str, Arc<Provider>> {
+    let before = previous.map_or(&[][..], |previous| &previous.providers);
+    let compiled = |(name, section): (&'a String, &auth::Provider)| {
+        let known = before.iter().find(|known| **known.name() == **name && known.section() == section);
+        let provider = known.cloned().unwrap_or_else(|| {
+            let keys = source_of(section).map(|source| state.keys(&source));
+            Arc::new(Provider::compile(name, section, Material { keys, epoch: state.next_epoch() }))
+        });
+        (name.as_str(), provider)
+    };
+    sections.iter().map(compiled).collect()
+}
+
+/// Where the keys of a provider are fetched from.
+fn source_of(section: &auth::Provider) -> Option<Source> {
+    let fetches = section.kind == ProviderKind::Jwt && section.secret.is_none() && section.key.is_none();
+    let issuer = section.issuer.as_ref().filter(|_| fetches)?;
+    Some(match &section.jwks {
+        Some(url) => Source::jwks(url.to_string()),
+        None => Source::discovery(issuer),
+    })
+}
+
 /// Every credential in the configuration.
 fn credentials(config: &Config) -> impl Iterator<Item = &Secret> {
     let upstreams =
         config.upstreams.values().flat_map(|upstream| upstream.token.iter().chain(upstream.headers.values()));
-    upstreams.chain(config.admin.token.iter())
+    let mints = config.upstreams.values().filter_map(|upstream| upstream.mint.as_ref()).map(|mint| &mint.secret);
+    let providers = config.auth.values().filter_map(|provider| provider.secret.as_ref());
+    upstreams.chain(mints).chain(providers).chain(config.admin.token.iter())
 }

@@ -14,6 +14,8 @@ mod table;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::pipeline::Entrance;
+use crate::pipeline::authn::{Authn, Provider};
 use crate::pipeline::client::TrustedProxies;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::HeadGuard;
@@ -36,6 +38,8 @@ pub struct Snapshot {
     pub guard: HeadGuard,
     /// Cross-origin rules for answers to requests that no route matches.
     pub cors: Cors,
+    /// Who may call routes that say nothing.
+    pub authn: Authn,
     /// How long an idle connection of a caller stays open, in seconds.
     pub keepalive: u64,
     /// Proxies whose word about the caller counts.
@@ -44,6 +48,8 @@ pub struct Snapshot {
     pub upstreams: Box<[Arc<Upstream>]>,
     /// The keys of every identity provider that publishes some, by the provider's name.
     pub provider_keys: Box<[(Arc<str>, Arc<Keys>)]>,
+    /// Every provider of `auth`.
+    pub providers: Box<[Arc<Provider>]>,
     routes: Box<[Route]>,
     table: PathTable,
 }
@@ -64,6 +70,11 @@ impl Snapshot {
     /// Every route, in the order of their indexes.
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// Who may come in at a route of this snapshot.
+    pub fn entrance<'a>(&'a self, route: &'a Route) -> Entrance<'a> {
+        Entrance { authn: route.authn.as_ref().unwrap_or(&self.authn), authz: &route.authz }
     }
 
     /// The route with this index.

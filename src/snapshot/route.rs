@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http::Method;
 
+use crate::pipeline::authn::Authn;
+use crate::pipeline::authz::Authz;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::RouteGuard;
 use crate::pipeline::params::Params;
@@ -25,6 +27,10 @@ pub struct Route {
     pub guard: RouteGuard,
     /// Pages that may call.
     pub cors: Cors,
+    /// Who may call; none where the host, or the top level, says.
+    pub authn: Option<Authn>,
+    /// What each caller may do.
+    pub authz: Authz,
     /// How the request's body is treated.
     pub body: BodyRule,
     /// Parameters.

@@ -93,6 +93,8 @@ impl State {
     /// A number that was not given before.
     pub fn next_epoch(&self) -> u64 {
         self.epochs.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
     /// Every source of keys.
     pub fn key_sources(&self) -> &KeySources {
         &self.key_sources

@@ -154,6 +154,13 @@ fn plain(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
             outcome.attempts
         )?;
     }
+    if let Some((provider, id)) = &outcome.caller {
+        write!(text, " caller={provider}:")?;
+        escape(text, id);
+    }
+    if let Some(tenant) = &outcome.tenant {
+        write!(text, " tenant={tenant}")?;
+    }
     write!(text, " in={} out={}", outcome.request_bytes, outcome.response_bytes)?;
     if let Some(refusal) = outcome.refusal {
         write!(text, " refusal={}", refusal.as_str())?;
@@ -175,6 +182,9 @@ fn json(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
         "request_id": &*outcome.request_id,
         "trace_id": outcome.trace_id,
         "client": outcome.client.to_string(),
+        "provider": outcome.caller.as_ref().map(|(provider, _)| &**provider),
+        "caller": outcome.caller.as_ref().map(|(_, id)| &**id),
+        "tenant": outcome.tenant.as_ref().map(|tenant| tenant.as_str()),
         "method": outcome.method.as_str(),
         "host": outcome.host,
         "path": outcome.path,

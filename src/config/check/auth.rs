@@ -40,8 +40,11 @@ impl Checker<'_> {
     fn keys_of_its_kind(&mut self, name: &str, provider: &Provider) {
         let known = provider_keys(provider.kind);
         let Some(node) = self.document.node(&["auth", name]) else { return };
-        let foreign: Vec<String> =
-            node.keys().map(|key| key.text.clone()).filter(|key| key != "type" && !known.contains(&key.as_str())).collect();
+        let foreign: Vec<String> = node
+            .keys()
+            .map(|key| key.text.clone())
+            .filter(|key| key != "type" && !known.contains(&key.as_str()))
+            .collect();
         for key in foreign {
             let title = format!("`{key}` does not belong to `type: {}`", provider.kind.word());
             let help = format!("remove it; possible here: {}", known.join(", "));
@@ -57,7 +60,11 @@ impl Checker<'_> {
             }
             ProviderKind::Jwt => &[
                 ("issuer", provider.issuer.is_some(), "what tokens have in `iss`: `issuer: https://id.example.com/`"),
-                ("audience", provider.audience.is_some(), "what tokens have in `aud`; `any` if it is not to be looked at"),
+                (
+                    "audience",
+                    provider.audience.is_some(),
+                    "what tokens have in `aud`; `any` if it is not to be looked at",
+                ),
             ],
             ProviderKind::TinybirdJwt => &[
                 ("secret", provider.secret.is_some(), "the workspace's admin token: `secret: ${TINYBIRD_ADMIN_TOKEN}`"),
@@ -71,11 +78,8 @@ impl Checker<'_> {
                 self.issues.push(Issue::at(IssueCode::MissingKey, place, title).help(format!("add {what}")));
             }
         }
-        let sources = [
-            ("secret", provider.secret.is_some()),
-            ("key", provider.key.is_some()),
-            ("jwks", provider.jwks.is_some()),
-        ];
+        let sources =
+            [("secret", provider.secret.is_some()), ("key", provider.key.is_some()), ("jwks", provider.jwks.is_some())];
         let written: Vec<&str> = sources.iter().filter(|(_, is_there)| *is_there).map(|(key, _)| *key).collect();
         if let (ProviderKind::Jwt, [first, second, ..]) = (kind, written.as_slice()) {
             let title = format!("`{first}` and `{second}` both say which keys are right");
@@ -140,18 +144,26 @@ impl Checker<'_> {
         let Some(issuer) = &provider.issuer else { return };
         let path = ["auth", name, "issuer"];
         if issuer.trim().is_empty() {
-            self.at_value(IssueCode::BadValue, &path, "`issuer` is empty".to_owned(), "write what tokens have in `iss`");
+            self.at_value(
+                IssueCode::BadValue,
+                &path,
+                "`issuer` is empty".to_owned(),
+                "write what tokens have in `iss`",
+            );
             return;
         }
         let discovers = provider.secret.is_none() && provider.key.is_none() && provider.jwks.is_none();
-        let discovers = discovers && !["jwks", "key", "secret"].iter().any(|key| self.document.is_reported(&["auth", name], key));
-        let is_local = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+        let discovers =
+            discovers && !["jwks", "key", "secret"].iter().any(|key| self.document.is_reported(&["auth", name], key));
+        let is_local =
+            |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         let fetched = match (&provider.jwks, discovers) {
             (Some(jwks), _) => Some(("jwks", jwks.clone())),
             (None, true) => match issuer.parse() {
                 Ok(endpoint) => Some(("issuer", endpoint)),
                 Err(_) => {
-                    let title = format!("`{}` is not a URL, so its keys cannot be found", self.document.shown(&path, issuer));
+                    let title =
+                        format!("`{}` is not a URL, so its keys cannot be found", self.document.shown(&path, issuer));
                     self.at_value(IssueCode::BadValue, &path, title, "add `jwks:` with the URL of the keys, or `key:`");
                     None
                 }
@@ -214,8 +226,10 @@ impl Checker<'_> {
             let mark = match provider.kind {
                 ProviderKind::ApiKey => format!("keys with the prefix `{}`", provider.key_prefix()),
                 ProviderKind::Jwt => format!("tokens of the issuer `{}`", provider.issuer.clone().unwrap_or_default()),
-                ProviderKind::TinybirdJwt => "Tinybird JWTs of one workspace".to_owned()
-                    + &provider.workspace_id.as_ref().map(|id| format!(" (`{id}`)")).unwrap_or_default(),
+                ProviderKind::TinybirdJwt => {
+                    "Tinybird JWTs of one workspace".to_owned()
+                        + &provider.workspace_id.as_ref().map(|id| format!(" (`{id}`)")).unwrap_or_default()
+                }
             };
             if let Some((other, _)) = seen.iter().find(|(_, other)| *other == mark) {
                 let title = format!("`{other}` and `{name}` both take {mark}: which one judges cannot be told");
@@ -240,7 +254,8 @@ impl Checker<'_> {
         let rule = self.config.auth_of(route);
         if rule.is_none() && !self.config.auth.is_empty() && !self.document.is_reported(base, "auth") {
             let title = format!("`{pattern}` does not say who may call it");
-            let help = "add `auth:` with a provider, or `auth: public`; `default_auth` speaks for routes that say nothing";
+            let help =
+                "add `auth:` with a provider, or `auth: public`; `default_auth` speaks for routes that say nothing";
             self.at_key(IssueCode::NoCallers, base, title, help);
         }
         let rule = rule.cloned().unwrap_or(AuthRule::Public);
@@ -252,7 +267,12 @@ impl Checker<'_> {
         let at = |key: &'static str| -> Vec<&str> { base.iter().copied().chain([key]).collect() };
         if *rule == AuthRule::Public && (!route.require.scopes.is_empty() || route.require.pipe.is_some()) {
             let title = "`require` means nothing on a public route: nobody has a credential there".to_owned();
-            self.at_key(IssueCode::CallerRules, &at("require"), title, "add `auth:` with a provider, or remove `require`");
+            self.at_key(
+                IssueCode::CallerRules,
+                &at("require"),
+                title,
+                "add `auth:` with a provider, or remove `require`",
+            );
         }
         if route.pipe.is_some() && route.require.pipe.is_some() {
             let title = "a route with `pipe` requires that pipe already".to_owned();
@@ -274,7 +294,9 @@ impl Checker<'_> {
                 provider.header.as_ref().map_or("authorization", |own| own.as_str()) == header
             })
         };
-        if let Some((header, name)) = sent(route).into_iter().find_map(|header| taken(&header).map(|name| (header, name))) {
+        if let Some((header, name)) =
+            sent(route).into_iter().find_map(|header| taken(&header).map(|name| (header, name)))
+        {
             let title = format!("`{header}` carries the credential for `{name}`, which never reaches an upstream");
             self.at_key(IssueCode::CallerRules, &at("pass_headers"), title, "remove it from `pass_headers`");
         }
@@ -283,7 +305,8 @@ impl Checker<'_> {
     /// Whether every caller has what the route fixes; who has not is refused, so that it is not a hole but a dead end.
     fn holes_of_fixed(&mut self, base: &[&str], route: &Route, rule: &AuthRule) {
         let lists = [("fixed", &route.params.fixed), ("default", &route.params.default)];
-        for (list, (name, template)) in lists.iter().flat_map(|(list, map)| map.iter().map(move |entry| (*list, entry))) {
+        for (list, (name, template)) in lists.iter().flat_map(|(list, map)| map.iter().map(move |entry| (*list, entry)))
+        {
             let path: Vec<&str> = base.iter().copied().chain(["params", list, name]).collect();
             for part in template.holes() {
                 let hole = part.hole().unwrap_or_default();
@@ -299,7 +322,8 @@ impl Checker<'_> {
                     Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Tenant => {
                         let lacks = |provider: &Provider| !gives(provider, part);
                         let Some(lacking) = self.first_of(rule, lacks).filter(|_| list == "fixed") else { continue };
-                        let title = format!("`{{{hole}}}` has no value for callers of `{lacking}`: all would be refused");
+                        let title =
+                            format!("`{{{hole}}}` has no value for callers of `{lacking}`: all would be refused");
                         let help = match part {
                             Part::Tenant => format!("add `tenant:` to `{lacking}`"),
                             _ => "use {tenant}, which every provider can say, or name other providers here".to_owned(),
@@ -384,7 +408,8 @@ impl Checker<'_> {
                     let help = "add `auth:` with a `tinybird_jwt` provider, or take an upstream with `auth: token`";
                     self.at_key(IssueCode::CallerRules, base, title, help);
                 } else if let Some(other) = other {
-                    let title = format!("credentials of `{other}` are no Tinybird JWTs, so that they cannot be passed on");
+                    let title =
+                        format!("credentials of `{other}` are no Tinybird JWTs, so that they cannot be passed on");
                     let help = "take an upstream with `auth: mint` or `auth: token`, or other providers";
                     self.at_key(IssueCode::CallerRules, base, title, help);
                 }

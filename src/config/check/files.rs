@@ -3,10 +3,13 @@
 //! In: a decoded [`Config`]. Out: the same with contents, and an issue for each
 //! file that cannot be used. Not here: credentials in files (`interpolate`).
 
+use std::path::PathBuf;
+
 use crate::config::Config;
 use crate::config::document::Document;
 use crate::config::interpolate::Environment;
 use crate::config::issue::{Issue, IssueCode, Issues};
+use crate::config::keys::{self, Named};
 use crate::config::section::log::Access;
 use crate::config::touched::Reader;
 
@@ -47,6 +50,7 @@ pub(in crate::config) fn read_files(
             }
         }
     }
+    read_lists(config, document, reader, &mut issues);
     if let Access::File(path) = &mut config.log.access {
         *path = document.folder_of(&["log", "access"]).join(&*path);
     }
@@ -63,6 +67,31 @@ pub(in crate::config) fn read_files(
     }
     config.state.settle();
     issues
+}
+
+/// Reads the files of keys and of revoked tokens.
+fn read_lists(config: &mut Config, document: &Document, reader: &mut Reader, issues: &mut Issues) {
+    let mut order = document.file_count();
+    for (name, provider) in &mut config.auth {
+        let mut named = |key: &str, path: &mut PathBuf| {
+            let at = ["auth", name, key];
+            *path = document.folder_of(&at).join(&*path);
+            order += 1;
+            Named { place: Some(document.value_place(&at)), order }
+        };
+        if let Some(path) = &mut provider.keys {
+            let named = named("keys", path);
+            let (records, found) = keys::read(path, &named, reader);
+            provider.key_records = records;
+            issues.append(found);
+        }
+        if let Some(path) = &mut provider.revoked {
+            let named = named("revoked", path);
+            let (revoked, found) = keys::read_revoked(path, &named, reader);
+            provider.revocations = revoked;
+            issues.append(found);
+        }
+    }
 }
 
 /// The DER contents of every `CERTIFICATE` block of a PEM file.

@@ -18,8 +18,8 @@ use crate::config::Config;
 use crate::config::decode::encode;
 use crate::config::mask::is_credential;
 use crate::config::scalar::{
-    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, KeyPrefix, MASK, OriginPattern, Percent, Period, PublicKey, Secret,
-    Template, TenantName,
+    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, KeyPrefix, MASK, OriginPattern, Percent, Period, PublicKey,
+    Secret, Template, TenantName,
 };
 use crate::config::section::admin::Admin;
 use crate::config::section::auth::{Audience, AuthRule, Provider, ProviderKind};
@@ -333,19 +333,8 @@ impl Compare for UpstreamTls {
 
 impl Compare for Route {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let Route {
-            pipe,
-            proxy,
-            formats,
-            upstream: _,
-            methods: _,
-            pass_headers,
-            pipe_id,
-            auth,
-            require,
-            params,
-            cors,
-        } = self;
+        let Route { pipe, proxy, formats, upstream: _, methods: _, pass_headers, pipe_id, auth, require, params, cors } =
+            self;
         walk.at("pipe", |walk| pipe.compare(&new.pipe, walk));
         walk.at("proxy", |walk| proxy.compare(&new.proxy, walk));
         walk.at("formats", |walk| formats.compare(&new.formats, walk));

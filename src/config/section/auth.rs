@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::scalar::{Algorithm, Endpoint, FieldName, KeyPrefix, Period, PublicKey, Secret, Template, TenantName};
+use crate::config::scalar::{
+    Algorithm, Endpoint, FieldName, KeyPrefix, Period, PublicKey, Secret, Template, TenantName,
+};
 use crate::config::section::keys::KeyRecord;
 use crate::config::section::revoked::Revoked;
 
@@ -44,11 +46,7 @@ pub struct Provider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<PublicKey>,
     /// `api_key`: the file of keys that `tollgate keys create` writes.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "crate::config::scalar::absolute_path"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "crate::config::scalar::absolute_path")]
     pub keys: Option<PathBuf>,
     /// `api_key`: the header that carries the key; left out: `Authorization`, as a Bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,11 +67,7 @@ pub struct Provider {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_status: Option<u16>,
     /// `jwt`, `tinybird_jwt`: a file of tokens that are not accepted any more.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        serialize_with = "crate::config::scalar::absolute_path"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "crate::config::scalar::absolute_path")]
     pub revoked: Option<PathBuf>,
     /// The keys of that file, read when the configuration is loaded.
     #[serde(skip)]

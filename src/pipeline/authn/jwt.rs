@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::config::scalar::Algorithm;
 use crate::config::section::auth::{Audience, Provider as Section};
-use crate::config::section::revoked::Revoked;
+use crate::config::section::revoked::{Revoked, RevokedTokens};
 use crate::jose::compact::Compact;
 use crate::jose::key::Key;
 use crate::state::jwks::Keys;
@@ -174,14 +174,15 @@ pub(super) fn is_revoked(entry: &Revoked, issuer: &str, claims: &Map<String, Val
     if entry.issuer.as_deref().is_some_and(|wanted| wanted != issuer) {
         return false;
     }
-    if entry.jti.as_deref().is_some_and(|jti| !says("jti", jti)) {
-        return false;
-    }
+    let (sub, before) = match &entry.what {
+        RevokedTokens::One { jti } => return says("jti", jti),
+        RevokedTokens::OfSubject { sub, before } => (sub, before),
+    };
     // A Tinybird JWT names its bearer by `name`.
-    if entry.sub.as_deref().is_some_and(|sub| !says("sub", sub) && !(claims.get("sub").is_none() && says("name", sub))) {
+    if !says("sub", sub) && (claims.contains_key("sub") || !says("name", sub)) {
         return false;
     }
-    let Some(before) = &entry.before else { return true };
+    let Some(before) = before else { return true };
     // Who does not say when it was made may have made it before.
     let made = numeric_date::read(claims, "iat", Finding::Revoked).ok().flatten();
     made.is_none_or(|made| made < before.time())

@@ -19,7 +19,7 @@ mod tinybird_jwt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, header};
 
 use crate::exchange::caller::{Caller, Identity};
 use crate::jose::compact::Compact;
@@ -45,8 +45,8 @@ enum Rule {
 pub struct Desk<'a> {
     /// The time of day.
     pub now: SystemTime,
-    /// What was verified before.
-    pub verified: &'a Verified,
+    /// What was verified before; none where nothing is to be remembered.
+    pub verified: Option<&'a Verified>,
 }
 
 impl Authn {
@@ -84,7 +84,7 @@ impl Authn {
     pub fn identify(&self, headers: &HeaderMap, query: &str, desk: &Desk<'_>) -> Result<Caller, Rejection> {
         let Rule::Providers { each, headers: accepted } = &self.0 else { return Ok(Caller::Anonymous) };
         let Some(credential) = credential::find(headers, query, accepted)? else {
-            return Err(Rejection::Missing);
+            return Err(Rejection::Missing(accepted.first().cloned().unwrap_or(header::AUTHORIZATION)));
         };
         judge(each, &credential, desk).map(Caller::Known)
     }
@@ -106,7 +106,7 @@ fn judge(
     }
     // The order does not matter: a token is found only under who verified it.
     let entry = Entry::of(text);
-    let known = accepting().find_map(|provider| desk.verified.find(provider.cached_under(&entry)?));
+    let known = accepting().find_map(|provider| desk.verified?.find(provider.cached_under(&entry)?));
     if let Some(identity) = known.filter(|identity| identity.until.is_none_or(|until| desk.now <= until)) {
         return Ok(identity);
     }
@@ -116,8 +116,8 @@ fn judge(
     let token = Compact::parse(text).map_err(Rejection::Malformed)?;
     let provider = choose(accepting(), &token).ok_or(Rejection::Unrecognised)?;
     let identity = Arc::new(provider.judge_token(text, token, desk.now)?);
-    if let Some(key) = provider.cached_under(&entry) {
-        desk.verified.keep(key, text.len(), Arc::clone(&identity));
+    if let (Some(verified), Some(key)) = (desk.verified, provider.cached_under(&entry)) {
+        verified.keep(key, text.len(), Arc::clone(&identity));
     }
     Ok(identity)
 }

@@ -4,14 +4,14 @@
 //! and scopes, which follow from the credential alone. Not here: choosing the
 //! provider (`super`), what the identity may do (`authz`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderName, StatusCode, header};
 use serde_json::{Map, Value};
 
-use crate::config::scalar::{Part, Secret, TenantName, Template};
+use crate::config::scalar::{Part, Secret, Template, TenantName};
 use crate::config::section::auth::{Provider as Section, ProviderKind};
 use crate::config::section::keys::KeyRecord;
 use crate::config::section::revoked::Revoked;
@@ -76,11 +76,11 @@ impl Provider {
             scopes: section.scopes.clone(),
         };
         let judge = match section.kind {
-            ProviderKind::ApiKey => Some(Judge::ApiKey(ApiKeys::compile(
-                section.key_prefix(),
-                &section.key_records,
-                |record| naming.of_key(record),
-            ))),
+            ProviderKind::ApiKey => {
+                Some(Judge::ApiKey(ApiKeys::compile(section.key_prefix(), &section.key_records, |record| {
+                    naming.of_key(record)
+                })))
+            }
             ProviderKind::Jwt => Jwt::compile(section, material.keys).map(Judge::Jwt),
             ProviderKind::TinybirdJwt => section
                 .workspace_id
@@ -190,7 +190,7 @@ impl Provider {
 
 impl Naming {
     fn of_key(&self, record: &KeyRecord) -> Identity {
-        let facts = Facts::Key { tenant: record.tenant.clone(), meta: record.meta.clone() };
+        let facts = Facts::Key { tenant: record.tenant.clone(), meta: meta(record) };
         let own = record.tenant.as_ref().map(ToString::to_string);
         let tenant = match &self.tenant {
             Some(template) => self.tenant_of(Some(template), |part| key_part(part, record)),
@@ -265,6 +265,10 @@ impl Naming {
     }
 }
 
+fn meta(record: &KeyRecord) -> BTreeMap<String, String> {
+    record.meta.iter().map(|(name, text)| (name.clone(), text.to_string())).collect()
+}
+
 /// Words between blanks (RFC 8693 section 4.2), or a list of them.
 fn words(value: &Value) -> Box<[Box<str>]> {
     match value {
@@ -289,7 +293,7 @@ fn key_part(part: &Part, record: &KeyRecord) -> Option<String> {
     match part {
         Part::Literal(text) => Some(text.clone()),
         Part::KeyTenant => record.tenant.as_ref().map(ToString::to_string),
-        Part::KeyMeta(name) => record.meta.get(name).cloned().filter(|text| !text.is_empty()),
+        Part::KeyMeta(name) => record.meta.get(name).map(ToString::to_string),
         Part::Claim(_) | Part::FixedParam(_) | Part::Host(_) | Part::Path(_) | Part::Tenant => None,
     }
 }

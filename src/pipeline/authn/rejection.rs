@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
 use crate::config::scalar::Algorithm;
 use crate::exchange::refusal::Refusal;
@@ -23,8 +23,8 @@ pub enum Rejection {
     Judged(Finding, StatusCode),
     /// It is no token, and nothing else that a provider of the route gives out.
     Malformed(Malformed),
-    /// There is none.
-    Missing,
+    /// There is none; it should stand in this header.
+    Missing(HeaderName),
     /// Its key is not known yet, and may be among newer ones.
     NewerKeys {
         /// The keys that may be out of date.
@@ -74,13 +74,15 @@ impl Rejection {
     pub fn refusal(&self) -> Refusal {
         match self {
             Rejection::Ambiguous(sentence) => Refusal::BadRequest(sentence),
-            Rejection::Missing => Refusal::CredentialMissing,
+            Rejection::Missing(header) => Refusal::CredentialMissing { header: header.clone() },
             Rejection::Malformed(_) | Rejection::Unrecognised => {
                 Refusal::CredentialInvalid { status: StatusCode::UNAUTHORIZED }
             }
             Rejection::Judged(Finding::KeysUnavailable, _) => Refusal::KeysUnavailable,
             Rejection::Judged(Finding::Expired(_), status) => Refusal::CredentialExpired { status: *status },
-            Rejection::Judged(_, status) | Rejection::NewerKeys { status, .. } => Refusal::CredentialInvalid { status: *status },
+            Rejection::Judged(_, status) | Rejection::NewerKeys { status, .. } => {
+                Refusal::CredentialInvalid { status: *status }
+            }
         }
     }
 
@@ -88,7 +90,7 @@ impl Rejection {
     pub fn may_be_a_guess(&self) -> bool {
         match self {
             Rejection::Malformed(_) | Rejection::NewerKeys { .. } | Rejection::Unrecognised => true,
-            Rejection::Ambiguous(_) | Rejection::Missing => false,
+            Rejection::Ambiguous(_) | Rejection::Missing(_) => false,
             Rejection::Judged(finding, _) => !matches!(finding, Finding::Expired(_) | Finding::KeysUnavailable),
         }
     }
@@ -100,7 +102,7 @@ impl fmt::Display for Rejection {
             Rejection::Ambiguous(sentence) => f.write_str(sentence.trim_end_matches('.')),
             Rejection::Judged(finding, _) => finding.fmt(f),
             Rejection::Malformed(why) => write!(f, "it is not a token: {why}"),
-            Rejection::Missing => f.write_str("there is no credential"),
+            Rejection::Missing(_) => f.write_str("there is no credential"),
             Rejection::NewerKeys { kid, .. } => {
                 write!(f, "its key `{}` is not among those fetched last", presentable(kid))
             }
@@ -128,7 +130,9 @@ impl fmt::Display for Finding {
             Finding::NoSuchKey => f.write_str("the provider has no key with the id (`kid`) of its header"),
             Finding::NotYet(at) => write!(f, "it is not good before {} (`nbf`)", moment(*at)),
             Finding::Revoked => f.write_str("it stands in the provider's list of revoked tokens"),
-            Finding::Signature(algorithm) => write!(f, "its {algorithm} signature was not made with the provider's key"),
+            Finding::Signature(algorithm) => {
+                write!(f, "its {algorithm} signature was not made with the provider's key")
+            }
             Finding::Type(name) => {
                 write!(f, "its `typ` is `{}`: that is not an access or identity token", presentable(name))
             }

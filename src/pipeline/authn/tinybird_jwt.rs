@@ -90,8 +90,10 @@ fn fixed(params: Option<&Value>) -> Option<FixedParams> {
         None | Some(Value::Null) => return Some(Box::default()),
         Some(params) => params.as_object()?,
     };
-    let pair = |(name, value): (&String, &Value)| Some((name.as_str(), scalar(value)?));
-    let pairs: BTreeMap<&str, String> = params.iter().map(pair).collect::<Option<_>>()?;
+    let mut pairs = BTreeMap::new();
+    for (name, value) in params {
+        pairs.insert(name.as_str(), scalar(value)?);
+    }
     Some(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
 }
 

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
+use super::watch::Nobody;
 use super::*;
+use crate::exchange::captures::Captures;
 
 fn params(yaml: &str) -> Params {
     let text = format!(
@@ -16,12 +18,17 @@ fn captures() -> Captures {
     Captures(vec![("who".into(), "t1".into())])
 }
 
+fn bind(rules: &Params, query: &str, captures: &Captures, body: Option<ParameterBody>) -> Result<Bound, Refusal> {
+    let around = Circumstances { captures, host: "a.example" };
+    rules.bind(Sent { query, body }, &Grant::open(), around, &mut Nobody)
+}
+
 fn query(rules: &Params, query: &str) -> Result<String, Refusal> {
-    rules.bind(query, &captures(), None).map(|bound| bound.query)
+    bind(rules, query, &captures(), None).map(|bound| bound.query)
 }
 
 fn json(rules: &Params, body: &str) -> Result<String, Refusal> {
-    let bound = rules.bind("", &captures(), Some(ParameterBody::Json(Bytes::copy_from_slice(body.as_bytes()))))?;
+    let bound = bind(rules, "", &captures(), Some(ParameterBody::Json(Bytes::copy_from_slice(body.as_bytes()))))?;
     Ok(String::from_utf8(bound.body.unwrap().bytes().to_vec()).unwrap())
 }
 
@@ -123,7 +130,7 @@ fn p4_fixed_parameters_fall_out_of_bodies() {
         assert_eq!(json(&fixed(), body).unwrap(), r#"{"a":1}"#, "{body}");
     }
     let form = ParameterBody::Form(Bytes::from_static(b"tenant_id=x&a=1&tenant%5fid=y"));
-    let bound = fixed().bind("tenant_id=z", &captures(), Some(form)).unwrap();
+    let bound = bind(&fixed(), "tenant_id=z", &captures(), Some(form)).unwrap();
     assert_eq!((bound.query.as_str(), bound.body.unwrap().bytes().as_ref()), ("tenant_id=t1", b"a=1".as_ref()));
 }
 
@@ -145,7 +152,7 @@ fn defaults_fill_in_only_what_is_missing() {
     assert_eq!(query(&rules, "").unwrap(), "limit=100");
     assert_eq!(query(&rules, "limit=5").unwrap(), "limit=5");
     let body = ParameterBody::Json(Bytes::from_static(br#"{"limit":7}"#));
-    assert_eq!(rules.bind("", &captures(), Some(body)).unwrap().query, "");
+    assert_eq!(bind(rules, "", &captures(), Some(body)).unwrap().query, "");
 }
 
 #[test]
@@ -160,7 +167,7 @@ fn conflicts_can_be_refused() {
 #[test]
 fn p7_a_fixed_parameter_without_a_value_refuses() {
     let rules = fixed();
-    assert_eq!(rules.bind("", &Captures::default(), None), Err(Refusal::TenantMissing));
+    assert_eq!(bind(rules, "", &Captures::default(), None), Err(Refusal::TenantMissing));
 }
 
 proptest! {
@@ -185,7 +192,7 @@ proptest! {
     #[test]
     fn no_body_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from(bytes);
-        let _ = fixed().bind("", &captures(), Some(ParameterBody::Json(bytes.clone())));
-        let _ = fixed().bind("", &captures(), Some(ParameterBody::Form(bytes)));
+        let _ = bind(&fixed(), "", &captures(), Some(ParameterBody::Json(bytes.clone())));
+        let _ = bind(&fixed(), "", &captures(), Some(ParameterBody::Form(bytes)));
     }
 }

@@ -204,7 +204,9 @@ fn pieces(template: &Template) -> Vec<Piece> {
 
 fn own(route: &Route, upstream: &Upstream, minted: &Arc<Minted>) -> Own {
     match (upstream.auth, &upstream.mint, &route.pipe) {
-        (UpstreamAuth::Mint, Some(section), Some(pipe)) => Own::Minted(Mint::compile(section, pipe, Arc::clone(minted))),
+        (UpstreamAuth::Mint, Some(section), Some(pipe)) => {
+            Own::Minted(Mint::compile(section, pipe, Arc::clone(minted)))
+        }
         (UpstreamAuth::Passthrough, ..) => Own::Passed,
         (UpstreamAuth::Mint | UpstreamAuth::Token, ..) => Own::None,
     }

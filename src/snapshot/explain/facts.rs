@@ -114,14 +114,6 @@ impl Field {
     }
 }
 
-/// Who may call a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Callers {
-    /// Anyone.
-    Public,
-}
-
 /// What the answer says to a browser.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Page {
@@ -315,12 +307,22 @@ fn rule(refusal: &Refusal, route: Option<&Route>) -> String {
             Some(BodyRule::PassThrough) | None => "`server.max_body`",
         },
         Refusal::ControlParameter { .. } => "callers may use it only where `params.allow` of the route names it",
+        Refusal::CredentialExpired { .. } | Refusal::CredentialInvalid { .. } => {
+            "`auth` of the route; `tollgate token verify` says the same of a token alone"
+        }
+        Refusal::CredentialMissing { .. } => "`auth` of the route",
+        Refusal::Forbidden => "`require` of the route, the scopes of a Tinybird JWT, or `tenants`",
         Refusal::HeadersTooLarge { .. } => "`server.max_headers`, and at most 100 fields",
+        Refusal::KeysUnavailable => "the provider's public keys; a running gateway fetches them, a file alone has none",
         Refusal::MethodNotAllowed { .. } => "`methods` of the route",
+        Refusal::RateLimited { .. } => "`limits.rps` of the token",
         Refusal::RequestTimeout => "the body is shorter than its Content-Length, and the rest is waited for in vain",
         Refusal::RouteNotFound => "no path under `routes` matches",
+        Refusal::TenantMismatch => {
+            "the host's `tenant`, `tenants` of the provider, or `params.fixed` against the token's own `fixed_params`"
+        }
         Refusal::TenantMissing => {
-            "a parameter in `params.fixed` of the route needs a value that this path does not have"
+            "a parameter in `params.fixed`, or `tenant` of the provider or host, needs a value that this request does not have"
         }
         Refusal::UnsupportedBody(_) => match route.map(|route| route.body) {
             Some(BodyRule::PassThrough) => "`params` of the route confine callers, and a body could say more",

@@ -6,6 +6,7 @@
 //! [`Snapshot::open`] and `pipeline::admit_watched`. Nothing is sent, no name
 //! is looked up, nothing is counted.
 
+mod callers;
 mod facts;
 mod masked;
 mod nearby;
@@ -15,16 +16,21 @@ mod text;
 mod wire;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use serde::Serialize;
 
 use crate::exchange::captures::Captures;
+use crate::exchange::grant::Grant;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
-use crate::pipeline;
+use crate::pipeline::authn::Desk;
+use crate::pipeline::authz::Site;
 use crate::pipeline::params::{MAX_PARAMETER_BODY, ParameterBody};
+use crate::pipeline::rewrite::Trial;
+use crate::pipeline::{self, Case, Turned};
 
 use super::Snapshot;
 use super::arrival::{Arrival, Opened, Turn};
@@ -33,7 +39,8 @@ use super::route::{BodyRule, Route};
 use parameters::Trail;
 use wire::{Body, Parsed, Unparsed};
 
-pub use facts::{Callers, Field, Matched, Page, Read, Repeats, Retries, Sent, SentBody, Verdict};
+pub use callers::{Callers, Known, Providers};
+pub use facts::{Field, Matched, Page, Read, Repeats, Retries, Sent, SentBody, Verdict};
 pub use nearby::Nearby;
 pub use parameters::{Parameter, ParameterFate, Place};
 pub use question::{Question, header_line, method_word, url_word};
@@ -52,7 +59,7 @@ pub struct Explanation {
     /// Where no route matched: what may have been meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nearby: Option<Nearby>,
-    /// Who may call the route. The rule that applied stands here once `auth` is built.
+    /// Who may call the route, and as whom this request comes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callers: Option<Callers>,
     /// What a browser makes of the answer.
@@ -70,7 +77,7 @@ pub struct Explanation {
 }
 
 /// Explains what `snapshot` would do with a request.
-pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
+pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Explanation {
     let peer = question.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let client = snapshot.proxies.client(Some(peer), &question.headers);
     let mut explanation = Explanation {
@@ -106,7 +113,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         explanation.route = route.map(|route| Matched::new(snapshot, route, head));
         explanation.nearby = route.is_none().then(|| Nearby::find(snapshot, &head.path));
     }
-    explanation.callers = route.map(|_| Callers::Public);
+    explanation.callers = route.map(|route| Callers::new(snapshot.entrance(route).authn, None));
     explanation.verdict = match (turn, head.as_ref().zip(route)) {
         (Turn::Answer(reply), _) => {
             explanation.cors.add(&reply.headers);
@@ -114,7 +121,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         }
         (Turn::Refuse(refusal, _), _) => Verdict::refused(&refusal, route),
         (Turn::Proceed(captures), Some((head, route))) => {
-            explanation.follow(&Journey { route, head, parsed: &parsed }, captures)
+            explanation.follow(&Journey { snapshot, route, head, parsed: &parsed, now }, captures)
         }
         (Turn::Proceed(_), None) => Verdict::refused(&Refusal::RouteNotFound, None),
     };
@@ -123,8 +130,15 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
 
 impl Explanation {
     fn follow(&mut self, journey: &Journey<'_>, captures: Captures) -> Verdict {
+        let entered = journey.enter(&captures);
+        self.callers = Some(Callers::new(journey.snapshot.entrance(journey.route).authn, Some(&entered)));
+        let grant = match entered {
+            Ok(grant) => grant,
+            Err(Turned::Away(rejection)) => return Verdict::refused(&rejection.refusal(), Some(journey.route)),
+            Err(Turned::Back(refusal)) => return Verdict::refused(&refusal, Some(journey.route)),
+        };
         let mut trail = Trail::default();
-        let went = journey.go(captures, &mut trail);
+        let went = journey.go((captures, grant), &mut trail);
         self.parameters = trail.finish();
         let Journey { route, head, .. } = journey;
         match went {
@@ -144,26 +158,37 @@ impl Explanation {
 
 /// From the matched route to the request that would be sent.
 struct Journey<'a> {
+    snapshot: &'a Snapshot,
+    now: SystemTime,
     route: &'a Route,
     head: &'a RequestHead,
     parsed: &'a Parsed,
 }
 
 impl Journey<'_> {
+    /// What its caller may do. Nothing is remembered of it.
+    fn enter(&self, captures: &Captures) -> Result<Grant, Turned> {
+        let desk = Desk { now: self.now, verified: None };
+        let site = Site { host: &self.head.host, tenant: None };
+        self.snapshot.entrance(self.route).enter(&self.parsed.headers, self.head, captures, &desk, site)
+    }
+
     /// What would be sent, and why it is refused though it began to pass.
-    fn go(&self, captures: Captures, trail: &mut Trail) -> Result<(Sent, Option<Refusal>), Refusal> {
+    fn go(&self, (captures, grant): (Captures, Grant), trail: &mut Trail) -> Result<(Sent, Option<Refusal>), Refusal> {
         let parameters = match self.route.body {
             BodyRule::Parameters => self.read_parameters()?,
             BodyRule::PassThrough => {
                 if !matches!(self.parsed.body, Body::None) {
-                    self.route.params.let_body_pass(&self.head.method)?;
+                    self.route.params.let_body_pass(&self.head.method, &grant)?;
                 }
                 None
             }
         };
-        let permit = pipeline::admit_watched(&self.route.params, self.head, captures, parameters, trail)?;
+        let case = Case { params: &self.route.params, head: self.head, captures, grant, body: parameters };
+        let permit = pipeline::admit_watched(case, trail)?;
         let inbound = wire::onward(&self.parsed.headers)?;
-        let mut parts = self.route.rewrite.apply(self.head, &permit, &inbound, TRACEPARENT)?;
+        let trial = Trial { traceparent: TRACEPARENT, now: self.now };
+        let mut parts = self.route.rewrite.apply(self.head, &permit, &inbound, trial)?;
         if self.route.body == BodyRule::PassThrough {
             wire::frame(&mut parts, &self.parsed.body);
         }

@@ -86,7 +86,7 @@ impl Watch for Trail {
         self.0.push(Parameter { name: name.to_owned(), place: spot.into(), before: Some(before), after, fate, why });
     }
 
-    fn added(&mut self, addition: Addition, name: &str, value: &str, template: &Template) {
+    fn added(&mut self, addition: Addition, name: &str, value: &str, template: Option<&Template>) {
         let (fate, rule) = match addition {
             Addition::Default => (ParameterFate::Defaulted, "`params.default`"),
             Addition::Fixed => (ParameterFate::Fixed, "`params.fixed`"),
@@ -97,10 +97,11 @@ impl Watch for Trail {
             before: None,
             after: Some(masked_value(name, value)),
             fate,
-            why: Some(match template.literal() {
-                Some(_) => rule.to_owned(),
-                None if is_credential_name(name) => format!("{rule}, from a template"),
-                None => format!("{rule}, from `{template}`"),
+            why: Some(match template.map(|template| (template, template.literal())) {
+                None => "`fixed_params` of the caller's own token".to_owned(),
+                Some((_, Some(_))) => rule.to_owned(),
+                Some((_, None)) if is_credential_name(name) => format!("{rule}, from a template"),
+                Some((template, None)) => format!("{rule}, from `{template}`"),
             }),
         });
     }

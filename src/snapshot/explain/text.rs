@@ -9,7 +9,8 @@ use crate::config::scalar::Period;
 use crate::state::retry_budget::{FLOOR, WINDOW};
 
 use super::Explanation;
-use super::facts::{Callers, Matched, Page, Read, Repeats, Retries, Sent, Verdict};
+use super::callers::{Callers, Known, Providers};
+use super::facts::{Matched, Page, Read, Repeats, Retries, Sent, Verdict};
 use super::nearby::Nearby;
 use super::parameters::{Parameter, ParameterFate, Place};
 
@@ -25,7 +26,7 @@ impl fmt::Display for Explanation {
         section(f, "request", &of_request(request))?;
         section(f, "route", &route.as_ref().map(of_route).unwrap_or_default())?;
         section(f, "route", &nearby.as_ref().map(of_nearby).unwrap_or_default())?;
-        section(f, "callers", &callers.map(of_callers).unwrap_or_default())?;
+        section(f, "callers", &callers.as_ref().map(of_callers).unwrap_or_default())?;
         section(f, "cors", &of_page(cors, verdict))?;
         section(f, "parameters", &of_parameters(parameters))?;
         section(f, "upstream", &upstream.as_ref().map(of_sent).unwrap_or_default())?;
@@ -84,13 +85,25 @@ fn of_nearby(nearby: &Nearby) -> Vec<String> {
     lines
 }
 
-fn of_callers(callers: Callers) -> Vec<String> {
-    vec![
-        match callers {
-            Callers::Public => "anyone may call",
-        }
-        .to_owned(),
-    ]
+fn of_callers(callers: &Callers) -> Vec<String> {
+    let Providers { providers, caller, why_not } = match callers {
+        Callers::Public => return vec!["anyone may call".to_owned()],
+        Callers::Of(providers) => providers,
+    };
+    let mut lines = vec![format!("who has a credential for {} may call", providers.join(" or "))];
+    if let Some(Known { provider, kind, id, tenant, scopes }) = caller {
+        lines.push(format!("this is {} by {provider} ({kind})", quoted(id)));
+        lines.push(match tenant {
+            Some(tenant) => format!("its tenant is {tenant}"),
+            None => "it has no tenant".to_owned(),
+        });
+        lines.extend(scopes.as_ref().map(|scopes| match scopes.is_empty() {
+            true => "it has no scopes".to_owned(),
+            false => format!("its scopes are {}", tame(&scopes.join(" "))),
+        }));
+    }
+    lines.extend(why_not.as_ref().map(|why| format!("it is not known who this is: {}", tame(why))));
+    lines
 }
 
 fn of_page(page: &Page, verdict: &Verdict) -> Vec<String> {
