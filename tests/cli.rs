@@ -13,6 +13,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
 use tollgate::clock::Clock;
+use tollgate::demo::{ADMIN_TOKEN, WORKSPACE_ID};
 
 /// Far more than anything here takes, far less than a test run's patience.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -629,6 +630,12 @@ fn demo_upstream_prints_its_url_and_asks_for_its_token() {
     assert!(get(address, path, "p.other").starts_with("HTTP/1.1 403 "));
     child.signal("TERM");
     assert_eq!(child.wait(), Some(0));
+    let mut said = String::new();
+    child.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    for value in [ADMIN_TOKEN, WORKSPACE_ID] {
+        assert!(said.contains(value), "{said}");
+        assert!(include_str!("../docs/commands.md").contains(value), "docs/commands.md says another one");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::load_text;
-use crate::demo::{Demo, DemoOptions};
+use crate::demo::{ADMIN_TOKEN, Demo, DemoOptions, WORKSPACE_ID};
 use crate::proxy::server::{Claim, Signals};
 use crate::telemetry::program_log;
 
@@ -86,6 +86,10 @@ pub(super) fn run_upstream(arguments: &UpstreamArguments) -> anyhow::Result<Endi
         let options = DemoOptions { address: arguments.listen, token: arguments.token.clone(), clock: Clock::system() };
         let demo = Demo::start(options).await.with_context(|| format!("cannot listen on {}", arguments.listen))?;
         say("A Tinybird-like API with bundled data, for conf/examples and for trying. Ctrl-C ends it.");
+        // No secret: they are the same in every copy, and guard bundled data only.
+        say(&format!(
+            "Its JWTs are HS256, signed with the workspace's admin token:\n  secret: {ADMIN_TOKEN}\n  workspace_id: {WORKSPACE_ID}"
+        ));
         print(&format!("http://{}", demo.address()));
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
 
+use super::jwt::WORKSPACE_ID;
 use super::parameter::{Kind, Parameter, Presence};
 use super::pipes::{Column, PIPES, Pipe};
 
@@ -24,7 +25,7 @@ pub(super) fn definition(pipe: &Pipe, origin: SocketAddr) -> Value {
     if let Some(members) = document.as_object_mut() {
         let node = json!({ "name": "endpoint", "sql": pipe.sql, "dependencies": pipe.tables, "params": parameters });
         members.insert("nodes".to_owned(), json!([node]));
-        members.insert("workspace_id".to_owned(), json!("00000000-0000-4000-8000-0000000000d3"));
+        members.insert("workspace_id".to_owned(), json!(WORKSPACE_ID));
     }
     document
 }
@@ -91,7 +92,7 @@ fn path_item(pipe: &Pipe) -> Value {
             "responses": {
                 "200": { "description": "The rows", "content": { "application/json": { "schema": answer_schema(pipe.columns) } } },
                 "400": error_response("A parameter is missing or not of its type"),
-                "403": error_response("The token is missing or wrong"),
+                "403": error_response("The token is missing or wrong, or lacks the scope"),
             },
         },
     })

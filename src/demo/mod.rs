@@ -1,14 +1,15 @@
 //! A small upstream that speaks Tinybird's pipe API, for trying the gateway without an account.
 //!
 //! In: an address, the token to accept, the clock. Out: an HTTP server over bundled data: real SQL
-//! on an in-memory SQLite, no file, no network, the same rows on every machine.
+//! on an in-memory SQLite, no file, no network, the same rows on every machine; and the last
+//! requests, for tests. It checks the vendor's JWTs, signed with [`ADMIN_TOKEN`] for [`WORKSPACE_ID`].
 //! It is as open as the vendor on purpose (`q=`, raw SQL, metadata neighbours, optional tenant
 //! filters, loud headers): the gateway in front of it must be seen to close all of that.
-//! **Not here**: anything of the gateway; ingestion; the vendor's JWTs; protection against a
-//! hostile network.
+//! **Not here**: anything of the gateway; ingestion; protection against a hostile network.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,15 +21,22 @@ mod answer;
 mod dataset;
 mod describe;
 mod flaky;
+mod journal;
+mod jwt;
+mod keyring;
 mod parameter;
 mod pipes;
 mod query;
+mod rates;
 mod received;
 mod render;
 mod server;
 mod store;
 mod surface;
 
+pub use self::journal::Visit;
+pub use self::jwt::{ADMIN_TOKEN, Claims, WORKSPACE_ID, sign};
+pub use self::keyring::Credential;
 pub use self::parameter::{Kind, Parameter, Presence};
 pub use self::pipes::{Behaviour, Column, PIPES, Pipe};
 
@@ -36,7 +44,8 @@ pub use self::pipes::{Behaviour, Column, PIPES, Pipe};
 pub struct DemoOptions {
     /// The address to bind; port 0 lets the system choose, see [`Demo::address`].
     pub address: SocketAddr,
-    /// The one token that opens it, as `Authorization: Bearer` or `?token=`.
+    /// The static token that opens it, as `Authorization: Bearer` or `?token=`; besides it, the
+    /// workspace's [`ADMIN_TOKEN`] does, and a JWT opens the pipes that it names.
     pub token: String,
     /// Measures elapsed times and ends runaway queries.
     pub clock: Clock,
@@ -46,6 +55,7 @@ pub struct DemoOptions {
 #[derive(Debug)]
 pub struct Demo {
     address: SocketAddr,
+    journal: Arc<journal::Journal>,
     stop: watch::Sender<bool>,
 }
 
@@ -60,14 +70,20 @@ impl Demo {
         let address = listener.local_addr().map_err(|source| DemoError::Bind { address, source })?;
         let store = store::Store::load(clock.clone()).await?;
         let surface = surface::Surface::new(address, token, clock.clone(), store);
+        let journal = surface.journal();
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(server::accept(listener, surface, clock, stopped));
-        Ok(Self { address, stop })
+        Ok(Self { address, journal, stop })
     }
 
     /// The address it is bound to, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The last requests, oldest first, at most 256.
+    pub fn visits(&self) -> Vec<Visit> {
+        self.journal.read()
     }
 
     /// Ends accepting; open connections finish the request they are in. Dropping does the same.

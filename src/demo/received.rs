@@ -66,6 +66,12 @@ impl Received {
         elements
     }
 
+    /// Gives a parameter one value, in place of all that came in, wherever that was.
+    pub(super) fn fix(&mut self, name: &str, value: &str) {
+        self.values.retain(|(key, _)| key != name);
+        self.values.push((name.to_owned(), Value::Text(value.to_owned())));
+    }
+
     /// The first thousand names in order of arrival, without the credential.
     pub(super) fn names(&self) -> Vec<&str> {
         let mut seen = BTreeSet::from(["token"]);

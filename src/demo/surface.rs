@@ -2,8 +2,9 @@
 //!
 //! In: a read request. Out: an `Answer`, or a `Failure` that becomes one.
 //! Open like the vendor: metadata, documents and ad-hoc SQL live next to the data, and only the
-//! token guards them.
-//! **Not here**: sockets and sizes (`server`), documents (`describe`), queries (`store`).
+//! token guards them. A JWT opens the data of the pipes that it names, and nothing else.
+//! **Not here**: sockets and sizes (`server`), who asks (`keyring`), documents (`describe`), queries
+//! (`store`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,8 +19,12 @@ use crate::clock::Clock;
 
 use super::answer::{Answer, Failure};
 use super::flaky::Attempts;
+use super::journal::Journal;
+use super::jwt::{self, Claims};
+use super::keyring::{Credential, Keyring};
 use super::parameter::{Bound, Kind, bind};
 use super::pipes::{Behaviour, Pipe};
+use super::rates::Rates;
 use super::received::Received;
 use super::render::{Format, render};
 use super::store::Store;
@@ -29,10 +34,12 @@ use super::{adhoc, describe};
 #[derive(Debug)]
 pub(super) struct Surface {
     origin: SocketAddr,
-    token: String,
+    keyring: Keyring,
     clock: Clock,
     store: Arc<Store>,
     attempts: Mutex<Attempts>,
+    rates: Mutex<Rates>,
+    journal: Arc<Journal>,
 }
 
 /// A request whose body has been read.
@@ -49,9 +56,17 @@ pub(super) struct Request {
 }
 
 impl Surface {
-    /// The surface at an address, opened by one token.
+    /// The surface at an address, opened by one static token besides the workspace's own.
     pub(super) fn new(origin: SocketAddr, token: String, clock: Clock, store: Arc<Store>) -> Arc<Self> {
-        Arc::new(Self { origin, token, clock, store, attempts: Mutex::default() })
+        Arc::new(Self {
+            origin,
+            keyring: Keyring::new(token, clock.clone()),
+            clock,
+            store,
+            attempts: Mutex::default(),
+            rates: Mutex::default(),
+            journal: Arc::default(),
+        })
     }
 
     /// The address that absolute links point to.
@@ -59,8 +74,15 @@ impl Surface {
         self.origin
     }
 
+    /// Where requests are written down.
+    pub(super) fn journal(&self) -> Arc<Journal> {
+        Arc::clone(&self.journal)
+    }
+
     /// Answers one request.
     pub(super) async fn answer(&self, request: &Request) -> Result<Answer, Failure> {
+        let credential = self.keyring.identify(request);
+        self.journal.write(request, &credential);
         let Some(rest) = request.path.strip_prefix("/v0/") else {
             return Err(nothing());
         };
@@ -68,14 +90,15 @@ impl Surface {
             readable(request)?;
             return Ok(Answer::json(&describe::regions(self.origin)));
         }
-        self.check_token(request)?;
+        credential.check()?;
+        if let Credential::Jwt(claims) = &credential {
+            return self.scoped(request, rest, claims).await;
+        }
         match rest {
             "pipes" => self.document(request, describe::list),
             "pipes/openapi.json" => self.document(request, describe::openapi),
             "sql" => self.sql(request).await,
-            "tokens" | "tokens/" => {
-                Err(Failure::new(StatusCode::FORBIDDEN, "The token lacks the scope this needs: ADMIN or TOKENS"))
-            }
+            "tokens" | "tokens/" => sign(request, &credential),
             _ => self.pipe(request, rest.strip_prefix("pipes/").ok_or_else(nothing)?).await,
         }
     }
@@ -86,11 +109,38 @@ impl Surface {
             return self.document(request, |origin| describe::definition(pipe, origin));
         };
         let pipe = Pipe::find(name).ok_or_else(nothing)?;
+        self.data(request, pipe, extension, &[]).await
+    }
+
+    /// What a JWT opens: the data of its pipes. Anything else is refused alike, whether it exists
+    /// or not.
+    async fn scoped(&self, request: &Request, rest: &str, claims: &Claims) -> Result<Answer, Failure> {
+        let resource = rest.strip_prefix("pipes/").and_then(|resource| resource.rsplit_once('.'));
+        let (name, extension) = resource.ok_or_else(jwt::forbidden)?;
+        let pipe = Pipe::find(name).ok_or_else(jwt::forbidden)?;
+        let fixed = claims.fixed_for(pipe).ok_or_else(jwt::forbidden)?;
+        if let Some(most) = claims.most_per_second() {
+            self.rates.lock().await.judge(&claims.name, most, self.clock.now())?;
+        }
+        self.data(request, pipe, extension, fixed).await
+    }
+
+    /// The rows of a pipe; what is fixed beats what the caller sent, silently.
+    async fn data(
+        &self,
+        request: &Request,
+        pipe: &'static Pipe,
+        extension: &str,
+        fixed: &[(String, String)],
+    ) -> Result<Answer, Failure> {
         let format = Format::from_extension(extension).ok_or_else(|| {
             Failure::bad_request(format!("The format '{extension}' is not one of: csv, csvwithnames, json, ndjson"))
         })?;
         let began = self.clock.now();
-        let received = receive(request)?;
+        let mut received = receive(request)?;
+        for (name, value) in fixed {
+            received.fix(name, value);
+        }
         let values = self.values(pipe, &received).await?;
         let table = self.store.pipe(pipe, values, received.sql()).await?;
         Ok(render(&table, format, self.clock.now().saturating_duration_since(began)))
@@ -130,18 +180,17 @@ impl Surface {
         readable(request)?;
         Ok(Answer::json(&write(self.origin)))
     }
+}
 
-    fn check_token(&self, request: &Request) -> Result<(), Failure> {
-        let in_query = || Received::collect(&request.query, None, &[]).ok().and_then(|received| received.text("token"));
-        match request.bearer.clone().or_else(in_query) {
-            Some(token) if token == self.token => Ok(()),
-            Some(_) => Err(Failure::new(StatusCode::FORBIDDEN, "Invalid token")),
-            None => Err(Failure::new(
-                StatusCode::FORBIDDEN,
-                "A token is needed: pass it as 'Authorization: Bearer' or as 'token'",
-            )),
-        }
+/// `POST /v0/tokens/`: the admin token has a JWT signed.
+fn sign(request: &Request, credential: &Credential) -> Result<Answer, Failure> {
+    if *credential != Credential::Admin {
+        return Err(Failure::new(StatusCode::FORBIDDEN, "The token lacks the scope this needs: ADMIN or TOKENS"));
     }
+    if request.method != Method::POST {
+        return Err(Failure::method("POST"));
+    }
+    Ok(Answer::json(&jwt::issue(&request.query, &request.body)?))
 }
 
 fn receive(request: &Request) -> Result<Received, Failure> {

@@ -2,11 +2,14 @@
 //! test sees.
 
 #![expect(
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::string_slice,
     clippy::unwrap_used,
     reason = "the helpers below belong to tests, but are not marked as such"
 )]
+
+mod jwt;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
