@@ -5,6 +5,8 @@ use crate::exchange::refusal::RefusalCode;
 
 fn outcome() -> Outcome {
     Outcome {
+        caller: None,
+        tenant: None,
         at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_367_178_123),
         request_id: "id-12345".into(),
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),

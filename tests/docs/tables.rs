@@ -43,8 +43,22 @@ fn the_full_file_has_the_defaults() {
     let full = load_with_a_token("full.yaml", &read(&project("conf/full.yaml"))).unwrap().config;
     let least = "upstreams: { tinybird: { url: 'https://api.tinybird.co' } }\nroutes: { /a: { pipe: a } }";
     let least = load_with_a_token("least.yaml", least).unwrap().config;
-    let Config { listeners, admin, upstreams, routes, tinybird_api, cors: _, white_label, log, server, state, include } =
-        full;
+    let Config {
+        listeners,
+        admin,
+        upstreams,
+        auth: _,
+        default_auth: _,
+        tenants: _,
+        routes,
+        tinybird_api,
+        cors: _,
+        white_label,
+        log,
+        server,
+        state,
+        include,
+    } = full;
     assert_eq!(listeners, least.listeners);
     assert_eq!(admin, least.admin);
     assert_eq!(tinybird_api, least.tinybird_api);

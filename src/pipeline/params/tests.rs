@@ -152,7 +152,7 @@ fn defaults_fill_in_only_what_is_missing() {
     assert_eq!(query(&rules, "").unwrap(), "limit=100");
     assert_eq!(query(&rules, "limit=5").unwrap(), "limit=5");
     let body = ParameterBody::Json(Bytes::from_static(br#"{"limit":7}"#));
-    assert_eq!(bind(rules, "", &captures(), Some(body)).unwrap().query, "");
+    assert_eq!(bind(&rules, "", &captures(), Some(body)).unwrap().query, "");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn conflicts_can_be_refused() {
 #[test]
 fn p7_a_fixed_parameter_without_a_value_refuses() {
     let rules = fixed();
-    assert_eq!(bind(rules, "", &Captures::default(), None), Err(Refusal::TenantMissing));
+    assert_eq!(bind(&rules, "", &Captures::default(), None), Err(Refusal::TenantMissing));
 }
 
 proptest! {
