@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::scalar::{
-    AddressRange, ByteSize, Endpoint, FieldName, OriginPattern, PathPattern, Percent, Period, Secret, Template,
+    AddressRange, ByteSize, Endpoint, FieldName, HostPattern, OriginPattern, PathPattern, Percent, Period, Secret,
+    Template,
 };
 use super::section::log::Access;
 use super::section::routes::Method;
@@ -124,14 +125,20 @@ scalars! {
     ByteSize, "string", "A size with its unit: B, KB, KiB, MB, MiB, GB or GiB.", "[0-9]+ *([KMG]i?)?B", "16KiB";
     Endpoint, "string", "A URL with host and, if need be, port and path; without user name and query.", r"https?://[^/?#@\s]+(/[^?#\s]*)?", "https://api.tinybird.co";
     FieldName, "string", "The name of a header.", "[!#%&'*+.^_`|~0-9A-Za-z-]+", "X-Trace";
+    HostPattern, "string", "A host without its port, or `*.` and a domain for every host with one more label.", r"(\*\.)?[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*|\[[0-9A-Fa-f:.]+\]", "analytics.example.com";
+    HostTemplate, ["boolean", "number", "string"], "A tenant, with `{host.N}` for a label of the request's host.", r"([0-9A-Za-z._:@-]|\{host\.[0-9]{1,3}\})+", "{host.1}";
     ListenAddress, "string", "An IP address and a port.", r"([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}", "127.0.0.1:8080";
     OriginPattern, "string", "An origin, `https://*.` and a domain, or `*`.", r"\*|[0-9A-Za-z+.-]+://(\*\.)?[^/*\s]+", "https://app.example.com";
     PathPattern, "string", "A path: `{name}` matches inside one segment, `/*` at the end the rest.", r"/[^?#%\s]*", "/top-10-products";
     Percent, "string", "A share from 0% to 100%.", "([0-9]{1,2}|100) *%", "20%";
     Period, "string", "A time with its unit: ms, s, m, h or d.", "[0-9]+ *(ms|[smhd])", "35s";
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
-    Template, ["boolean", "number", "string"], "Text, with `{path.NAME}` where the path fills it.", r"([^{}]|\{path\.[0-9A-Za-z_]+\})*", "report_{path.report}";
+    Template, ["boolean", "number", "string"], "Text, with `{path.NAME}` where the path fills it.", r"([^{}]|\{path\.[0-9A-Za-z_]+\}|\{host\.[0-9]{1,3}\})*", "report_{path.report}";
 }
+
+/// How the tenant of a host is written.
+#[derive(Debug)]
+pub(crate) struct HostTemplate;
 
 /// How a `SocketAddr` is written.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::permit::Permit;
 use crate::pipeline::scrub::ErrorBody;
+use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
 use crate::state::deadlines::Armed;
 use crate::telemetry::metrics::InFlight;
@@ -32,6 +33,8 @@ pub struct Ctx {
     pub(super) head: Option<RequestHead>,
     /// The raw path, for the log of requests that have no head.
     pub(super) raw_path: String,
+    /// Index of the site that serves the host.
+    pub(super) site: Option<usize>,
     /// Index of the matched route.
     pub(super) route: Option<usize>,
     pub(super) permit: Option<Permit>,
@@ -90,6 +93,7 @@ impl Ctx {
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             head: None,
             raw_path: String::new(),
+            site: None,
             route: None,
             permit: None,
             attempt: Attempt::default(),
@@ -101,6 +105,11 @@ impl Ctx {
             fault: None,
             _in_flight: in_flight,
         }
+    }
+
+    /// The site that serves the host.
+    pub(super) fn site(&self) -> Option<&Site> {
+        self.running.snapshot.site(self.site?)
     }
 
     /// The matched route.

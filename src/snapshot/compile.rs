@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::scalar::{ByteSize, PathPattern, Secret};
+use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret};
 use crate::config::section::routes as section;
-use crate::config::{Config, ServedPath};
+use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
 use crate::pipeline::client::TrustedProxies;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::{HeadGuard, RouteGuard};
@@ -17,8 +17,8 @@ use crate::state::State;
 use crate::upstream::Upstream;
 
 use super::Snapshot;
+use super::hosts::{HostTable, Routes};
 use super::route::{BodyRule, Route};
-use super::table::PathTable;
 
 impl Snapshot {
     /// Compiles a checked configuration. Total: a name that leads nowhere was
@@ -41,6 +41,7 @@ impl Snapshot {
             upstreams,
             routes: _,
             tinybird_api: _,
+            hosts: _,
             cors,
             white_label: _,
             log: _,
@@ -62,15 +63,8 @@ impl Snapshot {
             wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
             tripwire: Arc::new(Tripwire::compile(credentials(&config).map(Secret::expose))),
         };
-        let served = config.served_paths();
-        let mut routes: Vec<Route> = Vec::with_capacity(served.len());
-        let mut patterns: Vec<(&PathPattern, usize)> = Vec::with_capacity(served.len());
-        for path in &served {
-            if let Some(route) = shared.route(path, routes.len()) {
-                patterns.push((&path.pattern, routes.len()));
-                routes.push(route);
-            }
-        }
+        let mut routes: Vec<Route> = Vec::new();
+        let hosts = shared.hosts(&mut routes);
         Snapshot {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             guard: HeadGuard::compile(server),
@@ -78,7 +72,7 @@ impl Snapshot {
             keepalive: server.keepalive.duration().as_secs().max(1),
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
-            table: PathTable::compile(patterns.into_iter()),
+            hosts,
             routes: routes.into(),
             config: Arc::clone(&config),
         }
@@ -95,8 +89,38 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    /// The hosts with their routes, which are compiled once for all hosts that share them.
+    fn hosts(&self, routes: &mut Vec<Route>) -> HostTable {
+        let mut top = Arc::default();
+        let mut own: BTreeMap<&HostPattern, Arc<Routes>> = BTreeMap::new();
+        for set in self.config.route_sets() {
+            let compiled = self.routes(set, routes);
+            match set.host {
+                None => top = compiled,
+                Some(host) => _ = own.insert(host, compiled),
+            }
+        }
+        if self.config.hosts.is_empty() {
+            return HostTable::any(top);
+        }
+        let routes_of = |host: &HostPattern| own.get(host).unwrap_or(&top);
+        HostTable::listed(self.config.hosts.iter().map(|(host, section)| (host, section, Arc::clone(routes_of(host)))))
+    }
+
+    fn routes(&self, set: RouteSet<'_>, routes: &mut Vec<Route>) -> Arc<Routes> {
+        let start = routes.len();
+        let mut patterns: Vec<(PathPattern, usize)> = Vec::new();
+        for path in self.config.served_in(set) {
+            if let Some(route) = self.route(&path, routes.len()) {
+                patterns.push((path.pattern, routes.len()));
+                routes.push(route);
+            }
+        }
+        Routes::compile(&patterns, start..routes.len())
+    }
+
     fn route(&self, path: &ServedPath<'_>, index: usize) -> Option<Route> {
-        let route = self.config.routes.get(path.route)?;
+        let WrittenRoute { host, key, route } = path.route;
         let name = self.config.upstream_of(route)?;
         let upstream_section = self.config.upstreams.get(name)?;
         let section::Route { pipe, proxy, formats: _, upstream: _, methods: _, pass_headers: _, params, cors } = route;
@@ -109,9 +133,10 @@ impl Shared<'_> {
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
-            key: path.route.as_str().into(),
+            key: key.as_str().into(),
+            host: host.map(|host| host.as_str().into()),
             guard: RouteGuard::compile(route.served_methods(), max_body),
-            cors: Cors::compile(cors.as_ref().or(self.config.cors.as_ref())),
+            cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
             body: rule,
             params: Params::compile(params),
             rewrite: Rewrite::compile(route, path.format, upstream_section),

@@ -43,8 +43,20 @@ fn the_full_file_has_the_defaults() {
     let full = load_with_a_token("full.yaml", &read(&project("conf/full.yaml"))).unwrap().config;
     let least = "upstreams: { tinybird: { url: 'https://api.tinybird.co' } }\nroutes: { /a: { pipe: a } }";
     let least = load_with_a_token("least.yaml", least).unwrap().config;
-    let Config { listeners, admin, upstreams, routes, tinybird_api, cors: _, white_label, log, server, state, include } =
-        full;
+    let Config {
+        listeners,
+        admin,
+        upstreams,
+        routes,
+        tinybird_api,
+        hosts: _,
+        cors: _,
+        white_label,
+        log,
+        server,
+        state,
+        include,
+    } = full;
     assert_eq!(listeners, least.listeners);
     assert_eq!(admin, least.admin);
     assert_eq!(tinybird_api, least.tinybird_api);
@@ -69,6 +81,7 @@ fn every_page_of_the_reference_has_every_key() {
     let pages = [
         ("admin", "admin"),
         ("cors", "cors"),
+        ("hosts.*", "hosts"),
         ("listeners.*", "listeners"),
         ("log", "log"),
         ("routes.*", "routes"),
@@ -168,8 +181,14 @@ fn maps(root: &Value) -> Vec<Vec<String>> {
     found
 }
 
+/// A host's own routes and cross-origin rules are what they are elsewhere.
 fn schema_path(path: &[String]) -> String {
-    let owned = |index: usize| index == 1 && ["listeners", "routes", "upstreams"].contains(&path[0].as_str());
-    let steps = path.iter().enumerate().map(|(index, step)| if owned(index) { "*" } else { step.as_str() });
+    let words: Vec<&str> = path.iter().map(String::as_str).collect();
+    let words = match words.as_slice() {
+        ["hosts", _, inner @ ..] if !inner.is_empty() => inner,
+        words => words,
+    };
+    let owned = |index: usize| index == 1 && ["hosts", "listeners", "routes", "upstreams"].contains(&words[0]);
+    let steps = words.iter().enumerate().map(|(index, step)| if owned(index) { "*" } else { *step });
     steps.collect::<Vec<_>>().join(".")
 }

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod cors;
+pub mod hosts;
 pub mod listeners;
 pub mod log;
 pub mod params;

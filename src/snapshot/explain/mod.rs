@@ -7,6 +7,7 @@
 //! is looked up, nothing is counted.
 
 mod facts;
+mod hosted;
 mod masked;
 mod nearby;
 mod parameters;
@@ -34,6 +35,7 @@ use parameters::Trail;
 use wire::{Body, Parsed, Unparsed};
 
 pub use facts::{Callers, Field, Matched, Page, Read, Repeats, Retries, Sent, SentBody, Verdict};
+pub use hosted::Hosted;
 pub use nearby::Nearby;
 pub use parameters::{Parameter, ParameterFate, Place};
 pub use question::{Question, header_line, method_word, url_word};
@@ -46,6 +48,9 @@ const TRACEPARENT: HeaderValue = HeaderValue::from_static("(one for each try)");
 pub struct Explanation {
     /// The request as the gateway reads it.
     pub request: Read,
+    /// What the host is, where the configuration lists hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Hosted>,
     /// The route that matched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Matched>,
@@ -75,6 +80,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
     let client = snapshot.proxies.client(Some(peer), &question.headers);
     let mut explanation = Explanation {
         request: Read::new(question, client),
+        host: None,
         route: None,
         nearby: None,
         callers: None,
@@ -91,7 +97,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
             return explanation;
         }
     };
-    let Opened { head, route, turn } = snapshot.open(&Arrival {
+    let Opened { head, site, route, turn } = snapshot.open(&Arrival {
         method: &question.method,
         target: question.target.as_bytes(),
         authority: None,
@@ -99,12 +105,15 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
         raw: parsed.raw,
         client,
     });
-    let cors = route.map_or(&snapshot.cors, |route| &route.cors);
+    let cors = snapshot.cors_of(site, route);
     explanation.cors = Page::new(&parsed.headers, cors.decorate(&parsed.headers));
     if let Some(head) = &head {
         explanation.request.take(head);
-        explanation.route = route.map(|route| Matched::new(snapshot, route, head));
-        explanation.nearby = route.is_none().then(|| Nearby::find(snapshot, &head.path));
+        explanation.host = snapshot.lists_hosts().then(|| Hosted::new(snapshot, site, &head.host));
+        let matched = site.zip(route);
+        explanation.route = matched.map(|(site, route)| Matched::new(snapshot, (site, route), head));
+        let unmatched = site.filter(|_| route.is_none());
+        explanation.nearby = unmatched.map(|site| Nearby::find(snapshot, site, &head.path));
     }
     explanation.callers = route.map(|_| Callers::Public);
     explanation.verdict = match (turn, head.as_ref().zip(route)) {
@@ -112,6 +121,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question) -> Explanation {
             explanation.cors.add(&reply.headers);
             Verdict::Answered { status: reply.status.as_u16() }
         }
+        (Turn::Refuse(Refusal::RouteNotFound, _), _) if site.is_none() => Verdict::unknown_host(),
         (Turn::Refuse(refusal, _), _) => Verdict::refused(&refusal, route),
         (Turn::Proceed(captures), Some((head, route))) => {
             explanation.follow(&Journey { route, head, parsed: &parsed }, captures)
