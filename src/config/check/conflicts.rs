@@ -24,7 +24,8 @@ impl Checker<'_> {
         for group in groups.values() {
             for (path, other) in first_overlaps(group, steps) {
                 // Two routes of one pipe are reported by `tinybird_api`.
-                if !other.route.is(&path.route) && !(is_made(path) && is_made(other)) {
+                let is_reported_there = is_made(path) && is_made(other);
+                if !other.route.is(&path.route) && !is_reported_there {
                     self.conflict(path, other);
                 }
             }
