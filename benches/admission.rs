@@ -35,6 +35,7 @@ const FORM: &str = "date_from=2026-01-01&date_to=2026-02-01&limit=50&name=caf%C3
 fn admission(criterion: &mut Criterion) {
     let loaded = load_text("bench.yaml", CONFIG, PathBuf::new(), &Environment::of([])).expect("the file is right");
     let snapshot = Snapshot::compile(&loaded.config, &State::new(Clock::system()));
+    let site = snapshot.site_of("data.example.com").expect("every host is served");
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("data.example.com"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static("curl/8.5.0"));
@@ -52,7 +53,7 @@ fn admission(criterion: &mut Criterion) {
         let head = head(path, query);
         group.bench_function(kind, |bencher| {
             bencher.iter_batched(
-                || (snapshot.find(path).expect("the route is configured"), body.clone(), trace.clone()),
+                || (snapshot.find(site, path).expect("the route is configured"), body.clone(), trace.clone()),
                 |((route, found), body, trace)| {
                     let permit = admit(&route.params, &head, found.captures, body).expect("nothing to refuse");
                     let parts = route.rewrite.apply(black_box(&head), &permit, &headers, trace);

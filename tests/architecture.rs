@@ -136,8 +136,9 @@ const SECTIONS: [(&str, &[&str]); 7] = [
 const ADAPTERS: [&str; 6] = ["cached", "disk", "memory", "postgres", "redis", "sqlite"];
 
 /// YAML keys that something serves on the way of a request, and what serves them.
-const NOUNS: [(&str, &str); 6] = [
+const NOUNS: [(&str, &str); 7] = [
     ("cors", "src/pipeline/cors.rs"),
+    ("hosts", "src/snapshot/hosts.rs"),
     ("params", "src/pipeline/params/mod.rs"),
     ("retry", "src/pipeline/retry.rs"),
     ("routes", "src/pipeline/rewrite.rs"),

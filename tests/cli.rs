@@ -136,7 +136,7 @@ fn check_prints_json_for_programs() {
     assert_eq!(
         json["summary"],
         serde_json::json!([
-            { "file": good.file(), "ok": true, "routes": 2, "paths": 4, "upstreams": 1, "listeners": 1 },
+            { "file": good.file(), "ok": true, "hosts": 0, "routes": 2, "paths": 4, "upstreams": 1, "listeners": 1 },
             { "file": bad.file(), "ok": false },
         ])
     );

@@ -91,6 +91,7 @@ mod tests {
     use crate::clock::TestClock;
     use crate::state::State;
     use crate::state::jwks::Source;
+    use crate::telemetry::metrics::Kept;
 
     #[test]
     fn g2_an_outage_is_told_when_it_begins_when_it_hurts_and_when_it_ends() {
@@ -131,7 +132,7 @@ mod tests {
         assert!(text().contains("tollgate_jwks_age_seconds{provider=\"one\"} 5\n"), "{}", text());
         assert!(text().contains("tollgate_jwks_fetches_total{provider=\"one\",result=\"failed\"} 2\n"), "{}", text());
         report.tell(&[]);
-        metrics.keep(&[].into(), &[].into(), &["two".into()].into());
+        metrics.keep(&Kept { providers: ["two".into()].into(), ..Kept::default() });
         assert!(!text().contains("provider=\"one\"") && text().contains("provider=\"two\""), "{}", text());
     }
 }

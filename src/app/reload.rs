@@ -5,7 +5,6 @@
 //! that can fail or take long happens before the swap. Not here: what is wrong
 //! with a file (`config`), what differs (`config::diff`).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ use crate::proxy::Running;
 use crate::proxy::server::Stop;
 use crate::snapshot::live::Live;
 use crate::state::{State, admin_token};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Kept, Metrics};
 use crate::telemetry::program_log;
 use crate::upstream::Upstream;
 
@@ -255,13 +254,14 @@ impl Reloader {
         }
         let current = self.live.load();
         let in_use = self.retired.iter().chain([&current]);
-        let (mut routes, mut upstreams, mut providers) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut kept = Kept::default();
         for snapshot in in_use.map(|running| &running.snapshot) {
-            routes.extend(snapshot.routes().iter().map(|route| Arc::clone(&route.label)));
-            upstreams.extend(snapshot.upstreams.iter().map(|upstream| Arc::clone(upstream.name())));
-            providers.extend(snapshot.provider_keys.iter().map(|(provider, _)| Arc::clone(provider)));
+            kept.hosts.extend(snapshot.sites().iter().map(|site| Arc::clone(&site.label)));
+            kept.routes.extend(snapshot.routes().iter().map(|route| Arc::clone(&route.label)));
+            kept.upstreams.extend(snapshot.upstreams.iter().map(|upstream| Arc::clone(upstream.name())));
+            kept.providers.extend(snapshot.provider_keys.iter().map(|(provider, _)| Arc::clone(provider)));
         }
-        self.metrics.keep(&routes, &upstreams, &providers);
+        self.metrics.keep(&kept);
     }
 
     fn report(&self, trigger: Trigger, finding: Finding) -> Report {

@@ -132,10 +132,14 @@ fn summarize(checked: &Checked<'_>, fine: fn(&str)) {
     match config {
         Some(config) if !issues.has_errors() => {
             let warnings = if issues.is_empty() { String::new() } else { format!(", {}", issues.count()) };
+            let hosts = match config.hosts.len() {
+                0 => String::new(),
+                hosts => format!(", {}", count(hosts, "host")),
+            };
             fine(&format!(
-                "{}: fine: {} ({}), {}{warnings}",
+                "{}: fine: {} ({}){hosts}, {}{warnings}",
                 file.display(),
-                count(config.routes.len(), "route"),
+                count(config.all_routes().count(), "route"),
                 count(config.served_paths().len(), "path"),
                 count(config.upstreams.len(), "upstream"),
             ));
@@ -166,7 +170,8 @@ fn summary(checked: &Checked<'_>) -> Value {
         Some(config) if !issues.has_errors() => json!({
             "file": file.display().to_string(),
             "ok": untried.is_none(),
-            "routes": config.routes.len(),
+            "hosts": config.hosts.len(),
+            "routes": config.all_routes().count(),
             "paths": config.served_paths().len(),
             "upstreams": config.upstreams.len(),
             "listeners": config.listeners.len(),

@@ -43,20 +43,32 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let rows: Vec<Row> = loaded.config.served_paths().iter().map(|path| row(&loaded.config, path)).collect();
     if arguments.format == Form::Json {
         for row in &rows {
-            let line = serde_json::json!({ "path": row.path, "methods": row.methods, "upstream": row.upstream, "target": row.target });
+            let line = serde_json::json!({ "host": row.host, "path": row.path, "methods": row.methods, "upstream": row.upstream, "target": row.target });
             print(&line.to_string());
         }
         return Ok(Ending::Success);
     }
     let width = |of: fn(&Row) -> &str| rows.iter().map(|row| of(row).len()).max().unwrap_or_default();
     let (path, methods) = (width(|row| &row.path), width(|row| &row.methods));
+    let shared = match loaded.config.hosts.values().any(|host| host.routes.is_some()) {
+        true => "other hosts",
+        false => "every host",
+    };
+    let host = |row: &Row| row.host.clone().unwrap_or_else(|| shared.to_owned());
+    let hosts = rows.iter().map(|row| host(row).len()).max().unwrap_or_default();
     for row in &rows {
-        print(&format!("{:path$}  {:methods$}  {}", row.path, row.methods, row.target));
+        let line = format!("{:path$}  {:methods$}  {}", row.path, row.methods, row.target);
+        match loaded.config.hosts.is_empty() {
+            true => print(&line),
+            false => print(&format!("{:hosts$}  {line}", host(row))),
+        }
     }
     Ok(Ending::Success)
 }
 
 struct Row {
+    /// The host whose own route it is.
+    host: Option<String>,
     path: String,
     methods: String,
     upstream: String,
@@ -64,21 +76,21 @@ struct Row {
 }
 
 fn row(config: &Config, path: &ServedPath<'_>) -> Row {
-    let route = config.routes.get(path.route);
-    let name = route.and_then(|route| config.upstream_of(route)).unwrap_or_default();
+    let route = path.route.route;
+    let name = config.upstream_of(route).unwrap_or_default();
     let base = config.upstreams.get(name).map(|upstream| upstream.url.to_string()).unwrap_or_default();
-    let target = match route.map(|route| (&route.pipe, &route.proxy)) {
-        Some((Some(pipe), _)) => {
+    let target = match (&route.pipe, &route.proxy) {
+        (Some(pipe), _) => {
             format!("{base}/v0/pipes/{pipe}.{}", path.format.unwrap_or(Format::Json).extension())
         }
-        Some((None, Some(proxy))) => format!("{base}{proxy}"),
-        Some((None, None)) | None => base,
+        (None, Some(proxy)) => format!("{base}{proxy}"),
+        (None, None) => base,
     };
-    let written = route.and_then(|route| route.methods.as_ref());
-    let methods = match written {
+    let methods = match &route.methods {
         Some(methods) => methods.iter().map(|method| method.0.as_str()).collect::<Vec<_>>().join(","),
         None if path.format.is_some() => "GET,HEAD,POST".to_owned(),
         None => "GET,HEAD".to_owned(),
     };
-    Row { path: path.pattern.to_string(), methods, upstream: name.to_owned(), target }
+    let host = path.route.host.map(ToString::to_string);
+    Row { host, path: path.pattern.to_string(), methods, upstream: name.to_owned(), target }
 }

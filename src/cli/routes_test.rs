@@ -167,7 +167,10 @@ fn file_of(data: &OsStr) -> Option<&Path> {
 /// Adds file and line of the route.
 fn locate(explanation: &mut Explanation, loaded: &Loaded) {
     if let Some(route) = &mut explanation.route {
-        let place = loaded.key_place(&["routes", &route.key]);
+        let place = match &route.host {
+            None => loaded.key_place(&["routes", &route.key]),
+            Some(host) => loaded.key_place(&["hosts", host, "routes", &route.key]),
+        };
         route.place = Some(format!("{}:{}", place.listing.name, place.line_and_column().0));
     }
 }

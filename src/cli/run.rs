@@ -51,12 +51,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 pub(super) fn announce(config: &Config, app: &App) {
     let addresses: Vec<String> = app.addresses().iter().map(|address| format!("http://{address}")).collect();
     log::info!("listening on {}", addresses.join(", "));
-    log::info!("{}, {}", count(config.routes.len(), "route"), count(config.served_paths().len(), "path"));
+    log::info!("{}, {}", count(config.all_routes().count(), "route"), count(config.served_paths().len(), "path"));
+    if !config.hosts.is_empty() {
+        log::info!("only for {} under `hosts`", count(config.hosts.len(), "host"));
+    }
     for (name, upstream) in &config.upstreams {
         log::info!("upstream {name}: {}", upstream.url);
     }
     log::info!("health and metrics on http://{} (/livez, /readyz, /metrics)", app.admin_address());
-    if config.routes.values().next().is_some() && !app.addresses().iter().all(is_local) {
+    if config.all_routes().next().is_some() && !app.addresses().iter().all(is_local) {
         log::warn!("every route is public, and other machines can reach the gateway");
     }
 }

@@ -135,7 +135,7 @@ fn right_type(path: &[&str], expected: &str) -> String {
 pub(super) fn is_about_key(path: &[&str], message: &str) -> bool {
     let custom = !["invalid type", "invalid value", "unknown variant"].iter().any(|start| message.starts_with(start));
     match path {
-        ["routes", _] => custom,
+        ["routes" | "hosts", _] | ["hosts", _, "routes", _] => custom,
         ["upstreams", _, "headers", _] => custom && !message.contains("this credential"),
         _ => false,
     }

@@ -24,8 +24,8 @@ const MAX_REPEATED: usize = 1_000_000;
 /// A host that does not exist, for an upstream whose own URL was reported.
 const STAND_IN_URL: &str = "https://stand-in.invalid";
 
-/// A path that no operator writes, for a route whose own path was reported.
-const STAND_IN_PATH: &str = "/stand-in-for-a-path";
+/// Names that no operator writes, by section: for a route or a host whose own name was reported.
+const STAND_IN_NAMES: [(&str, &str); 2] = [("hosts", "stand-in.invalid"), ("routes", "/stand-in-for-a-path")];
 
 /// A configuration as far as it could be decoded.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(super) struct Decoded {
 pub(super) fn decode(document: &mut Document) -> Decoded {
     let mut issues = Issues::default();
     report_empty(document, &mut issues);
+    fold_hosts(document, &mut issues);
     let mut effort = MAX_REPEATED;
     loop {
         let decoded = match &document.root.kind {
@@ -165,7 +166,7 @@ impl<'de> MapAccess<'de> for Entering<'_> {
 
 /// Whether each entry of a section is decoded on its own.
 fn is_of_parts(section: &str) -> bool {
-    matches!(section, "auth" | "routes" | "tenants" | "upstreams")
+    matches!(section, "auth" | "hosts" | "routes" | "tenants" | "upstreams")
 }
 
 /// The other way round: `value` as a tree that can be shown.
@@ -202,12 +203,12 @@ fn repair_parts(document: &mut Document, issues: &mut Issues, effort: &mut usize
             let Err(error) = serde_path_to_error::deserialize::<_, Config>(value) else { break };
             *effort = effort.saturating_sub(part_node(&document.root, &part).map_or(1, |node| node.size().0));
             let (path, message) = (steps(error.path()), error.inner().to_string());
-            let is_misnamed = misnamed.is_none() && is_misnamed_section(document, &path, &message);
-            repaired = if is_misnamed {
+            let stand_in = misnamed.as_ref().map_or_else(|| stand_in_name(document, &path, &message), |_| None);
+            repaired = if let Some((section, stand_in)) = stand_in {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 issues.push(bad_value(document, &path, &message));
                 // What stands under a name that cannot be used is looked at all the same.
-                misnamed = rename(&mut document.root, &part, STAND_IN_PATH);
+                misnamed = rename(&mut document.root, &part, stand_in).map(|name| (section, name));
                 true
             } else if repair(document, &path, &message, issues) {
                 true
@@ -215,19 +216,21 @@ fn repair_parts(document: &mut Document, issues: &mut Issues, effort: &mut usize
                 break;
             };
         }
-        if let Some(name) = misnamed {
+        if let Some((section, name)) = misnamed {
             rename(&mut document.root, &part, &name);
-            take_out(document, &["routes", &name]);
+            take_out(document, &[section, &name]);
         }
     }
     repaired
 }
 
-/// Whether a route's path is what is wrong, and a section stands under it.
-fn is_misnamed_section(document: &Document, path: &[String], message: &str) -> bool {
+/// A section and a name for one of its entries, where the entry's own is what is wrong, and a section stands under it.
+fn stand_in_name(document: &Document, path: &[String], message: &str) -> Option<(&'static str, &'static str)> {
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let is_section = || document.node(&path).is_some_and(|node| matches!(node.kind, NodeKind::Map(_)));
-    matches!(path.as_slice(), ["routes", _]) && is_about_key(&path, message) && is_section()
+    let [section, _] = path.as_slice() else { return None };
+    let known = STAND_IN_NAMES.into_iter().find(|(known, _)| known == section);
+    known.filter(|_| is_about_key(&path, message) && is_section())
 }
 
 /// Gives a part another name; its name so far.
@@ -381,14 +384,45 @@ fn report_empty_keys(document: &mut Document, issues: &mut Issues) {
             Issue::at(IssueCode::EmptyCredential, place, format!("`{name}`: this credential is empty"))
                 .help("write its value, best as `${NAME}` or `file://PATH`, or remove the key")
         } else {
-            let help = match key.text.contains(':') {
-                true => BLANK_BEHIND_COLON,
-                false => "write its value, or remove the key",
+            let help = match path {
+                ["hosts", _] => "write {} for a host where nothing differs, or remove it",
+                _ if key.text.contains(':') => BLANK_BEHIND_COLON,
+                _ => "write its value, or remove the key",
             };
             Issue::at(IssueCode::WrongType, place, format!("`{name}` is empty")).help(help)
         });
     });
     document.root = root;
+}
+
+/// Hosts know no case: from here on each is called by its one spelling, as [`Config`] calls it.
+fn fold_hosts(document: &mut Document, issues: &mut Issues) {
+    let Some(Node { kind: NodeKind::Map(hosts), .. }) = document.root.child_mut("hosts") else { return };
+    let mut twice: Vec<(Key, Key)> = Vec::new();
+    for at in 0..hosts.len() {
+        let Some((key, node)) = hosts.get_mut(at) else { continue };
+        let lower = key.text.to_ascii_lowercase();
+        if key.text == lower {
+            continue;
+        }
+        let second = key.clone();
+        let rest = std::mem::replace(&mut node.kind, NodeKind::Broken);
+        match hosts.entry(&lower) {
+            Some((other, _)) if other.span.start > second.span.start => twice.push((second, other.clone())),
+            Some((other, _)) => twice.push((other.clone(), second)),
+            None => {
+                hosts.rename(at, &lower);
+                if let Some((_, node)) = hosts.get_mut(at) {
+                    node.kind = rest;
+                }
+            }
+        }
+    }
+    for (first, second) in twice {
+        let title = format!("`{}` and `{}` are the same host", first.text, second.text);
+        let issue = Issue::at(IssueCode::Duplicate, document.place(&second.span), title);
+        issues.push(issue.related(document.place(&first.span), "first defined here").help("keep one of them"));
+    }
 }
 
 fn mark_empty<'a>(node: &'a mut Node, path: &mut Vec<&'a str>, report: &mut impl FnMut(&[&str], &Key)) {
@@ -405,7 +439,7 @@ fn mark_empty<'a>(node: &'a mut Node, path: &mut Vec<&'a str>, report: &mut impl
                 // For these sections, for upstreams and for routes there is a better sentence than this one.
                 let named = match path.as_slice() {
                     [] => matches!(key.text.as_str(), "listeners" | "routes" | "upstreams"),
-                    ["routes" | "upstreams"] => true,
+                    ["routes" | "upstreams"] | ["hosts", _, "routes"] => true,
                     _ => false,
                 };
                 path.push(&key.text);

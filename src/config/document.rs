@@ -354,6 +354,15 @@ impl Node {
         entries.iter().map(|(key, _)| key)
     }
 
+    /// The values of this map, in file order.
+    pub fn children(&self) -> impl Iterator<Item = &Node> {
+        let entries: &[(Key, Node)] = match &self.kind {
+            NodeKind::Map(entries) => entries,
+            NodeKind::Broken | NodeKind::List(_) | NodeKind::Null | NodeKind::Scalar(_) => &[],
+        };
+        entries.iter().map(|(_, node)| node)
+    }
+
     /// Whether nothing stands here: no value, `{}` or `[]`.
     pub fn is_empty(&self) -> bool {
         match &self.kind {

@@ -458,8 +458,8 @@ issue_codes! {
     UnknownName = "TG0107", Error, "A name that is defined nowhere.";
     RouteConflict = "TG0108", Error, "Two routes can match the same path and neither is more specific.";
     RouteTarget = "TG0109", Error, "A route must lead to exactly one of `pipe` and `proxy`.";
-    UnknownCapture = "TG0110", Error, "A template uses a capture that the path does not have.";
-    CallerChoosesTenant = "TG0111", Error, "A public route takes a fixed parameter from the caller's own path.";
+    UnknownCapture = "TG0110", Error, "A template uses a capture or label that the path or the host does not have.";
+    CallerChoosesTenant = "TG0111", Error, "A public route takes a fixed parameter from the caller's own path or host.";
     ParameterRules = "TG0112", Error, "Rules for parameters that contradict each other.";
     TinybirdApi = "TG0113", Error, "`tinybird_api` needs exactly one route per pipe.";
     AdminExposed = "TG0114", Error, "The admin address can be reached from elsewhere and has no token, or a short one.";

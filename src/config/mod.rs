@@ -20,6 +20,7 @@ mod document;
 mod mask;
 mod parse;
 mod report;
+mod served;
 mod source;
 mod touched;
 
@@ -30,18 +31,20 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use served::{RouteSet, ServedPath, WrittenRoute};
 pub use touched::Touched;
 
 use document::{Document, Node, NodeKind};
 use interpolate::Environment;
 use issue::{Issues, Place};
-use scalar::{PathPattern, TenantName};
+use scalar::{HostPattern, PathPattern, TenantName};
 use section::admin::Admin;
 use section::auth::{AuthRule, Provider};
 use section::cors::Cors;
+use section::hosts::Host;
 use section::listeners::{Listener, default_listeners};
 use section::log::Log;
-use section::routes::{Format, Route};
+use section::routes::Route;
 use section::server::Server;
 use section::state::State;
 use section::tenants::Tenant;
@@ -71,7 +74,10 @@ pub struct Config {
     pub routes: BTreeMap<PathPattern, Route>,
     /// Also serves every configured pipe at `/v0/pipes/NAME.FORMAT`.
     pub tinybird_api: bool,
-    /// Cross-origin rules for routes without their own.
+    /// The hosts that are served; left out: every host, alike.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<HostPattern, Host>,
+    /// Cross-origin rules for routes and hosts without their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
     /// What of the upstream's answers may be seen.
@@ -82,7 +88,7 @@ pub struct Config {
     pub server: Server,
     /// What outlives a configuration, and where it is kept.
     pub state: State,
-    /// Further files with routes and upstreams, as paths or patterns: `conf.d/*.yaml`.
+    /// Further files with routes, hosts and upstreams, as paths or patterns: `conf.d/*.yaml`.
     // Never written: what they hold stands in the other sections then.
     #[serde(skip_serializing)]
     pub include: Vec<String>,
@@ -99,6 +105,7 @@ impl Default for Config {
             tenants: BTreeMap::new(),
             routes: BTreeMap::new(),
             tinybird_api: false,
+            hosts: BTreeMap::new(),
             cors: None,
             white_label: WhiteLabel::default(),
             log: Log::default(),
@@ -109,17 +116,6 @@ impl Default for Config {
     }
 }
 
-/// One path that the gateway serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServedPath<'a> {
-    /// The pattern that requests are matched against.
-    pub pattern: PathPattern,
-    /// The key under `routes` that it comes from.
-    pub route: &'a PathPattern,
-    /// The format a pipe answers in; none for a proxy.
-    pub format: Option<Format>,
-}
-
 impl Config {
     /// The name of the upstream that `route` leads to, if that is clear.
     pub fn upstream_of<'a>(&'a self, route: &'a Route) -> Option<&'a str> {
@@ -128,47 +124,6 @@ impl Config {
             (None, 1) => self.upstreams.keys().next().map(String::as_str),
             (None, _) => None,
         }
-    }
-
-    /// Who may call `route`: as it says itself, else as everything that says nothing.
-    pub fn auth_of<'a>(&'a self, route: &'a Route) -> Option<&'a AuthRule> {
-        route.auth.as_ref().or(self.default_auth.as_ref())
-    }
-
-    /// Everything that says who may call.
-    pub fn every_auth_rule(&self) -> Vec<&AuthRule> {
-        self.routes.values().filter_map(|route| route.auth.as_ref()).chain(&self.default_auth).collect()
-    }
-
-    /// Every path that is served, those of `tinybird_api` included.
-    pub fn served_paths(&self) -> Vec<ServedPath<'_>> {
-        let mut served = Vec::new();
-        for (pattern, route) in &self.routes {
-            // A path that cannot be opened was reported when the file was checked.
-            let paths = route.paths(pattern).unwrap_or_default();
-            served.extend(paths.into_iter().map(|(path, format)| ServedPath { pattern: path, route: pattern, format }));
-        }
-        if self.tinybird_api {
-            for (pattern, route) in &self.routes {
-                served.extend(self.tinybird_paths(pattern, route));
-            }
-        }
-        served
-    }
-
-    fn tinybird_paths<'a>(&'a self, pattern: &'a PathPattern, route: &'a Route) -> Vec<ServedPath<'a>> {
-        let Some(pipe) = route.pipe.as_ref().and_then(|pipe| pipe.literal()) else { return Vec::new() };
-        let mut formats: Vec<Format> =
-            route.paths(pattern).unwrap_or_default().into_iter().filter_map(|(_, format)| format).collect();
-        formats.sort_unstable();
-        formats.dedup();
-        formats
-            .into_iter()
-            .filter_map(|format| {
-                let path = format!("/v0/pipes/{pipe}.{}", format.extension()).parse().ok()?;
-                Some(ServedPath { pattern: path, route: pattern, format: Some(format) })
-            })
-            .collect()
     }
 }
 

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::scalar::{
-    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, KeyPrefix, OriginPattern, PathPattern, Percent, Period,
-    PublicKey, Secret, Template, TenantName,
+    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, HostPattern, KeyPrefix, OriginPattern, PathPattern,
+    Percent, Period, PublicKey, Secret, Template, TenantName,
 };
 use super::section::auth::{Audience, AuthRule};
 use super::section::log::Access;
@@ -126,6 +126,8 @@ scalars! {
     ByteSize, "string", "A size with its unit: B, KB, KiB, MB, MiB, GB or GiB.", "[0-9]+ *([KMG]i?)?B", "16KiB";
     Endpoint, "string", "A URL with host and, if need be, port and path; without user name and query.", r"https?://[^/?#@\s]+(/[^?#\s]*)?", "https://api.tinybird.co";
     FieldName, "string", "The name of a header.", "[!#%&'*+.^_`|~0-9A-Za-z-]+", "X-Trace";
+    HostPattern, "string", "A host without its port, or `*.` and a domain for every host with one more label.", r"(\*\.)?[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*|\[[0-9A-Fa-f:.]+\]", "analytics.example.com";
+    HostTemplate, ["boolean", "number", "string"], "A tenant, with `{host.N}` for a label of the request's host.", r"([0-9A-Za-z._:@-]|\{host\.[0-9]{1,3}\})+", "{host.1}";
     ListenAddress, "string", "An IP address and a port.", r"([0-9.]+|\[[0-9A-Fa-f:.%]+\]):[0-9]{1,5}", "127.0.0.1:8080";
     OriginPattern, "string", "An origin, `https://*.` and a domain, or `*`.", r"\*|[0-9A-Za-z+.-]+://(\*\.)?[^/*\s]+", "https://app.example.com";
     PathPattern, "string", "A path: `{name}` matches inside one segment, `/*` at the end the rest.", r"/[^?#%\s]*", "/top-10-products";
@@ -137,6 +139,10 @@ scalars! {
     TenantName, ["number", "string"], "The name of a tenant: letters, digits and `.`, `_`, `:`, `@`, `-`.", "[0-9A-Za-z._:@-]{1,128}", "acme";
     KeyPrefix, "string", "What API keys begin with: 2 to 16 small letters and digits.", "[a-z][a-z0-9]{1,15}", "tgk";
 }
+
+/// How the tenant of a host is written.
+#[derive(Debug)]
+pub(crate) struct HostTemplate;
 
 /// How a `SocketAddr` is written.
 #[derive(Debug)]

@@ -173,7 +173,7 @@ refusal_codes! {
         "The request body did not arrive in time: 30 s between two reads, 30 s for a whole parameter body.",
         "Caller: send again.";
     RouteNotFound = "route_not_found", NOT_FOUND,
-        "No route matches the path. Neighbours of configured pipes, such as `/v0/pipes/openapi.json`, are not \
+        "No route matches the path, or the host is not one of [`hosts`](reference/hosts.md). Neighbours of configured pipes, such as `/v0/pipes/openapi.json`, are not \
          routes either.",
         "Operator: `tollgate routes -c FILE` lists what is served.";
     TenantMismatch = "tenant_mismatch", FORBIDDEN,

@@ -30,7 +30,7 @@ pub struct Authz {
 
 /// Whose host is asked.
 #[derive(Clone, Copy, Debug)]
-pub struct Site<'a> {
+pub struct Asked<'a> {
     /// The host, normalised.
     pub host: &'a str,
     /// The tenant that the host belongs to; none where it is everybody's.
@@ -54,13 +54,13 @@ impl Authz {
     ///
     /// # Errors
     /// 403: no scope for this, no tenant where one is needed, another tenant's host.
-    pub fn grant(&self, caller: Caller, captures: &Captures, site: Site<'_>) -> Result<Grant, Refusal> {
-        let wanted = site.tenant.map(|template| site.tenant_of(template)).transpose()?;
+    pub fn grant(&self, caller: Caller, captures: &Captures, asked: Asked<'_>) -> Result<Grant, Refusal> {
+        let wanted = asked.tenant.map(|template| asked.tenant_of(template)).transpose()?;
         let identity = match caller {
             Caller::Known(identity) => identity,
             Caller::Anonymous => return self.open(wanted),
         };
-        let around = Circumstances { captures, host: site.host };
+        let around = Circumstances { captures, host: asked.host };
         let pipe = match identity.kind {
             CallerKind::TinybirdJwt => Some(self.pipe_of(&identity, around)?),
             CallerKind::ApiKey | CallerKind::Jwt => {
@@ -134,7 +134,7 @@ impl Authz {
     }
 }
 
-impl Site<'_> {
+impl Asked<'_> {
     fn tenant_of(&self, template: &Template) -> Result<TenantName, Refusal> {
         let part = |part: &Part| match part {
             Part::Literal(text) => Some(text.clone()),

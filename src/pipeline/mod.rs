@@ -16,6 +16,7 @@ pub mod retry;
 pub mod rewrite;
 pub mod scrub;
 
+use crate::config::scalar::Template;
 use crate::exchange::captures::Captures;
 use crate::exchange::grant::{Circumstances, Grant};
 use crate::exchange::head::RequestHead;
@@ -23,7 +24,7 @@ use crate::exchange::refusal::Refusal;
 use crate::state::pace::Paces;
 
 use authn::{Authn, Desk, Rejection};
-use authz::{Authz, Site};
+use authz::{Asked, Authz};
 use params::watch::{Nobody, Watch};
 use params::{ParameterBody, Params, Sent};
 use permit::Permit;
@@ -35,6 +36,8 @@ pub struct Entrance<'a> {
     pub authn: &'a Authn,
     /// What each may do.
     pub authz: &'a Authz,
+    /// Whose the host is that is asked.
+    pub tenant: Option<&'a Template>,
 }
 
 /// Why a request did not come in.
@@ -57,12 +60,12 @@ impl Entrance<'_> {
         head: &RequestHead,
         captures: &Captures,
         desk: &Desk<'_>,
-        site: Site<'_>,
     ) -> Result<Grant, Turned> {
         // Who asks: nothing after this could be decided without.
         let caller = self.authn.identify(headers, &head.query, desk).map_err(Turned::Away)?;
         // As whom: forced parameters need the tenant.
-        self.authz.grant(caller, captures, site).map_err(Turned::Back)
+        let asked = Asked { host: &head.host, tenant: self.tenant };
+        self.authz.grant(caller, captures, asked).map_err(Turned::Back)
     }
 }
 

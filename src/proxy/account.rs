@@ -46,7 +46,7 @@ impl Proxy {
             upstream_elapsed: ctx.attempt.spent,
             trace_id: ctx.trace.as_ref().map(|trace| trace.id().to_owned()),
         };
-        ctx.running.meters.count(ctx.route, &outcome);
+        ctx.running.meters.count(ctx.site, ctx.route, &outcome);
         if self.access_log.is_on() {
             self.access_log.write(outcome);
         }

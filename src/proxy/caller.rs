@@ -12,7 +12,6 @@ use crate::exchange::grant::Grant;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::authn::{Desk, Rejection};
-use crate::pipeline::authz::Site;
 use crate::pipeline::{Entrance, Turned};
 use crate::snapshot::route::Route;
 use crate::state::State;
@@ -32,7 +31,7 @@ pub(super) async fn enter(
     let running = std::sync::Arc::clone(&ctx.running);
     let Some(head) = &ctx.head else { return Err(Refusal::RouteNotFound) };
     let door = Door {
-        entrance: running.snapshot.entrance(route),
+        entrance: running.snapshot.entrance(ctx.site(), route),
         headers: &session.req_header().headers,
         head,
         captures,
@@ -78,8 +77,7 @@ struct Door<'a> {
 impl Door<'_> {
     fn enter(&self) -> Result<Grant, Turned> {
         let desk = Desk { now: self.state.clock().wall(), verified: Some(self.state.verified()) };
-        let site = Site { host: &self.head.host, tenant: None };
-        self.entrance.enter(self.headers, self.head, self.captures, &desk, site)
+        self.entrance.enter(self.headers, self.head, self.captures, &desk)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::permit::Permit;
 use crate::pipeline::scrub::ErrorBody;
+use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
 use crate::state::deadlines::Armed;
 use crate::telemetry::metrics::InFlight;
@@ -33,6 +34,8 @@ pub struct Ctx {
     pub(super) head: Option<RequestHead>,
     /// The raw path, for the log of requests that have no head.
     pub(super) raw_path: String,
+    /// Index of the site that serves the host.
+    pub(super) site: Option<usize>,
     /// Index of the matched route.
     pub(super) route: Option<usize>,
     /// What the caller may do, once that is known.
@@ -93,6 +96,7 @@ impl Ctx {
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             head: None,
             raw_path: String::new(),
+            site: None,
             route: None,
             grant: None,
             permit: None,
@@ -105,6 +109,11 @@ impl Ctx {
             fault: None,
             _in_flight: in_flight,
         }
+    }
+
+    /// The site that serves the host.
+    pub(super) fn site(&self) -> Option<&Site> {
+        self.running.snapshot.site(self.site?)
     }
 
     /// The matched route.

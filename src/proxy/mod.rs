@@ -34,7 +34,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::metrics::{Metrics, RouteMeters};
+use crate::telemetry::metrics::{HostLabels, Metrics, RouteMeters};
 
 use ctx::Ctx;
 use door::HeadArrived;
@@ -52,8 +52,21 @@ pub struct Running {
 impl Running {
     /// A configuration with the meters of its routes.
     pub fn new(snapshot: Snapshot, metrics: &Metrics) -> Self {
-        let meters = metrics.meters(snapshot.routes().iter().map(|route| (&route.label, route.upstream.name())));
+        let routes = snapshot.routes().iter().map(|route| (&route.label, route.upstream.name()));
+        let meters = metrics.meters(host_labels(&snapshot), routes);
         Running { snapshot: Arc::new(snapshot), meters }
+    }
+}
+
+/// Pairs of host and route that are counted apart. Whoever calls every path of every host makes a series of each.
+const MAX_PAIRS: usize = 20_000;
+
+fn host_labels(snapshot: &Snapshot) -> HostLabels {
+    let pairs: usize = snapshot.sites().iter().map(|site| 1 + snapshot.routes_of(site).len()).sum();
+    match snapshot.lists_hosts() {
+        false => HostLabels::Any,
+        true if pairs > MAX_PAIRS => HostLabels::TooMany,
+        true => HostLabels::Listed(snapshot.sites().iter().map(|site| Arc::clone(&site.label)).collect()),
     }
 }
 

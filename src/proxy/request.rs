@@ -71,6 +71,7 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     let raw = session.as_ref().as_http1().map(|session| session.get_headers_raw_bytes()).unwrap_or_default();
     let opened = snapshot.open(&arrival(session.req_header(), &raw, client));
     ctx.head = opened.head;
+    ctx.site = opened.site.map(|site| site.index);
     ctx.route = opened.route.map(|route| route.index);
     let (route, captures) = match (opened.turn, opened.route) {
         (Turn::Answer(reply), _) => {

@@ -129,7 +129,7 @@ pub(super) fn decorate(session: &Session, ctx: &Ctx, response: &mut ResponseHead
     Ok(())
 }
 
-/// The rules of the matched route, or those for requests without one.
+/// The rules that apply, as far as host and route are known.
 pub(super) fn cors(ctx: &Ctx) -> &Cors {
-    ctx.route().map_or(&ctx.running.snapshot.cors, |route| &route.cors)
+    ctx.running.snapshot.cors_of(ctx.site(), ctx.route())
 }

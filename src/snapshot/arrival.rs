@@ -1,4 +1,4 @@
-//! From a request's head to the route that may serve it: everything that can be
+//! From a request's head to the site and route that may serve it: everything that can be
 //! decided before a body is read, in its order.
 //!
 //! In: an [`Arrival`], the head as it came. Out: [`Opened`]: what is known of
@@ -15,6 +15,7 @@ use crate::exchange::reply::Reply;
 use crate::pipeline::client::Client;
 
 use super::Snapshot;
+use super::hosts::Site;
 use super::route::Route;
 
 /// The head of a request as it came.
@@ -39,6 +40,8 @@ pub struct Arrival<'a> {
 pub struct Opened<'a> {
     /// The normalised head; none where it was refused before.
     pub head: Option<RequestHead>,
+    /// The site, where the host could be read and is served.
+    pub site: Option<&'a Site>,
     /// The route, where one matched.
     pub route: Option<&'a Route>,
     /// How it goes on.
@@ -72,40 +75,50 @@ pub enum Stage {
 impl Snapshot {
     /// Looks at a head.
     pub fn open(&self, arrival: &Arrival<'_>) -> Opened<'_> {
-        let refused = |head, refusal, stage| Opened { head, route: None, turn: Turn::Refuse(refusal, stage) };
+        // First, because what refuses a request of a known host is told in that host's terms.
+        let host = arrival.host();
+        let site = host.as_ref().ok().and_then(|host| self.site_of(host));
+        let refused = |head, refusal, stage| Opened { head, site, route: None, turn: Turn::Refuse(refusal, stage) };
         if let Err(refusal) = self.guard.inspect(arrival.target, arrival.headers, arrival.raw) {
             return refused(None, refusal, Stage::Framing);
         }
-        let head = match arrival.read() {
+        let head = match arrival.read(host) {
             Ok(head) => head,
             Err(refusal) => return refused(None, refusal, Stage::Reading),
         };
-        let Some((route, found)) = self.find(&head.path) else {
+        // A host that is not served is told nothing, not even which paths there are.
+        let Some((site, (route, found))) = site.and_then(|site| Some((site, self.find(site, &head.path)?))) else {
             return refused(Some(head), Refusal::RouteNotFound, Stage::Routing);
         };
+        let cors = self.cors_of(Some(site), Some(route));
         // Before the method is looked at: OPTIONS is no method of any route.
-        let turn = match route.cors.preflight(&head.method, arrival.headers, route.guard.allow()) {
+        let turn = match cors.preflight(&head.method, arrival.headers, route.guard.allow()) {
             Some(reply) => Turn::Answer(reply),
             None => match route.guard.inspect(&head.method, announced_length(arrival.headers)) {
                 Err(refusal) => Turn::Refuse(refusal, Stage::Guard),
                 Ok(()) => Turn::Proceed(found.captures),
             },
         };
-        Opened { head: Some(head), route: Some(route), turn }
+        Opened { head: Some(head), site: Some(site), route: Some(route), turn }
     }
 }
 
 impl Arrival<'_> {
-    fn read(&self) -> Result<RequestHead, Refusal> {
+    /// The host in the one spelling that hosts are compared in.
+    fn host(&self) -> Result<String, Refusal> {
         let host = one_host(self.headers)?;
+        // A request that was HTTP/1.1 before may have `host` alone (RFC 9113 section 8.3.1); Pingora has seen to it
+        // that both say the same.
+        normalise_host(self.authority.or(host).unwrap_or_default())
+    }
+
+    fn read(&self, host: Result<String, Refusal>) -> Result<RequestHead, Refusal> {
         let target =
             std::str::from_utf8(self.target).map_err(|_| Refusal::BadRequest("The request target is not UTF-8."))?;
         let (path, query) = split_target(target)?;
         Ok(RequestHead {
             method: self.method.clone(),
-            // A request that was HTTP/1.1 before may have `host` alone (RFC 9113 section 8.3.1); Pingora has seen to it
-            // that both say the same.
-            host: normalise_host(self.authority.or(host).unwrap_or_default())?,
+            host: host?,
             path,
             query: query.to_owned(),
             client: self.client.address,

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::scalar::{ByteSize, PathPattern, Secret, TenantName};
+use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
 use crate::config::section::routes as section;
-use crate::config::{Config, ServedPath};
+use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
 use crate::pipeline::authn::{Authn, Material, Provider};
 use crate::pipeline::authz::Authz;
 use crate::pipeline::client::TrustedProxies;
@@ -21,8 +21,8 @@ use crate::state::jwks::Source;
 use crate::upstream::Upstream;
 
 use super::Snapshot;
+use super::hosts::{HostTable, Routes, Served};
 use super::route::{BodyRule, Route};
-use super::table::PathTable;
 
 impl Snapshot {
     /// Compiles a checked configuration. Total: a name that leads nowhere was
@@ -48,6 +48,7 @@ impl Snapshot {
             tenants,
             routes: _,
             tinybird_api: _,
+            hosts: _,
             cors,
             white_label: _,
             log: _,
@@ -73,15 +74,8 @@ impl Snapshot {
             wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
             tripwire: Arc::new(Tripwire::compile(credentials(&config).map(Secret::expose))),
         };
-        let served = config.served_paths();
-        let mut routes: Vec<Route> = Vec::with_capacity(served.len());
-        let mut patterns: Vec<(&PathPattern, usize)> = Vec::with_capacity(served.len());
-        for path in &served {
-            if let Some(route) = shared.route(path, routes.len()) {
-                patterns.push((&path.pattern, routes.len()));
-                routes.push(route);
-            }
-        }
+        let mut routes: Vec<Route> = Vec::new();
+        let hosts = shared.hosts(&mut routes);
         Snapshot {
             generation: previous.map_or(1, |previous| previous.generation + 1),
             guard: HeadGuard::compile(server),
@@ -91,8 +85,12 @@ impl Snapshot {
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
             providers: shared.providers.values().cloned().collect(),
-            provider_keys: Box::default(),
-            table: PathTable::compile(patterns.into_iter()),
+            provider_keys: shared
+                .providers
+                .values()
+                .filter_map(|provider| Some((Arc::clone(provider.name()), Arc::clone(provider.keys()?))))
+                .collect(),
+            hosts,
             routes: routes.into(),
             config: Arc::clone(&config),
         }
@@ -111,8 +109,41 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    /// The hosts with their routes, which are compiled once for all hosts that share them.
+    fn hosts(&self, routes: &mut Vec<Route>) -> HostTable {
+        let mut top = Arc::default();
+        let mut own: BTreeMap<&HostPattern, Arc<Routes>> = BTreeMap::new();
+        for set in self.config.route_sets() {
+            let compiled = self.routes(set, routes);
+            match set.host {
+                None => top = compiled,
+                Some(host) => _ = own.insert(host, compiled),
+            }
+        }
+        if self.config.hosts.is_empty() {
+            return HostTable::any(top);
+        }
+        let routes_of = |host: &HostPattern| own.get(host).unwrap_or(&top);
+        HostTable::listed(self.config.hosts.iter().map(|(host, section)| {
+            let authn = section.auth.as_ref().map(|rule| self.authn(Some(rule)));
+            (host, section, Served { routes: Arc::clone(routes_of(host)), authn })
+        }))
+    }
+
+    fn routes(&self, set: RouteSet<'_>, routes: &mut Vec<Route>) -> Arc<Routes> {
+        let start = routes.len();
+        let mut patterns: Vec<(PathPattern, usize)> = Vec::new();
+        for path in self.config.served_in(set) {
+            if let Some(route) = self.route(&path, routes.len()) {
+                patterns.push((path.pattern, routes.len()));
+                routes.push(route);
+            }
+        }
+        Routes::compile(&patterns, start..routes.len())
+    }
+
     fn route(&self, path: &ServedPath<'_>, index: usize) -> Option<Route> {
-        let route = self.config.routes.get(path.route)?;
+        let WrittenRoute { host, key, route } = path.route;
         let name = self.config.upstream_of(route)?;
         let upstream_section = self.config.upstreams.get(name)?;
         let section::Route {
@@ -137,11 +168,12 @@ impl Shared<'_> {
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
-            key: path.route.as_str().into(),
+            key: key.as_str().into(),
+            host: host.map(|host| host.as_str().into()),
             guard: RouteGuard::compile(route.served_methods(), max_body),
-            cors: Cors::compile(cors.as_ref().or(self.config.cors.as_ref())),
             authn: auth.as_ref().map(|rule| self.authn(Some(rule))),
             authz: Authz::compile(route, Arc::clone(&self.suspended)),
+            cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
             body: rule,
             params: Params::compile(params),
             rewrite: Rewrite::compile(route, path.format, upstream_section, self.state.minted()),

@@ -7,6 +7,7 @@
 pub mod arrival;
 mod compile;
 pub mod explain;
+pub mod hosts;
 pub mod live;
 pub mod route;
 mod table;
@@ -22,8 +23,8 @@ use crate::pipeline::guard::HeadGuard;
 use crate::state::jwks::Keys;
 use crate::upstream::Upstream;
 
+use hosts::{HostTable, Site};
 use route::Route;
-use table::PathTable;
 
 pub use table::Match;
 
@@ -36,7 +37,7 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Limits for every request.
     pub guard: HeadGuard,
-    /// Cross-origin rules for answers to requests that no route matches.
+    /// Cross-origin rules of the top level, for what no route and no host has rules for.
     pub cors: Cors,
     /// Who may call routes that say nothing.
     pub authn: Authn,
@@ -51,20 +52,51 @@ pub struct Snapshot {
     /// Every provider of `auth`.
     pub providers: Box<[Arc<Provider>]>,
     routes: Box<[Route]>,
-    table: PathTable,
+    hosts: HostTable,
 }
 
 impl Snapshot {
-    /// The most specific route for a normalised path.
-    pub fn find(&self, path: &str) -> Option<(&Route, Match)> {
-        let found = self.table.find(path)?;
+    /// The site that serves a normalised host.
+    pub fn site_of(&self, host: &str) -> Option<&Site> {
+        self.hosts.find(host)
+    }
+
+    /// Whether hosts are listed, so that others are not served.
+    pub fn lists_hosts(&self) -> bool {
+        self.hosts.is_listed()
+    }
+
+    /// Every site, in the order of their indexes.
+    pub fn sites(&self) -> &[Site] {
+        self.hosts.sites()
+    }
+
+    /// The site with this index.
+    pub fn site(&self, index: usize) -> Option<&Site> {
+        self.sites().get(index)
+    }
+
+    /// The most specific route of a site for a normalised path.
+    pub fn find(&self, site: &Site, path: &str) -> Option<(&Route, Match)> {
+        let found = site.routes.table.find(path)?;
         Some((self.routes.get(found.route)?, found))
     }
 
-    /// Every route for a normalised path with what its captures match, the most specific first.
-    pub fn find_all(&self, path: &str) -> Vec<(&Route, Match)> {
-        let found = self.table.find_all(path).into_iter();
+    /// Every route of a site for a normalised path with what its captures match, the most specific first.
+    pub fn find_all(&self, site: &Site, path: &str) -> Vec<(&Route, Match)> {
+        let found = site.routes.table.find_all(path).into_iter();
         found.filter_map(|found| Some((self.routes.get(found.route)?, found))).collect()
+    }
+
+    /// The routes of a site.
+    pub fn routes_of(&self, site: &Site) -> &[Route] {
+        self.routes.get(site.routes.indexes.clone()).unwrap_or_default()
+    }
+
+    /// The cross-origin rules that apply: the route's, else the host's, else those of the top level.
+    pub fn cors_of<'a>(&'a self, site: Option<&'a Site>, route: Option<&'a Route>) -> &'a Cors {
+        let inner = route.and_then(|route| route.cors.as_ref());
+        inner.or_else(|| site.and_then(|site| site.cors.as_ref())).unwrap_or(&self.cors)
     }
 
     /// Every route, in the order of their indexes.
@@ -72,9 +104,14 @@ impl Snapshot {
         &self.routes
     }
 
-    /// Who may come in at a route of this snapshot.
-    pub fn entrance<'a>(&'a self, route: &'a Route) -> Entrance<'a> {
-        Entrance { authn: route.authn.as_ref().unwrap_or(&self.authn), authz: &route.authz }
+    /// Who may come in at a route: as it says itself, else as its site says, else as the top level.
+    pub fn entrance<'a>(&'a self, site: Option<&'a Site>, route: &'a Route) -> Entrance<'a> {
+        let inner = route.authn.as_ref().or_else(|| site.and_then(|site| site.authn.as_ref()));
+        Entrance {
+            authn: inner.unwrap_or(&self.authn),
+            authz: &route.authz,
+            tenant: site.and_then(|site| site.tenant.as_ref()),
+        }
     }
 
     /// The route with this index.

@@ -23,10 +23,12 @@ pub struct Route {
     pub label: Arc<str>,
     /// The key under `routes` that it comes from.
     pub key: Arc<str>,
+    /// The host under whose `routes` that key stands; none for the top level's.
+    pub host: Option<Arc<str>>,
     /// Methods and sizes.
     pub guard: RouteGuard,
-    /// Pages that may call.
-    pub cors: Cors,
+    /// Pages that may call, where the route says so itself: see `Snapshot::cors_of`.
+    pub cors: Option<Cors>,
     /// Who may call; none where the host, or the top level, says.
     pub authn: Option<Authn>,
     /// What each caller may do.

@@ -63,10 +63,43 @@ pub struct RouteMeter {
     common: [OnceLock<IntCounter>; COMMON.len()],
 }
 
+/// Which hosts are told apart.
+#[derive(Clone, Debug)]
+pub enum HostLabels {
+    /// None: every host is served alike.
+    Any,
+    /// These, by index.
+    Listed(Box<[Arc<str>]>),
+    /// None of them: with their routes they would be too many series.
+    TooMany,
+}
+
+impl HostLabels {
+    /// The label of a host, by its index where it is served; whether all that are served have the same.
+    fn of(&self, site: Option<usize>) -> (&str, Sharing) {
+        match (self, site) {
+            (HostLabels::Any, _) => (names::ANY_HOST, Sharing::All),
+            (HostLabels::Listed(_) | HostLabels::TooMany, None) => (names::UNMATCHED_HOST, Sharing::Single),
+            (HostLabels::Listed(labels), Some(index)) => {
+                (labels.get(index).map_or(names::UNMATCHED_HOST, |label| label), Sharing::Single)
+            }
+            (HostLabels::TooMany, Some(_)) => (names::OTHER_HOST, Sharing::All),
+        }
+    }
+}
+
+/// Whether all hosts that are served have one label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    All,
+    Single,
+}
+
 /// The children of every route of a configuration.
 #[derive(Debug)]
 pub struct RouteMeters {
     metrics: Metrics,
+    hosts: HostLabels,
     routes: Box<[RouteMeter]>,
     unmatched: RouteMeter,
 }
@@ -128,7 +161,11 @@ impl Metrics {
     }
 
     /// The children for these routes: label and upstream, in the order of route indexes.
-    pub fn meters<'a>(&self, routes: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>) -> RouteMeters {
+    pub fn meters<'a>(
+        &self,
+        hosts: HostLabels,
+        routes: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
+    ) -> RouteMeters {
         let meter = |label: &Arc<str>, upstream: Option<&Arc<str>>| RouteMeter {
             label: Arc::clone(label),
             seconds: self.request_seconds.with_label_values(&[label]),
@@ -137,6 +174,7 @@ impl Metrics {
         };
         RouteMeters {
             metrics: self.clone(),
+            hosts,
             routes: routes.map(|(label, upstream)| meter(label, Some(upstream))).collect(),
             unmatched: meter(&names::UNMATCHED.into(), None),
         }
@@ -200,21 +238,24 @@ impl Metrics {
         }
     }
 
-    /// Forgets the children of routes, upstreams and providers that are not among these:
+    /// Forgets the children of hosts, routes and upstreams that are not among these:
     /// a gateway that is reloaded for months must not remember every route it had.
-    pub fn keep(&self, routes: &BTreeSet<Arc<str>>, upstreams: &BTreeSet<Arc<str>>, providers: &BTreeSet<Arc<str>>) {
-        let is_route = |label: &str| label == names::UNMATCHED || routes.contains(label);
-        let is_upstream = |label: &str| upstreams.contains(label);
-        let is_provider = |label: &str| providers.contains(label);
-        forget(&self.requests, &["host", "route", "code"], is_route);
-        forget(&self.request_seconds, &["route"], is_route);
-        forget(&self.refusals, &["route", "reason"], is_route);
-        forget(&self.upstream_seconds, &["upstream"], is_upstream);
-        forget(&self.retries, &["upstream", "reason"], is_upstream);
-        forget(&self.upstream_resolved, &["upstream"], is_upstream);
-        forget(&self.jwks_age, &["provider"], is_provider);
-        forget(&self.jwks_keys, &["provider"], is_provider);
-        forget(&self.jwks_fetches, &["provider", "result"], is_provider);
+    pub fn keep(&self, kept: &Kept) {
+        let is_host =
+            |label: &str| [names::UNMATCHED_HOST, names::OTHER_HOST].contains(&label) || kept.hosts.contains(label);
+        let is_route = |label: &str| label == names::UNMATCHED || kept.routes.contains(label);
+        let is_upstream = |label: &str| kept.upstreams.contains(label);
+        forget(&self.requests, &["host", "route", "code"], ("host", is_host));
+        forget(&self.requests, &["host", "route", "code"], ("route", is_route));
+        forget(&self.request_seconds, &["route"], ("route", is_route));
+        forget(&self.refusals, &["route", "reason"], ("route", is_route));
+        forget(&self.upstream_seconds, &["upstream"], ("upstream", is_upstream));
+        forget(&self.retries, &["upstream", "reason"], ("upstream", is_upstream));
+        forget(&self.upstream_resolved, &["upstream"], ("upstream", is_upstream));
+        let is_provider = |label: &str| kept.providers.contains(label);
+        forget(&self.jwks_age, &["provider"], ("provider", is_provider));
+        forget(&self.jwks_keys, &["provider"], ("provider", is_provider));
+        forget(&self.jwks_fetches, &["provider", "result"], ("provider", is_provider));
     }
 
     /// Everything in Prometheus' text format.
@@ -228,8 +269,21 @@ impl Metrics {
     }
 }
 
-/// Removes the children of a family whose `route`, `upstream` or `provider` is not kept. `labels` are its labels in their own order.
-fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, labels: &[&str], is_kept: impl Fn(&str) -> bool)
+/// What is in use, by label.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Patterns of hosts.
+    pub hosts: BTreeSet<Arc<str>>,
+    /// Patterns of routes.
+    pub routes: BTreeSet<Arc<str>>,
+    /// Names of providers.
+    pub providers: BTreeSet<Arc<str>>,
+    /// Names of upstreams.
+    pub upstreams: BTreeSet<Arc<str>>,
+}
+
+/// Removes the children of a family that are not kept for the label named. `labels` are its labels in their own order.
+fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, labels: &[&str], (by, is_kept): (&str, impl Fn(&str) -> bool))
 where
     MetricVec<B>: Collector,
 {
@@ -237,8 +291,7 @@ where
         // The library hands them out sorted by name.
         let pairs = metric.get_label();
         let value = |label: &&str| pairs.iter().find(|pair| pair.name() == *label).map(|pair| pair.value());
-        let named = ["route", "upstream", "provider"].iter().find_map(value);
-        if let (Some(named), Some(values)) = (named, labels.iter().map(value).collect::<Option<Vec<_>>>())
+        if let (Some(named), Some(values)) = (value(&by), labels.iter().map(value).collect::<Option<Vec<_>>>())
             && !is_kept(named)
         {
             // It is there: it was collected just now.
@@ -248,10 +301,10 @@ where
 }
 
 impl RouteMeters {
-    /// Counts a finished exchange on the route with this index.
-    pub fn count(&self, route: Option<usize>, outcome: &Outcome) {
+    /// Counts a finished exchange on the site and the route with these indexes.
+    pub fn count(&self, site: Option<usize>, route: Option<usize>, outcome: &Outcome) {
         let meter = route.and_then(|index| self.routes.get(index)).unwrap_or(&self.unmatched);
-        meter.requests(outcome.status, &self.metrics);
+        meter.requests(self.hosts.of(site), outcome.status, &self.metrics);
         meter.seconds.observe(outcome.elapsed.as_secs_f64());
         if outcome.attempts > 0
             && let Some(seconds) = &meter.upstream_seconds
@@ -265,9 +318,14 @@ impl RouteMeters {
 }
 
 impl RouteMeter {
-    fn requests(&self, status: u16, metrics: &Metrics) {
-        let resolve = || metrics.requests.with_label_values(&[names::ANY_HOST, &self.label, &status.to_string()]);
-        let slot = COMMON.iter().position(|common| *common == status).and_then(|index| self.common.get(index));
+    fn requests(&self, (host, sharing): (&str, Sharing), status: u16, metrics: &Metrics) {
+        let resolve = || metrics.requests.with_label_values(&[host, &self.label, &status.to_string()]);
+        let position = || COMMON.iter().position(|common| *common == status);
+        let slot = match sharing {
+            Sharing::All => position().and_then(|index| self.common.get(index)),
+            // Resolved each time: children of every route for every host would take far more memory than is used.
+            Sharing::Single => None,
+        };
         match slot {
             Some(slot) => slot.get_or_init(resolve).inc(),
             None => resolve().inc(),

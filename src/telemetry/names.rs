@@ -48,3 +48,7 @@ pub const BUILD_INFO: (&str, &str) = ("tollgate_build_info", "The running versio
 pub const UNMATCHED: &str = "__unmatched__";
 /// The host while every host is served alike.
 pub const ANY_HOST: &str = "*";
+/// The host of requests for hosts that are not served.
+pub const UNMATCHED_HOST: &str = UNMATCHED;
+/// The host where there are too many pairs of hosts and routes to count each.
+pub const OTHER_HOST: &str = "__other__";

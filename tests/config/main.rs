@@ -181,8 +181,16 @@ fn summary(config: &Config) -> String {
     for (name, upstream) in &config.upstreams {
         let _ = writeln!(text, "upstream {name} = {}, token {:?}", upstream.url, upstream.token);
     }
+    for (pattern, host) in &config.hosts {
+        let tenant = host.tenant.as_ref().map(|tenant| format!(", tenant {tenant}")).unwrap_or_default();
+        let routes = if host.routes.is_some() { ", routes of its own" } else { "" };
+        let _ = writeln!(text, "host {pattern}{tenant}{routes}");
+    }
     for path in config.served_paths() {
-        let Some(route) = config.routes.get(path.route) else { continue };
+        let route = path.route.route;
+        if let Some(host) = path.route.host {
+            let _ = write!(text, "{host}: ");
+        }
         let upstream = config.upstream_of(route).unwrap_or("?");
         let target = match (&route.pipe, &route.proxy) {
             (Some(pipe), _) => format!("pipe {pipe}"),

@@ -22,7 +22,8 @@ fn loaded(paths: &[String]) -> Option<(Snapshot, Vec<String>)> {
 }
 
 fn winner(snapshot: &Snapshot, path: &str) -> Option<String> {
-    snapshot.find(path).map(|(route, _)| route.label.to_string())
+    let site = snapshot.site_of("localhost")?;
+    snapshot.find(site, path).map(|(route, _)| route.label.to_string())
 }
 
 /// A path with something for every capture and for the tail.

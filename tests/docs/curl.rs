@@ -48,7 +48,10 @@ impl Request {
         let target = path.find('/').map_or("/", |slash| path.get(slash..).unwrap());
         let body = self.body.as_deref().unwrap_or_default();
         let method = self.method.as_deref().unwrap_or(if self.body.is_some() { "POST" } else { "GET" });
-        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n");
+        let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
+        if !self.headers.iter().any(|header| header.to_ascii_lowercase().starts_with("host:")) {
+            head.push_str(&format!("Host: {authority}\r\n"));
+        }
         for header in &self.headers {
             head.push_str(&format!("{header}\r\n"));
         }

@@ -28,9 +28,10 @@ use tollgate::config::issue::Issues;
 use tollgate::config::{Loaded, load, load_text};
 
 /// What serves a YAML key each; every one has an example and a page.
-const NOUNS: [&str; 13] = [
+const NOUNS: [&str; 14] = [
     "admin",
     "cors",
+    "hosts",
     "include",
     "listeners",
     "log",

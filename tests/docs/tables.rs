@@ -52,6 +52,7 @@ fn the_full_file_has_the_defaults() {
         tenants: _,
         routes,
         tinybird_api,
+        hosts: _,
         cors: _,
         white_label,
         log,
@@ -83,6 +84,7 @@ fn every_page_of_the_reference_has_every_key() {
     let pages = [
         ("admin", "admin"),
         ("cors", "cors"),
+        ("hosts.*", "hosts"),
         ("listeners.*", "listeners"),
         ("log", "log"),
         ("routes.*", "routes"),
@@ -182,8 +184,14 @@ fn maps(root: &Value) -> Vec<Vec<String>> {
     found
 }
 
+/// A host's own routes and cross-origin rules are what they are elsewhere.
 fn schema_path(path: &[String]) -> String {
-    let owned = |index: usize| index == 1 && ["listeners", "routes", "upstreams"].contains(&path[0].as_str());
-    let steps = path.iter().enumerate().map(|(index, step)| if owned(index) { "*" } else { step.as_str() });
+    let words: Vec<&str> = path.iter().map(String::as_str).collect();
+    let words = match words.as_slice() {
+        ["hosts", _, inner @ ..] if !inner.is_empty() => inner,
+        words => words,
+    };
+    let owned = |index: usize| index == 1 && ["hosts", "listeners", "routes", "upstreams"].contains(&words[0]);
+    let steps = words.iter().enumerate().map(|(index, step)| if owned(index) { "*" } else { *step });
     steps.collect::<Vec<_>>().join(".")
 }

@@ -118,10 +118,14 @@ where
 
 /// The pipes that routes take from an upstream.
 fn pipes_of(config: &Config, upstream: &str) -> Vec<PipeRoute> {
-    let routes = config.routes.iter().filter(|(_, route)| config.upstream_of(route) == Some(upstream));
-    let pipes = routes.filter_map(|(path, route)| Some((path, route.pipe.as_ref()?)));
+    let routes = config.all_routes().filter(|at| config.upstream_of(at.route) == Some(upstream));
+    let pipes = routes.filter_map(|at| Some((at, at.route.pipe.as_ref()?)));
     pipes
-        .map(|(path, pipe)| PipeRoute { route: path.as_str().to_owned(), name: pipe.literal().map(str::to_owned) })
+        .map(|(at, pipe)| PipeRoute {
+            route: at.key.as_str().to_owned(),
+            path: at.path(&["pipe"]).into_iter().map(str::to_owned).collect(),
+            name: pipe.literal().map(str::to_owned),
+        })
         .collect()
 }
 
@@ -129,6 +133,8 @@ fn pipes_of(config: &Config, upstream: &str) -> Vec<PipeRoute> {
 #[derive(Clone, Debug)]
 struct PipeRoute {
     route: String,
+    /// The keys that lead to the pipe's name.
+    path: Vec<String>,
     /// None where the path fills it.
     name: Option<String>,
 }

@@ -258,7 +258,8 @@ impl Prober<'_> {
             None => format!("publish it, or give the token PIPES:READ for it; it reads {}", some_of(names())),
         };
         let title = format!("`{}` shows the credential no pipe `{wanted}`", self.name);
-        let problem = Problem::new(IssueCode::UnknownPipe, &["routes", &pipe.route, "pipe"], title, help);
+        let path: Vec<&str> = pipe.path.iter().map(String::as_str).collect();
+        let problem = Problem::new(IssueCode::UnknownPipe, &path, title, help);
         self.found.problem(&self.subject, Trial::Pipes, problem);
     }
 

@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{Algorithm, Part, PathPattern, Period, Scheme, Template};
+use crate::config::scalar::{Algorithm, Part, Period, Scheme, Template};
 use crate::config::section::auth::{AuthRule, Provider, ProviderKind};
 use crate::config::section::routes::Route;
 use crate::config::section::upstreams::{Upstream, UpstreamAuth};
-use crate::config::{listed, nearest};
+use crate::config::{WrittenRoute, listed, nearest};
 
 use super::Checker;
 
@@ -32,6 +32,11 @@ impl Checker<'_> {
         }
         if let Some(rule) = &self.config.default_auth {
             self.auth_rule(&["default_auth"], rule);
+        }
+        for (host, section) in &self.config.hosts {
+            if let Some(rule) = &section.auth {
+                self.auth_rule(&["hosts", host.as_str(), "auth"], rule);
+            }
         }
         self.unused_providers();
     }
@@ -245,48 +250,74 @@ impl Checker<'_> {
         }
     }
 
-    /// Who may call one route, and what follows for what it fixes.
-    pub(super) fn callers_of_a_route(&mut self, base: &[&str], pattern: &PathPattern, route: &Route) {
-        let at = |keys: &[&'static str]| -> Vec<&str> { base.iter().copied().chain(keys.iter().copied()).collect() };
-        if let Some(rule) = &route.auth {
-            self.auth_rule(&at(&["auth"]), rule);
+    /// What a route and the hosts that serve it say about who may call it; none where nobody says anything.
+    pub(super) fn rules_of<'b>(&'b self, at: WrittenRoute<'b>) -> Vec<Option<&'b AuthRule>> {
+        let default = self.config.default_auth.as_ref();
+        match (&at.route.auth, at.host) {
+            (Some(rule), _) => vec![Some(rule)],
+            (None, Some(host)) => {
+                vec![self.config.hosts.get(host).and_then(|host| host.auth.as_ref()).or(default)]
+            }
+            (None, None) if self.config.hosts.is_empty() => vec![default],
+            (None, None) => {
+                let sharing = self.config.hosts.values().filter(|host| host.routes.is_none());
+                let mut rules: Vec<Option<&AuthRule>> = Vec::new();
+                for rule in sharing.map(|host| host.auth.as_ref().or(default)) {
+                    if !rules.contains(&rule) {
+                        rules.push(rule);
+                    }
+                }
+                rules
+            }
         }
-        let rule = self.config.auth_of(route);
-        if rule.is_none() && !self.config.auth.is_empty() && !self.document.is_reported(base, "auth") {
-            let title = format!("`{pattern}` does not say who may call it");
-            let help =
-                "add `auth:` with a provider, or `auth: public`; `default_auth` speaks for routes that say nothing";
-            self.at_key(IssueCode::NoCallers, base, title, help);
-        }
-        let rule = rule.cloned().unwrap_or(AuthRule::Public);
-        self.requirements(base, route, &rule);
-        self.holes_of_fixed(base, route, &rule);
     }
 
-    fn requirements(&mut self, base: &[&str], route: &Route, rule: &AuthRule) {
-        let at = |key: &'static str| -> Vec<&str> { base.iter().copied().chain([key]).collect() };
+    /// Who may call one route, and what follows for what it fixes.
+    pub(super) fn callers_of_a_route(&mut self, at: WrittenRoute<'_>) {
+        if let Some(rule) = &at.route.auth {
+            self.auth_rule(&at.path(&["auth"]), rule);
+        }
+        let rules: Vec<Option<AuthRule>> = self.rules_of(at).into_iter().map(Option::<&AuthRule>::cloned).collect();
+        let base = at.path(&[]);
+        if rules.contains(&None) && !self.config.auth.is_empty() && !self.document.is_reported(&base, "auth") {
+            let title = format!("`{}` does not say who may call it", at.key);
+            let help =
+                "add `auth:` with a provider, or `auth: public`; `default_auth` speaks for routes that say nothing";
+            self.at_key(IssueCode::NoCallers, &base, title, help);
+        }
+        for rule in &rules {
+            let rule = rule.as_ref().unwrap_or(&AuthRule::Public);
+            self.requirements(at, rule);
+            self.holes_of_fixed(at, rule);
+            self.credential_towards(at, rule);
+        }
+    }
+
+    fn requirements(&mut self, at: WrittenRoute<'_>, rule: &AuthRule) {
+        let route = at.route;
+        let base = at.path(&[]);
         if *rule == AuthRule::Public && (!route.require.scopes.is_empty() || route.require.pipe.is_some()) {
             let title = "`require` means nothing on a public route: nobody has a credential there".to_owned();
             self.at_key(
                 IssueCode::CallerRules,
-                &at("require"),
+                &at.path(&["require"]),
                 title,
                 "add `auth:` with a provider, or remove `require`",
             );
         }
         if route.pipe.is_some() && route.require.pipe.is_some() {
             let title = "a route with `pipe` requires that pipe already".to_owned();
-            self.at_key(IssueCode::CallerRules, &at("require"), title, "remove `pipe` from `require`");
+            self.at_key(IssueCode::CallerRules, &at.path(&["require"]), title, "remove `pipe` from `require`");
         }
         if route.pipe.is_none() && route.pipe_id.is_some() {
             let title = "`pipe_id` belongs to routes with `pipe`".to_owned();
-            self.at_key(IssueCode::CallerRules, &at("pipe_id"), title, "remove it from a `proxy` route");
+            self.at_key(IssueCode::CallerRules, &at.path(&["pipe_id"]), title, "remove it from a `proxy` route");
         }
         let tinybird = self.first_of(rule, |provider| provider.kind == ProviderKind::TinybirdJwt);
         if let Some(name) = tinybird.filter(|_| route.proxy.is_some() && route.require.pipe.is_none()) {
             let title = format!("nothing says which pipe a Tinybird JWT of `{name}` must be for");
             let help = "add `require: { pipe: NAME }`: such a token opens only what it names";
-            self.at_key(IssueCode::CallerRules, base, title, help);
+            self.at_key(IssueCode::CallerRules, &base, title, help);
         }
         let sent = |route: &Route| route.pass_headers.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
         let taken = |header: &str| {
@@ -298,16 +329,17 @@ impl Checker<'_> {
             sent(route).into_iter().find_map(|header| taken(&header).map(|name| (header, name)))
         {
             let title = format!("`{header}` carries the credential for `{name}`, which never reaches an upstream");
-            self.at_key(IssueCode::CallerRules, &at("pass_headers"), title, "remove it from `pass_headers`");
+            self.at_key(IssueCode::CallerRules, &at.path(&["pass_headers"]), title, "remove it from `pass_headers`");
         }
     }
 
     /// Whether every caller has what the route fixes; who has not is refused, so that it is not a hole but a dead end.
-    fn holes_of_fixed(&mut self, base: &[&str], route: &Route, rule: &AuthRule) {
-        let lists = [("fixed", &route.params.fixed), ("default", &route.params.default)];
+    fn holes_of_fixed(&mut self, at: WrittenRoute<'_>, rule: &AuthRule) {
+        let params = &at.route.params;
+        let lists = [("fixed", &params.fixed), ("default", &params.default)];
         for (list, (name, template)) in lists.iter().flat_map(|(list, map)| map.iter().map(move |entry| (*list, entry)))
         {
-            let path: Vec<&str> = base.iter().copied().chain(["params", list, name]).collect();
+            let path = at.path(&["params", list, name]);
             for part in template.holes() {
                 let hole = part.hole().unwrap_or_default();
                 let is_public = *rule == AuthRule::Public;
@@ -394,29 +426,30 @@ impl Checker<'_> {
     }
 
     /// Whose credential a route can pass on.
-    pub(super) fn credential_towards(&mut self, base: &[&str], route: &Route) {
+    fn credential_towards(&mut self, at: WrittenRoute<'_>, rule: &AuthRule) {
+        let route = at.route;
+        let base = at.path(&[]);
         let Some(upstream) = self.config.upstream_of(route).and_then(|name| self.config.upstreams.get(name)) else {
             return;
         };
-        let rule = self.config.auth_of(route).cloned().unwrap_or(AuthRule::Public);
         match upstream.auth {
             UpstreamAuth::Token => {}
             UpstreamAuth::Passthrough => {
-                let other = self.first_of(&rule, |provider| provider.kind != ProviderKind::TinybirdJwt);
-                if rule == AuthRule::Public {
+                let other = self.first_of(rule, |provider| provider.kind != ProviderKind::TinybirdJwt);
+                if *rule == AuthRule::Public {
                     let title = "callers of a public route have no token that could be passed on".to_owned();
                     let help = "add `auth:` with a `tinybird_jwt` provider, or take an upstream with `auth: token`";
-                    self.at_key(IssueCode::CallerRules, base, title, help);
+                    self.at_key(IssueCode::CallerRules, &base, title, help);
                 } else if let Some(other) = other {
                     let title =
                         format!("credentials of `{other}` are no Tinybird JWTs, so that they cannot be passed on");
                     let help = "take an upstream with `auth: mint` or `auth: token`, or other providers";
-                    self.at_key(IssueCode::CallerRules, base, title, help);
+                    self.at_key(IssueCode::CallerRules, &base, title, help);
                 }
             }
             UpstreamAuth::Mint if route.proxy.is_some() => {
                 let title = "`auth: mint` makes tokens for pipes, and this route is a `proxy`".to_owned();
-                self.at_key(IssueCode::CallerRules, base, title, "lead it to an upstream with `auth: token`");
+                self.at_key(IssueCode::CallerRules, &base, title, "lead it to an upstream with `auth: token`");
             }
             UpstreamAuth::Mint => {}
         }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::config::ServedPath;
 use crate::config::issue::IssueCode;
 use crate::config::scalar::{PathPattern, Piece, Segment, Template};
+use crate::config::{RouteSet, ServedPath, WrittenRoute};
 
 use super::Checker;
 
@@ -12,24 +12,28 @@ use super::Checker;
 const MAX_STEPS: usize = 3_000_000;
 
 impl Checker<'_> {
-    pub(super) fn conflicts(&mut self, served: &[ServedPath<'_>]) {
+    /// Looks for them among the paths of one set of routes; `steps` counts the comparisons of all sets.
+    pub(super) fn conflicts(&mut self, set: RouteSet<'_>, served: &[ServedPath<'_>], steps: &mut usize) {
+        if *steps > MAX_STEPS {
+            return;
+        }
         let mut groups: BTreeMap<String, Vec<&ServedPath<'_>>> = BTreeMap::new();
         for path in served {
             groups.entry(skeleton(&path.pattern)).or_default().push(path);
         }
-        let mut steps = 0;
         for group in groups.values() {
-            for (path, other) in first_overlaps(group, &mut steps) {
+            for (path, other) in first_overlaps(group, steps) {
                 // Two routes of one pipe are reported by `tinybird_api`.
-                if other.route != path.route && !(self.is_made(path) && self.is_made(other)) {
+                let is_reported_there = is_made(path) && is_made(other);
+                if !other.route.is(&path.route) && !is_reported_there {
                     self.conflict(path, other);
                 }
             }
         }
-        if steps > MAX_STEPS {
+        if *steps > MAX_STEPS {
             let title = "too many paths with captures in one place: not all of them were compared";
             let help = "give them different beginnings, like /a-{x} and /b-{x}";
-            self.at_key(IssueCode::TooLarge, &["routes"], title.to_owned(), help);
+            self.at_key(IssueCode::TooLarge, &set.path(&[]), title.to_owned(), help);
         }
     }
 
@@ -38,41 +42,41 @@ impl Checker<'_> {
             true => format!("two routes serve `{}`", path.pattern),
             false => format!("`{}` and `{}` can match the same path", path.pattern, other.pattern),
         };
-        let help = match self.is_made(path) || self.is_made(other) {
+        let help = match is_made(path) || is_made(other) {
             true => "`tinybird_api` serves this path, too: change the path, or turn it off",
             false => "change one of the paths, or its `formats`",
         };
-        let paths: [&[&str]; 2] = [&["routes", other.route.as_str()], &["routes", path.route.as_str()]];
+        let paths: [&[&str]; 2] = [&other.route.path(&[]), &path.route.path(&[])];
         self.two_keys(IssueCode::RouteConflict, paths, title, help);
     }
 
-    pub(super) fn tinybird_api(&mut self) {
+    pub(super) fn tinybird_api(&mut self, set: RouteSet<'_>) {
         if !self.config.tinybird_api {
             return;
         }
-        let mut seen: BTreeMap<&str, &PathPattern> = BTreeMap::new();
-        for (pattern, route) in &self.config.routes {
-            let Some(pipe) = route.pipe.as_ref().and_then(Template::literal) else { continue };
+        let mut seen: BTreeMap<&str, WrittenRoute<'_>> = BTreeMap::new();
+        for route in set.routes() {
+            let Some(pipe) = route.route.pipe.as_ref().and_then(Template::literal) else { continue };
             match seen.get(pipe) {
                 None => {
-                    seen.insert(pipe, pattern);
+                    seen.insert(pipe, route);
                 }
                 Some(first) => {
                     let title =
                         format!("the pipe `{pipe}` has two routes, and `tinybird_api` cannot tell whose rules apply");
-                    let paths: [&[&str]; 2] = [&["routes", first.as_str()], &["routes", pattern.as_str()]];
+                    let paths: [&[&str]; 2] = [&first.path(&[]), &route.path(&[])];
                     let help = "keep one route per pipe, or turn `tinybird_api` off";
                     self.two_keys(IssueCode::TinybirdApi, paths, title, help);
                 }
             }
         }
     }
+}
 
-    /// Whether `tinybird_api` made the path, and no route names it.
-    fn is_made(&self, path: &ServedPath<'_>) -> bool {
-        let written = self.config.routes.get(path.route).and_then(|route| route.paths(path.route).ok());
-        written.is_none_or(|paths| paths.iter().all(|(written, _)| *written != path.pattern))
-    }
+/// Whether `tinybird_api` made the path, and no route names it.
+fn is_made(path: &ServedPath<'_>) -> bool {
+    let written = path.route.route.paths(path.route.key);
+    written.map_or(true, |paths| paths.iter().all(|(written, _)| *written != path.pattern))
 }
 
 /// For each path of a group the first one before it that can match the same.

@@ -6,6 +6,7 @@
 mod auth;
 mod conflicts;
 mod files;
+mod hosts;
 mod overlap;
 mod risks;
 mod routes;
@@ -14,11 +15,12 @@ mod traps;
 
 pub(super) use files::read_files;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::Config;
-use super::document::{self, Document, Key, NodeKind};
+use super::document::{self, Document, Key, Node, NodeKind};
 use super::issue::{Issue, IssueCode, Issues, Place};
 use super::mask::quotable;
 use super::scalar::{ByteSize, OriginPattern, Period};
@@ -44,33 +46,39 @@ const MAX_LISTENERS: usize = 1_000;
 
 /// Finds everything that is wrong or risky across sections.
 pub(super) fn check(config: &Config, document: &Document) -> Issues {
-    let pipes = config.routes.values().filter(|route| route.pipe.is_some());
+    let pipes = config.all_routes().map(|at| at.route).filter(|route| route.pipe.is_some());
     let with_pipes = pipes.filter_map(|route| config.upstream_of(route)).collect();
-    let mut checker = Checker { config, document, with_pipes, issues: Issues::default() };
+    let mut sharing = config.hosts.values().filter(|host| host.routes.is_none());
+    let is_cors_of_a_sharing_host = sharing.any(|host| host.cors.is_some());
+    let mut checker = Checker { config, document, with_pipes, is_cors_of_a_sharing_host, issues: Issues::default() };
     checker.addresses();
     checker.limits();
     checker.auth();
     checker.upstreams();
-    checker.cors(&["cors"], config.cors.as_ref());
-    checker.present("routes", "a gateway without routes answers 404 to everything");
-    for (pattern, route) in &config.routes {
+    checker.cors(&["cors"], config.cors.as_ref(), Outer::Nothing);
+    if config.serves_top_level() && !checker.is_a_host_reported() {
+        checker.present("routes", "a gateway without routes answers 404 to everything");
+    }
+    checker.hosts();
+    for route in config.all_routes() {
         if checker.issues.is_enough() {
             checker.issues.cut();
             break;
         }
-        checker.route(pattern, route);
-        let base = ["routes", pattern.as_str()];
-        checker.callers_of_a_route(&base, pattern, route);
-        checker.credential_towards(&base, route);
-        checker.risks_of_a_route(pattern, route);
+        checker.route(route);
+        checker.callers_of_a_route(route);
+        checker.risks_of_a_route(route);
     }
     checker.secrets();
     checker.traps();
-    let served = config.served_paths();
-    checker.overlaps(&served);
-    checker.conflicts(&served);
-    drop(served);
-    checker.tinybird_api();
+    let (overlaps, mut conflicts) = (Cell::new(0), 0);
+    for set in config.route_sets() {
+        let served = config.served_in(set);
+        checker.overlaps(set, &served, &overlaps);
+        checker.conflicts(set, &served, &mut conflicts);
+        drop(served);
+        checker.tinybird_api(set);
+    }
     checker.unused_upstreams();
     checker.issues
 }
@@ -79,11 +87,16 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
 pub(super) fn openness(config: &Config, document: &Document) -> Issues {
     let mut issues = Issues::default();
     // Once there is `auth`, every route says who may call it.
-    if !config.routes.is_empty() && config.auth.is_empty() && config.every_auth_rule().is_empty() {
+    let says_nothing = config.auth.is_empty() && config.every_auth_rule().is_empty();
+    if let Some(first) = config.all_routes().next().filter(|_| says_nothing) {
         let title = "every route is public: anyone who reaches a listener may call it";
         issues.push(
-            Issue::at(IssueCode::EveryRoutePublic, document.key_place(&["routes"]), title)
-                .help("add `auth` with a provider of credentials; if this is meant, write `default_auth: public`"),
+            Issue::at(
+                IssueCode::EveryRoutePublic,
+                document.key_place(if first.host.is_none() { &["routes"] } else { &["hosts"] }),
+                title,
+            )
+            .help("add `auth` with a provider of credentials; if this is meant, write `default_auth: public`"),
         );
     }
     issues
@@ -94,7 +107,16 @@ struct Checker<'a> {
     document: &'a Document,
     /// The upstreams that routes with pipes lead to.
     with_pipes: BTreeSet<&'a str>,
+    /// Whether a host that serves the routes of the top level has cross-origin rules.
+    is_cors_of_a_sharing_host: bool,
     issues: Issues,
+}
+
+/// Whether there are rules around a section that it takes away by being there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outer {
+    Nothing,
+    Rules,
 }
 
 impl Checker<'_> {
@@ -294,15 +316,14 @@ impl Checker<'_> {
         }
     }
 
-    fn cors(&mut self, path: &[&str], cors: Option<&Cors>) {
+    fn cors(&mut self, path: &[&str], cors: Option<&Cors>, outer: Outer) {
         let Some(cors) = cors else { return };
         let mut origins = path.to_vec();
         origins.push("origins");
         // One that is missing was reported, and what stands in its place stands nowhere.
         let is_written = self.document.node(&origins).is_some_and(|node| !node.span.is_empty());
-        // On a route it takes the top level's rules away, which nothing else can.
-        let is_override = path.first() == Some(&"routes") && self.config.cors.is_some();
-        if is_written && !is_override && self.is_empty_list(&origins) {
+        // Further in it takes the outer rules away, which nothing else can.
+        if is_written && outer == Outer::Nothing && self.is_empty_list(&origins) {
             let title = "`origins` is empty: no page could read an answer".to_owned();
             self.at_value(IssueCode::BadValue, &origins, title, "name the origins, or leave `cors` out");
         }
@@ -331,12 +352,16 @@ impl Checker<'_> {
         // Where it is not clear what a route uses, that is reported, and no upstream is known to be unused.
         let known =
             |route: &Route| self.config.upstream_of(route).is_some_and(|name| self.config.upstreams.contains_key(name));
-        let routes = self.document.node(&["routes"]).map_or(0, |routes| routes.keys().count());
-        if routes != self.config.routes.len() || !self.config.routes.values().all(known) {
+        let of_hosts = self.document.root.child("hosts").into_iter().flat_map(Node::children);
+        let sections = of_hosts.filter_map(|host| host.child("routes")).chain(self.document.root.child("routes"));
+        let written: usize = sections.map(|routes| routes.keys().count()).sum();
+        let hosts = self.document.root.child("hosts").map_or(0, |hosts| hosts.keys().count());
+        let is_whole = written == self.config.all_routes().count() && hosts == self.config.hosts.len();
+        if !is_whole || !self.config.all_routes().all(|at| known(at.route)) {
             return;
         }
         let used: BTreeSet<&str> =
-            self.config.routes.values().filter_map(|route| self.config.upstream_of(route)).collect();
+            self.config.all_routes().filter_map(|at| self.config.upstream_of(at.route)).collect();
         for name in self.config.upstreams.keys() {
             if !used.contains(name.as_str()) && self.config.upstreams.len() > 1 {
                 let place = self.document.key_place(&["upstreams", name]);

@@ -9,9 +9,9 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 
-use crate::config::ServedPath;
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{PathPattern, Piece, Segment};
+use crate::config::{RouteSet, ServedPath};
 
 use super::Checker;
 
@@ -21,7 +21,11 @@ const MAX_STEPS: usize = 3_000_000;
 const BRANCH: usize = 10;
 
 impl Checker<'_> {
-    pub(super) fn overlaps(&mut self, served: &[ServedPath<'_>]) {
+    /// Looks for them among the paths of one set of routes; `steps` counts the comparisons of all sets.
+    pub(super) fn overlaps(&mut self, set: RouteSet<'_>, served: &[ServedPath<'_>], steps: &Cell<usize>) {
+        if steps.get() > MAX_STEPS {
+            return;
+        }
         self.too_long(served);
         let mut root = Branch::default();
         for path in served.iter().filter(|path| !is_exact(&path.pattern)) {
@@ -32,15 +36,14 @@ impl Checker<'_> {
         }
         let shapes: HashSet<String> =
             served.iter().map(|path| shape(path.pattern.segments(), path.pattern.has_tail())).collect();
-        let steps = Cell::new(0);
         let mut reported: HashSet<(&str, &str)> = HashSet::new();
         for path in served.iter().filter(|path| !is_exact(&path.pattern)) {
-            let mut search = Search { ours: path, shapes: &shapes, both: Vec::new(), steps: &steps };
+            let mut search = Search { ours: path, shapes: &shapes, both: Vec::new(), steps };
             let Some((winner, both)) = search.follow(&root, Standing::Level) else { continue };
-            if reported.insert((path.route.as_str(), winner.route.as_str())) {
+            if reported.insert((path.route.key.as_str(), winner.route.key.as_str())) {
                 let title = format!("requests for `{both}` go to `{}`, not to `{}`", winner.pattern, path.pattern);
-                let place = self.document.key_place(&["routes", path.route.as_str()]);
-                let other = self.document.key_place(&["routes", winner.route.as_str()]);
+                let place = self.document.key_place(&path.route.path(&[]));
+                let other = self.document.key_place(&winner.route.path(&[]));
                 self.issues.push(
                     Issue::at(IssueCode::ShadowedRoute, place, title)
                         .related(other, "wins: its path is more specific at the first difference")
@@ -52,7 +55,7 @@ impl Checker<'_> {
         }
         if steps.get() > MAX_STEPS {
             let title = "too many paths with captures can cross: not all of them were compared";
-            let place = self.document.key_place(&["routes"]);
+            let place = self.document.key_place(&set.path(&[]));
             self.issues.push(Issue::at(IssueCode::ShadowedRoute, place, title).help(
                 "begin paths with fixed text, like /reports/{name}: those with different beginnings need no comparing",
             ));
@@ -68,7 +71,7 @@ impl Checker<'_> {
                 continue;
             }
             let title = format!("no request can ask for `{}`: it is longer than `max_uri` ({limit})", path.pattern);
-            let place = self.document.key_place(&["routes", path.route.as_str()]);
+            let place = self.document.key_place(&path.route.path(&[]));
             let issue = Issue::at(IssueCode::ShadowedRoute, place, title);
             let written = self.document.value_place(&["server", "max_uri"]);
             self.issues.push(issue.related(written, "`max_uri`").help("raise `max_uri`, or shorten the path"));
@@ -208,7 +211,7 @@ impl<'s> Search<'s> {
     ) -> Option<(&'s ServedPath<'s>, String)> {
         // A route for exactly what both match settles it.
         let settled = self.shapes.contains(&shape(&self.both, tail == Tail::Rest));
-        let crossed = standing == Standing::Crossed && other.route != self.ours.route && !settled;
+        let crossed = standing == Standing::Crossed && !other.route.is(&self.ours.route) && !settled;
         crossed.then(|| (other, text(&self.both, tail)))
     }
 }

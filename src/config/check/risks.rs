@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::WrittenRoute;
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{PathPattern, Period, Scheme, Template};
+use crate::config::scalar::{Period, Scheme, Template};
 use crate::config::section::retry::Retry;
-use crate::config::section::routes::Route;
 use crate::config::section::upstreams::Upstream;
 
 use super::{Checker, is_loopback};
@@ -21,9 +21,9 @@ impl Checker<'_> {
         self.waits_beyond_total(name, upstream);
     }
 
-    pub(super) fn risks_of_a_route(&mut self, pattern: &PathPattern, route: &Route) {
-        self.fixed_and_allowed(pattern.as_str(), route);
-        self.refused_pipe(pattern.as_str(), route);
+    pub(super) fn risks_of_a_route(&mut self, at: WrittenRoute<'_>) {
+        self.fixed_and_allowed(at);
+        self.refused_pipe(at);
     }
 
     fn plain_http(&mut self, name: &str, upstream: &Upstream) {
@@ -84,7 +84,8 @@ impl Checker<'_> {
         });
     }
 
-    fn fixed_and_allowed(&mut self, key: &str, route: &Route) {
+    fn fixed_and_allowed(&mut self, at: WrittenRoute<'_>) {
+        let route = at.route;
         if route.params.fixed.is_empty() {
             return;
         }
@@ -94,8 +95,8 @@ impl Checker<'_> {
         for (index, allowed) in route.params.allow.iter().flatten().enumerate() {
             let Some(fixed) = fixed.get(&allowed.to_ascii_lowercase()) else { continue };
             let item = index.to_string();
-            let place = self.document.value_place(&["routes", key, "params", "allow", &item]);
-            let fixed_at = self.document.key_place(&["routes", key, "params", "fixed", fixed]);
+            let place = self.document.value_place(&at.path(&["params", "allow", &item]));
+            let fixed_at = self.document.key_place(&at.path(&["params", "fixed", fixed]));
             let title = format!("`{fixed}` is fixed: that `allow` names it changes nothing");
             self.issues.push(
                 Issue::at(IssueCode::FixedAndAllowed, place, title)
@@ -106,13 +107,14 @@ impl Checker<'_> {
     }
 
     /// A path under `/v0/pipes/` has no captures, so a value that comes from one is missing there.
-    fn refused_pipe(&mut self, key: &str, route: &Route) {
+    fn refused_pipe(&mut self, at: WrittenRoute<'_>) {
+        let route = at.route;
         let Some(pipe) = route.pipe.as_ref().and_then(Template::literal).filter(|_| self.config.tinybird_api) else {
             return;
         };
         let Some(name) = route.params.fixed.iter().find(|(_, value)| value.captures().next().is_some()) else { return };
         let title = format!("every request for `/v0/pipes/{pipe}.json` is refused: `{}` has no value there", name.0);
-        let place = self.document.value_place(&["routes", key, "params", "fixed", name.0]);
+        let place = self.document.value_place(&at.path(&["params", "fixed", name.0]));
         let made_by = self.document.key_place(&["tinybird_api"]);
         self.issues.push(Issue::at(IssueCode::RefusedPipe, place, title).related(made_by, "opens that path").help(
             "fix a value that needs no path, lead there by `proxy` instead of `pipe`, or turn `tinybird_api` off",

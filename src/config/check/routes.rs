@@ -3,27 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{Part, PathPattern, Template, path_problem};
+use crate::config::scalar::{Part, Template, path_problem};
 use crate::config::section::auth::AuthRule;
 use crate::config::section::routes::Route;
-use crate::config::{listed, nearest};
+use crate::config::{WrittenRoute, listed, nearest};
 
-use super::Checker;
+use super::{Checker, Outer};
 
 impl Checker<'_> {
-    pub(super) fn route(&mut self, pattern: &PathPattern, route: &Route) {
-        let key = pattern.as_str();
-        self.target(key, pattern, route);
-        self.upstream_name(key, route);
-        self.params(key, pattern, route);
+    pub(super) fn route(&mut self, at: WrittenRoute<'_>) {
+        let route = at.route;
+        self.target(at);
+        self.upstream_name(at);
+        self.params(at);
         if let Some(pipe) = &route.require.pipe {
-            self.only_captures(&["routes", key, "require", "pipe"], pattern, pipe);
+            self.only_captures(&at.path(&["require", "pipe"]), at, pipe);
         }
-        self.cors(&["routes", key, "cors"], route.cors.as_ref());
-        if self.is_empty_list(&["routes", key, "methods"]) {
+        let outer = match at.host {
+            None => self.config.cors.is_some() || self.is_cors_of_a_sharing_host,
+            Some(host) => {
+                self.config.cors.is_some() || self.config.hosts.get(host).is_some_and(|host| host.cors.is_some())
+            }
+        };
+        self.cors(&at.path(&["cors"]), route.cors.as_ref(), if outer { Outer::Rules } else { Outer::Nothing });
+        if self.is_empty_list(&at.path(&["methods"])) {
             self.at_value(
                 IssueCode::BadValue,
-                &["routes", key, "methods"],
+                &at.path(&["methods"]),
                 "`methods` is empty: no request could match".to_owned(),
                 "leave it out for the usual ones",
             );
@@ -35,7 +41,7 @@ impl Checker<'_> {
             self.issues.push(
                 Issue::at(
                     IssueCode::FixedInQueryOnly,
-                    self.document.value_place(&["routes", key, "methods"]),
+                    self.document.value_place(&at.path(&["methods"])),
                     "parameters in a request body are not looked at on a `proxy` route",
                 )
                 .help("keep to GET and HEAD if the upstream reads these parameters from a body too"),
@@ -43,35 +49,36 @@ impl Checker<'_> {
         }
     }
 
-    fn target(&mut self, key: &str, pattern: &PathPattern, route: &Route) {
-        let place = self.document.key_place(&["routes", key]);
+    fn target(&mut self, at: WrittenRoute<'_>) {
+        let WrittenRoute { host: _, key, route } = at;
+        let place = self.document.key_place(&at.path(&[]));
         match (&route.pipe, &route.proxy) {
             (Some(pipe), None) => {
-                self.pipe(key, pattern, pipe);
-                self.methods_of_a_pipe(key, route);
-                if self.is_empty_list(&["routes", key, "formats"]) {
+                self.pipe(at, pipe);
+                self.methods_of_a_pipe(at);
+                if self.is_empty_list(&at.path(&["formats"])) {
                     self.at_value(
                         IssueCode::BadValue,
-                        &["routes", key, "formats"],
+                        &at.path(&["formats"]),
                         "`formats` is empty".to_owned(),
                         "leave it out for json",
                     );
-                } else if let Err(title) = route.paths(pattern) {
+                } else if let Err(title) = route.paths(key) {
                     self.at_value(
                         IssueCode::BadValue,
-                        &["routes", key, "formats"],
+                        &at.path(&["formats"]),
                         title,
                         "the path's own ending is its format",
                     );
                 }
             }
-            (None, Some(proxy)) => self.proxy(key, pattern, proxy, route),
+            (None, Some(proxy)) => self.proxy(at, proxy),
             (Some(_), Some(_)) => self.issues.push(
                 Issue::at(IssueCode::RouteTarget, place, format!("`{key}` has both `pipe` and `proxy`"))
                     .help("keep one of them"),
             ),
-            (None, None)
-                if ["pipe", "proxy"].iter().any(|target| self.document.is_reported(&["routes", key], target)) => {}
+            (None, None) if ["pipe", "proxy"].iter().any(|target| self.document.is_reported(&at.path(&[]), target)) => {
+            }
             (None, None) => self.issues.push(
                 Issue::at(IssueCode::RouteTarget, place, format!("`{key}` leads nowhere"))
                     .help("add `pipe: NAME` for a Tinybird pipe, or `proxy: /PATH` for any HTTP API"),
@@ -79,13 +86,13 @@ impl Checker<'_> {
         }
     }
 
-    fn methods_of_a_pipe(&mut self, key: &str, route: &Route) {
+    fn methods_of_a_pipe(&mut self, at: WrittenRoute<'_>) {
         use http::Method;
-        for (index, method) in route.methods.iter().flatten().enumerate() {
+        for (index, method) in at.route.methods.iter().flatten().enumerate() {
             if !matches!(method.0, Method::GET | Method::HEAD | Method::POST) {
                 self.at_value(
                     IssueCode::BadValue,
-                    &["routes", key, "methods", &index.to_string()],
+                    &at.path(&["methods", &index.to_string()]),
                     format!("a pipe does not know {}", method.0),
                     "a pipe is read by GET, HEAD and POST",
                 );
@@ -93,8 +100,8 @@ impl Checker<'_> {
         }
     }
 
-    fn pipe(&mut self, key: &str, pattern: &PathPattern, pipe: &Template) {
-        let path = ["routes", key, "pipe"];
+    fn pipe(&mut self, at: WrittenRoute<'_>, pipe: &Template) {
+        let path = at.path(&["pipe"]);
         let text = pipe.to_string();
         let shown = self.document.shown(&path, &text);
         let literal: String = text.split(['{', '}']).step_by(2).collect();
@@ -114,7 +121,7 @@ impl Checker<'_> {
                 "write the pipe's name",
             );
         }
-        if pattern.has_tail() {
+        if at.key.has_tail() {
             self.at_value(
                 IssueCode::BadValue,
                 &path,
@@ -123,11 +130,11 @@ impl Checker<'_> {
             );
             return;
         }
-        self.only_captures(&path, pattern, pipe);
+        self.only_captures(&path, at, pipe);
     }
 
-    fn proxy(&mut self, key: &str, pattern: &PathPattern, proxy: &Template, route: &Route) {
-        let path = ["routes", key, "proxy"];
+    fn proxy(&mut self, at: WrittenRoute<'_>, proxy: &Template) {
+        let path = at.path(&["proxy"]);
         let text = proxy.to_string();
         let shown = self.document.shown(&path, &text);
         if !text.starts_with('/') {
@@ -150,30 +157,37 @@ impl Checker<'_> {
                 "a path has no `?` and no `#`: parameters go into `params.fixed`, odd characters are percent-encoded",
             );
         }
-        if route.formats.is_some() {
+        if at.route.formats.is_some() {
             self.at_value(
                 IssueCode::BadValue,
-                &["routes", key, "formats"],
+                &at.path(&["formats"]),
                 "`formats` belongs to pipes".to_owned(),
                 "remove it from a `proxy` route",
             );
         }
-        self.only_captures(&path, pattern, proxy);
+        self.only_captures(&path, at, proxy);
     }
 
-    /// What a caller says of itself never chooses a path.
-    fn only_captures(&mut self, path: &[&str], pattern: &PathPattern, template: &Template) {
+    /// A template that only the path fills: what a caller says of itself never chooses where a request goes.
+    fn only_captures(&mut self, path: &[&str], at: WrittenRoute<'_>, template: &Template) {
         if let Some(hole) = template.holes().filter(|part| !matches!(part, Part::Path(_))).find_map(Part::hole) {
             let title = format!("`{{{hole}}}` has no meaning here");
             self.at_value(IssueCode::UnknownCapture, path, title, "a path is made of text and {path.NAME}");
         }
-        self.captures(path, pattern, template);
+        self.known_captures(path, at, template);
     }
 
-    fn captures(&mut self, path: &[&str], pattern: &PathPattern, template: &Template) {
+    /// The template of a parameter's value.
+    fn value(&mut self, path: &[&str], at: WrittenRoute<'_>, template: &Template) {
+        self.labels(path, at.host, template);
+        self.known_captures(path, at, template);
+    }
+
+    fn known_captures(&mut self, path: &[&str], at: WrittenRoute<'_>, template: &Template) {
         if template.literal().is_some() {
             return;
         }
+        let pattern = at.key;
         let known: BTreeSet<&str> = pattern.captures().collect();
         for name in template.captures().filter(|name| !known.contains(name)) {
             let known: Vec<&str> = pattern.captures().collect();
@@ -188,7 +202,8 @@ impl Checker<'_> {
         }
     }
 
-    fn upstream_name(&mut self, key: &str, route: &Route) {
+    fn upstream_name(&mut self, at: WrittenRoute<'_>) {
+        let WrittenRoute { host: _, key, route } = at;
         let upstreams = &self.config.upstreams;
         let names = || -> Vec<&str> { upstreams.keys().map(String::as_str).collect() };
         match &route.upstream {
@@ -196,7 +211,7 @@ impl Checker<'_> {
             // Where there are none at all, that is reported.
             Some(_) if upstreams.is_empty() => {}
             Some(name) => {
-                let path = ["routes", key, "upstream"];
+                let path = at.path(&["upstream"]);
                 let shown = self.document.shown(&path, name);
                 let help = match nearest(name, upstreams.keys().map(String::as_str)) {
                     Some(nearest) => format!("did you mean `{nearest}`?"),
@@ -204,26 +219,24 @@ impl Checker<'_> {
                 };
                 self.at_value(IssueCode::UnknownName, &path, format!("there is no upstream `{shown}`"), &help);
             }
-            None if upstreams.len() > 1 && !self.document.is_reported(&["routes", key], "upstream") => {
-                self.issues.push(
-                    Issue::at(
-                        IssueCode::MissingKey,
-                        self.document.key_place(&["routes", key]),
-                        format!("`{key}` does not say which upstream"),
-                    )
-                    .help(format!("add `upstream:` with one of {}", listed(&names()))),
+            None if upstreams.len() > 1 && !self.document.is_reported(&at.path(&[]), "upstream") => self.issues.push(
+                Issue::at(
+                    IssueCode::MissingKey,
+                    self.document.key_place(&at.path(&[])),
+                    format!("`{key}` does not say which upstream"),
                 )
-            }
+                .help(format!("add `upstream:` with one of {}", listed(&names()))),
+            ),
             None => {}
         }
     }
 
-    fn params(&mut self, key: &str, pattern: &PathPattern, route: &Route) {
-        let params = &route.params;
-        let is_public = !matches!(self.config.auth_of(route), Some(AuthRule::Providers(_)));
+    fn params(&mut self, at: WrittenRoute<'_>) {
+        let params = &at.route.params;
+        let is_public = self.rules_of(at).iter().any(|rule| !matches!(rule, Some(AuthRule::Providers(_))));
         for (index, name) in params.allow.iter().flatten().enumerate() {
             let index = index.to_string();
-            let path = ["routes", key, "params", "allow", &index];
+            let path = at.path(&["params", "allow", &index]);
             if is_token(name) {
                 let title = format!("`{name}` never reaches the upstream");
                 self.at_value(
@@ -244,9 +257,9 @@ impl Checker<'_> {
             defaults.entry(default.to_ascii_lowercase()).or_default().push(default);
         }
         for (name, template) in &params.fixed {
-            let path = ["routes", key, "params", "fixed", name.as_str()];
+            let path = at.path(&["params", "fixed", name.as_str()]);
             self.parameter_name(&path, name);
-            self.captures(&path, pattern, template);
+            self.value(&path, at, template);
             if template.literal().is_some_and(|text| text.trim().is_empty()) {
                 self.at_value(
                     IssueCode::BadValue,
@@ -258,29 +271,28 @@ impl Checker<'_> {
             for default in defaults.get(&name.to_ascii_lowercase()).into_iter().flatten() {
                 self.two_keys(
                     IssueCode::ParameterRules,
-                    [&path, &["routes", key, "params", "default", default]],
+                    [path.as_slice(), &at.path(&["params", "default", default])],
                     format!("`{name}` is fixed and also has a default"),
                     "a fixed value always wins: remove the default",
                 );
             }
-            let is_chosen = |part: &Part| matches!(part, Part::Host(_) | Part::Path(_) | Part::Tenant);
             if is_public
-                && template.holes().any(is_chosen)
+                && template.holes().any(|hole| is_callers_choice(at, hole))
                 && !params.allow_public_tenant
-                && !self.document.is_reported(&["routes", key, "params"], "allow_public_tenant")
+                && !self.document.is_reported(&at.path(&["params"]), "allow_public_tenant")
             {
                 self.at_value(
                     IssueCode::CallerChoosesTenant,
                     &path,
-                    format!("anyone who calls `{pattern}` chooses the value of `{name}`"),
+                    format!("anyone who calls `{}` chooses the value of `{name}`", at.key),
                     "if that is meant, write `allow_public_tenant: true` under `params`",
                 );
             }
         }
         for (name, template) in &params.default {
-            let path = ["routes", key, "params", "default", name.as_str()];
+            let path = at.path(&["params", "default", name.as_str()]);
             self.parameter_name(&path, name);
-            self.captures(&path, pattern, template);
+            self.value(&path, at, template);
         }
     }
 
@@ -300,6 +312,15 @@ impl Checker<'_> {
                 "write the credential as the upstream's `token`",
             );
         }
+    }
+}
+
+/// Whether callers choose what fills a hole. A label that a host's pattern says is the same for all who get there.
+fn is_callers_choice(at: WrittenRoute<'_>, hole: &Part) -> bool {
+    match hole {
+        Part::Host(label) => at.host.is_none_or(|host| host.is_open(*label)),
+        Part::Path(_) | Part::Tenant => true,
+        Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Literal(_) => false,
     }
 }
 

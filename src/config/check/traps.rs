@@ -16,8 +16,17 @@ impl Checker<'_> {
         for name in document.root.child("upstreams").into_iter().flat_map(Node::keys) {
             self.trap_in_key(name);
         }
-        let Some(NodeKind::Map(routes)) = document.root.child("routes").map(|routes| &routes.kind) else { return };
-        for (_, route) in routes {
+        let hosts = document.root.child("hosts");
+        hosts.into_iter().flat_map(Node::keys).for_each(|name| self.trap_in_key(name));
+        for host in hosts.into_iter().flat_map(Node::children) {
+            self.trap_in_value(host.child("tenant"));
+            self.traps_in_routes(host.child("routes"));
+        }
+        self.traps_in_routes(document.root.child("routes"));
+    }
+
+    fn traps_in_routes(&mut self, routes: Option<&Node>) {
+        for route in routes.into_iter().flat_map(Node::children) {
             for key in ["pipe", "upstream", "pass_headers"] {
                 self.trap_in_value(route.child(key));
             }

@@ -24,6 +24,7 @@ use crate::config::scalar::{
 use crate::config::section::admin::Admin;
 use crate::config::section::auth::{Audience, AuthRule, Provider, ProviderKind};
 use crate::config::section::cors::Cors;
+use crate::config::section::hosts::Host;
 use crate::config::section::listeners::Listener;
 use crate::config::section::log::{Access, Format as LogFormat, Level, Log};
 use crate::config::section::params::{Conflict, Params};
@@ -204,6 +205,7 @@ impl Compare for Config {
             tenants,
             routes,
             tinybird_api,
+            hosts,
             cors,
             white_label,
             log,
@@ -219,6 +221,7 @@ impl Compare for Config {
         walk.at("tenants", |walk| tenants.compare(&new.tenants, walk));
         walk.at("routes", |walk| routes.compare(&new.routes, walk));
         walk.at("tinybird_api", |walk| tinybird_api.compare(&new.tinybird_api, walk));
+        walk.at("hosts", |walk| hosts.compare(&new.hosts, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
         walk.at("white_label", |walk| white_label.compare(&new.white_label, walk));
         walk.at("log", |walk| log.compare(&new.log, walk));
@@ -363,6 +366,26 @@ impl Compare for Route {
             (None, Some(proxy)) => format!("proxy {proxy}"),
             (None, None) => String::new(),
         }
+    }
+}
+
+impl Compare for Host {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let Host { tenant, auth, cors, routes } = self;
+        walk.at("tenant", |walk| tenant.compare(&new.tenant, walk));
+        walk.at("auth", |walk| auth.compare(&new.auth, walk));
+        walk.at("cors", |walk| cors.compare(&new.cors, walk));
+        walk.at("routes", |walk| routes.compare(&new.routes, walk));
+    }
+
+    fn summary(&self) -> String {
+        let Host { tenant, auth, cors, routes } = self;
+        let tenant = tenant.as_ref().map(|tenant| format!("tenant {tenant}"));
+        let auth = auth.as_ref().map(|auth| format!("auth {}", auth.summary()));
+        let cors = cors.as_ref().map(|_| "cors of its own".to_owned());
+        let routes = routes.as_ref().map(|routes| format!("routes of its own: {}", routes.summary()));
+        let parts: Vec<String> = tenant.into_iter().chain(auth).chain(cors).chain(routes).collect();
+        if parts.is_empty() { "{}".to_owned() } else { parts.join(", ") }
     }
 }
 

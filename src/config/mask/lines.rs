@@ -7,7 +7,7 @@
 use super::{WORDS_OF_AUTH, stars};
 
 /// Keys whose values are no credentials; of what is written behind any other nothing is shown.
-const PLAIN: [&str; 44] = [
+const PLAIN: [&str; 46] = [
     "access",
     "address",
     "allow",
@@ -25,6 +25,7 @@ const PLAIN: [&str; 44] = [
     "error_text",
     "format",
     "formats",
+    "hosts",
     "idle",
     "include",
     "keepalive",
@@ -45,6 +46,7 @@ const PLAIN: [&str; 44] = [
     "routes",
     "sample",
     "strip",
+    "tenant",
     "threads",
     "tinybird_api",
     "total",

@@ -58,7 +58,10 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         ["routes", _, "auth" | "require", ..] => false,
         ["admin", key, ..] => *key != "address",
         // What operators name themselves says nothing about what is in it.
-        ["routes", _, inner @ ..] => inner.iter().any(|key| is_credential_key(key)),
+        ["hosts"] | ["hosts", _] => false,
+        ["routes", _, inner @ ..] | ["hosts", _, "routes", _, inner @ ..] | ["hosts", _, inner @ ..] => {
+            inner.iter().any(|key| is_credential_key(key))
+        }
         _ => path.iter().any(|key| is_credential_key(key)),
     }
 }
@@ -98,7 +101,7 @@ pub(super) fn quotable<'a>(path: &[&'a str]) -> Cow<'a, str> {
 fn hidden_in_key(above: &[&str], key: &str) -> Option<usize> {
     match above {
         _ if is_credential(above) || !api_key::find(key).is_empty() => Some(0),
-        ["routes"] => None,
+        ["routes" | "hosts"] | ["hosts", _, "routes"] => None,
         ["admin"] | ["auth", _] | ["upstreams", _, ..] => {
             key.find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c)).filter(|_| key != "<<")
         }

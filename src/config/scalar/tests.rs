@@ -76,6 +76,51 @@ fn paths_and_templates_are_checked() {
     assert_eq!("a{path.x}b".parse::<Template>().unwrap().to_string(), "a{path.x}b");
 }
 
+#[test]
+fn hosts_are_read_in_one_spelling() {
+    for (given, expected, labels) in [
+        ("Analytics.ACME.com", "analytics.acme.com", 3),
+        ("*.Customers.example.com", "*.customers.example.com", 4),
+        ("localhost", "localhost", 1),
+        ("xn--bcher-kva.example", "xn--bcher-kva.example", 2),
+        ("_a.b-c", "_a.b-c", 2),
+        ("127.0.0.1", "127.0.0.1", 0),
+        ("[::1]", "[::1]", 0),
+    ] {
+        let pattern: HostPattern = given.parse().unwrap();
+        assert_eq!((pattern.as_str(), pattern.labels()), (expected, labels));
+    }
+    for (bad, advice) in [
+        ("", "write it like"),
+        ("*", "leave `hosts` out"),
+        ("*.", "leave"),
+        ("a.*.example.com", "write it like *.example.com"),
+        ("*a.example.com", "write it like *.example.com"),
+        ("*.*.example.com", "write it like *.example.com"),
+        ("bücher.example", "xn--"),
+        ("a.example.com:8080", "leave it out, like a.example.com"),
+        ("https://a.example.com/x", "like a.example.com"),
+        ("a.example.com.", "write a.example.com"),
+        ("a..example.com", "empty label"),
+        (".example.com", "empty label"),
+        ("a b", "' '"),
+        ("a/b", "'/'"),
+        ("::1", "write [::1]"),
+        ("[::0001]", "write [::1]"),
+        ("[::1]:80", "like [::1]"),
+        ("[::1", "write [::1]"),
+        ("[x]", "write it like [2001:db8::1]"),
+        ("10.0.0.256", "ends in a number"),
+        ("*.0.0.1", "ends in a number"),
+        ("*.127.0.0.1", "ends in a number"),
+    ] {
+        let message = bad.parse::<HostPattern>().unwrap_err();
+        assert!(message.contains(advice) || bad == "*.", "{bad}: {message}");
+    }
+    assert!(format!("{}.example", "a".repeat(64)).parse::<HostPattern>().is_err());
+    assert!("a.".repeat(130).trim_end_matches('.').parse::<HostPattern>().is_err());
+}
+
 proptest! {
     #[test]
     fn nothing_panics(text in "\\PC{0,30}|[0-9a-zA-Z{}/.*%:?]{0,20}") {
@@ -89,6 +134,7 @@ proptest! {
         let _ = text.parse::<Secret>();
         let _ = text.parse::<AddressRange>();
         let _ = text.parse::<FieldName>();
+        let _ = text.parse::<HostPattern>();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::scalar::{OriginPattern, Period};
 
-/// Cross-origin rules, at the top level or on a route; the inner replaces the outer whole.
+/// Cross-origin rules, at the top level, on a host or on a route; the inner replaces the outer whole.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cors {

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod auth;
 pub mod cors;
+pub mod hosts;
 pub mod keys;
 pub mod listeners;
 pub mod log;

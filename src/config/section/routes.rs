@@ -43,7 +43,7 @@ pub struct Route {
     pub require: Require,
     /// Rules for parameters.
     pub params: Params,
-    /// Cross-origin rules of this route; left out: those of the top level.
+    /// Cross-origin rules of this route; left out: those of the host, or of the top level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
 }

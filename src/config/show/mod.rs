@@ -6,7 +6,7 @@
 
 mod yaml;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::decode;
 use super::document::{Document, Node, NodeKind};
 use super::issue::Listing;
 use super::mask::is_credential;
-use super::scalar::MASK;
+use super::scalar::{MASK, PathPattern};
 use super::section::routes::Route;
 
 pub(super) use yaml::{key_of, one_line};
@@ -235,14 +235,28 @@ fn references(written: &str) -> Vec<String> {
 
 /// Adds to each route what follows from the rest of the file.
 fn derive(root: &mut Item, config: &Config) {
-    let Value::Map(sections) = &mut root.value else { return };
-    let Some((_, Item { value: Value::Map(shown), .. })) = sections.iter_mut().find(|(key, _)| key == "routes") else {
-        return;
-    };
+    if let Some(shown) = entry(root, "routes") {
+        derive_in(shown, config, &config.routes);
+    }
+    let Some(Item { value: Value::Map(hosts), .. }) = entry(root, "hosts") else { return };
+    for ((_, shown), host) in hosts.iter_mut().zip(config.hosts.values()) {
+        if let (Some(shown), Some(routes)) = (entry(shown, "routes"), &host.routes) {
+            derive_in(shown, config, routes);
+        }
+    }
+}
+
+fn derive_in(shown: &mut Item, config: &Config, routes: &BTreeMap<PathPattern, Route>) {
+    let Value::Map(shown) = &mut shown.value else { return };
     // Both are in the order of the map that they come from.
-    for ((_, item), route) in shown.iter_mut().zip(config.routes.values()) {
+    for ((_, item), route) in shown.iter_mut().zip(routes.values()) {
         item.follows = follows(config, route);
     }
+}
+
+fn entry<'a>(item: &'a mut Item, key: &str) -> Option<&'a mut Item> {
+    let Value::Map(entries) = &mut item.value else { return None };
+    entries.iter_mut().find(|(known, _)| known == key).map(|(_, item)| item)
 }
 
 fn follows(config: &Config, route: &Route) -> Vec<(String, &'static str)> {

@@ -70,6 +70,13 @@ impl Jwt {
         })
     }
 
+    pub(super) fn fetched(&self) -> Option<&Arc<Keys>> {
+        match &self.keys {
+            Source::Fetched(keys) => Some(keys),
+            Source::Written(_) => None,
+        }
+    }
+
     /// Grows with every change of the keys.
     pub(super) fn version(&self) -> u64 {
         match &self.keys {

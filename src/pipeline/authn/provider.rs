@@ -114,6 +114,14 @@ impl Provider {
         &self.header
     }
 
+    /// Its public keys, where they are fetched.
+    pub fn keys(&self) -> Option<&Arc<Keys>> {
+        match &self.judge {
+            Judge::Jwt(jwt) => jwt.fetched(),
+            Judge::ApiKey(_) | Judge::Nothing | Judge::TinybirdJwt(_) => None,
+        }
+    }
+
     pub(super) fn has_prefix_of(&self, text: &str) -> bool {
         matches!(&self.judge, Judge::ApiKey(keys) if keys.has_prefix_of(text))
     }

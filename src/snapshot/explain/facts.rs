@@ -14,6 +14,7 @@ use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::client::Client;
 use crate::snapshot::Snapshot;
+use crate::snapshot::hosts::Site;
 use crate::snapshot::route::{BodyRule, Route};
 
 use super::masked::{masked_body, masked_query, masked_target, masked_text};
@@ -66,6 +67,9 @@ pub struct Matched {
     pub pattern: String,
     /// The key under `routes` that it comes from.
     pub key: String,
+    /// The host under whose own `routes` that key stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// File and line of that key, where they are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
@@ -76,12 +80,13 @@ pub struct Matched {
 }
 
 impl Matched {
-    pub(super) fn new(snapshot: &Snapshot, route: &Route, head: &RequestHead) -> Self {
-        let mut matches = snapshot.find_all(&head.path).into_iter();
+    pub(super) fn new(snapshot: &Snapshot, (site, route): (&Site, &Route), head: &RequestHead) -> Self {
+        let mut matches = snapshot.find_all(site, &head.path).into_iter();
         let captures = matches.next().map(|(_, found)| found.captures.0).unwrap_or_default();
         Matched {
             pattern: route.label.to_string(),
             key: route.key.to_string(),
+            host: route.host.as_ref().map(ToString::to_string),
             place: None,
             captures: captures
                 .into_iter()
@@ -277,6 +282,15 @@ impl Verdict {
             error: refusal.public().into_owned(),
             rule: rule(refusal, route),
         }
+    }
+
+    /// As [`Verdict::refused`], for a host that is not served.
+    pub(super) fn unknown_host() -> Self {
+        let mut verdict = Verdict::refused(&Refusal::RouteNotFound, None);
+        if let Verdict::Refused { rule, .. } = &mut verdict {
+            "no host under `hosts` matches, so that nothing is said of any path".clone_into(rule);
+        }
+        verdict
     }
 
     /// As [`Verdict::refused`], where the request has begun to pass by then.

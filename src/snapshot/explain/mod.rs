@@ -8,6 +8,7 @@
 
 mod callers;
 mod facts;
+mod hosted;
 mod masked;
 mod nearby;
 mod parameters;
@@ -27,10 +28,9 @@ use crate::exchange::grant::Grant;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::authn::Desk;
-use crate::pipeline::authz::Site;
 use crate::pipeline::params::{MAX_PARAMETER_BODY, ParameterBody};
 use crate::pipeline::rewrite::Trial;
-use crate::pipeline::{self, Case, Turned};
+use crate::pipeline::{self, Case, Entrance, Turned};
 
 use super::Snapshot;
 use super::arrival::{Arrival, Opened, Turn};
@@ -41,6 +41,7 @@ use wire::{Body, Parsed, Unparsed};
 
 pub use callers::{Callers, Known, Providers};
 pub use facts::{Field, Matched, Page, Read, Repeats, Retries, Sent, SentBody, Verdict};
+pub use hosted::Hosted;
 pub use nearby::Nearby;
 pub use parameters::{Parameter, ParameterFate, Place};
 pub use question::{Question, header_line, method_word, url_word};
@@ -53,6 +54,9 @@ const TRACEPARENT: HeaderValue = HeaderValue::from_static("(one for each try)");
 pub struct Explanation {
     /// The request as the gateway reads it.
     pub request: Read,
+    /// What the host is, where the configuration lists hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Hosted>,
     /// The route that matched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Matched>,
@@ -82,6 +86,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
     let client = snapshot.proxies.client(Some(peer), &question.headers);
     let mut explanation = Explanation {
         request: Read::new(question, client),
+        host: None,
         route: None,
         nearby: None,
         callers: None,
@@ -98,7 +103,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
             return explanation;
         }
     };
-    let Opened { head, route, turn } = snapshot.open(&Arrival {
+    let Opened { head, site, route, turn } = snapshot.open(&Arrival {
         method: &question.method,
         target: question.target.as_bytes(),
         authority: None,
@@ -106,23 +111,26 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
         raw: parsed.raw,
         client,
     });
-    let cors = route.map_or(&snapshot.cors, |route| &route.cors);
+    let cors = snapshot.cors_of(site, route);
     explanation.cors = Page::new(&parsed.headers, cors.decorate(&parsed.headers));
     if let Some(head) = &head {
         explanation.request.take(head);
-        explanation.route = route.map(|route| Matched::new(snapshot, route, head));
-        explanation.nearby = route.is_none().then(|| Nearby::find(snapshot, &head.path));
+        explanation.host = snapshot.lists_hosts().then(|| Hosted::new(snapshot, site, &head.host));
+        let matched = site.zip(route);
+        explanation.route = matched.map(|(site, route)| Matched::new(snapshot, (site, route), head));
+        let unmatched = site.filter(|_| route.is_none());
+        explanation.nearby = unmatched.map(|site| Nearby::find(snapshot, site, &head.path));
     }
-    explanation.callers = route.map(|route| Callers::new(snapshot.entrance(route).authn, None));
+    explanation.callers = route.map(|route| Callers::new(snapshot.entrance(site, route).authn, None));
     explanation.verdict = match (turn, head.as_ref().zip(route)) {
         (Turn::Answer(reply), _) => {
             explanation.cors.add(&reply.headers);
             Verdict::Answered { status: reply.status.as_u16() }
         }
+        (Turn::Refuse(Refusal::RouteNotFound, _), _) if site.is_none() => Verdict::unknown_host(),
         (Turn::Refuse(refusal, _), _) => Verdict::refused(&refusal, route),
-        (Turn::Proceed(captures), Some((head, route))) => {
-            explanation.follow(&Journey { snapshot, route, head, parsed: &parsed, now }, captures)
-        }
+        (Turn::Proceed(captures), Some((head, route))) => explanation
+            .follow(&Journey { entrance: snapshot.entrance(site, route), route, head, parsed: &parsed, now }, captures),
         (Turn::Proceed(_), None) => Verdict::refused(&Refusal::RouteNotFound, None),
     };
     explanation
@@ -131,7 +139,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
 impl Explanation {
     fn follow(&mut self, journey: &Journey<'_>, captures: Captures) -> Verdict {
         let entered = journey.enter(&captures);
-        self.callers = Some(Callers::new(journey.snapshot.entrance(journey.route).authn, Some(&entered)));
+        self.callers = Some(Callers::new(journey.entrance.authn, Some(&entered)));
         let grant = match entered {
             Ok(grant) => grant,
             Err(Turned::Away(rejection)) => return Verdict::refused(&rejection.refusal(), Some(journey.route)),
@@ -158,7 +166,7 @@ impl Explanation {
 
 /// From the matched route to the request that would be sent.
 struct Journey<'a> {
-    snapshot: &'a Snapshot,
+    entrance: Entrance<'a>,
     now: SystemTime,
     route: &'a Route,
     head: &'a RequestHead,
@@ -169,8 +177,7 @@ impl Journey<'_> {
     /// What its caller may do. Nothing is remembered of it.
     fn enter(&self, captures: &Captures) -> Result<Grant, Turned> {
         let desk = Desk { now: self.now, verified: None };
-        let site = Site { host: &self.head.host, tenant: None };
-        self.snapshot.entrance(self.route).enter(&self.parsed.headers, self.head, captures, &desk, site)
+        self.entrance.enter(&self.parsed.headers, self.head, captures, &desk)
     }
 
     /// What would be sent, and why it is refused though it began to pass.

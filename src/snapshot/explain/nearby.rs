@@ -1,6 +1,6 @@
 //! What a path that nothing serves may have been meant to be.
 //!
-//! In: a path without a route, and every pattern. Out: a sentence where the
+//! In: a path without a route, and every pattern of its host. Out: a sentence where the
 //! mistake is a common one, and the patterns that come near. Not here: finding
 //! the route of a path that has one (`table`).
 
@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config::scalar::{PathPattern, Piece, Segment};
 use crate::config::section::routes::Format;
 use crate::snapshot::Snapshot;
+use crate::snapshot::hosts::Site;
 
 /// Patterns that are shown, at most.
 const SHOWN: usize = 3;
@@ -24,39 +25,36 @@ pub struct Nearby {
 }
 
 impl Nearby {
-    pub(super) fn find(snapshot: &Snapshot, path: &str) -> Self {
-        let patterns: Vec<PathPattern> =
-            snapshot.routes().iter().filter_map(|route| route.label.parse().ok()).collect();
-        let hint = slash(snapshot, path)
-            .or_else(|| case(snapshot, &patterns, path))
-            .or_else(|| extension(snapshot, path))
+    pub(super) fn find(snapshot: &Snapshot, site: &Site, path: &str) -> Self {
+        let routes = snapshot.routes_of(site).iter();
+        let patterns: Vec<PathPattern> = routes.filter_map(|route| route.label.parse().ok()).collect();
+        let is_served = |path: &str| snapshot.find(site, path).is_some();
+        let hint = slash(&is_served, path)
+            .or_else(|| case(&is_served, &patterns, path))
+            .or_else(|| extension(&is_served, path))
             .or_else(|| alphabet(&patterns, path));
         Nearby { hint, patterns: nearest(&patterns, path) }
     }
 }
 
-fn is_served(snapshot: &Snapshot, path: &str) -> bool {
-    snapshot.find(path).is_some()
-}
-
-fn slash(snapshot: &Snapshot, path: &str) -> Option<String> {
-    if let Some(without) = path.strip_suffix('/').filter(|without| is_served(snapshot, without)) {
+fn slash(is_served: &impl Fn(&str) -> bool, path: &str) -> Option<String> {
+    if let Some(without) = path.strip_suffix('/').filter(|without| is_served(without)) {
         return Some(format!("`{without}` is served, without the slash at its end: paths match exactly"));
     }
     let with = format!("{path}/");
-    is_served(snapshot, &with).then(|| format!("`{with}` is served, with a slash at its end: paths match exactly"))
+    is_served(&with).then(|| format!("`{with}` is served, with a slash at its end: paths match exactly"))
 }
 
-fn case(snapshot: &Snapshot, patterns: &[PathPattern], path: &str) -> Option<String> {
+fn case(is_served: &impl Fn(&str) -> bool, patterns: &[PathPattern], path: &str) -> Option<String> {
     let lower = path.to_lowercase();
-    if is_served(snapshot, &lower) {
+    if is_served(&lower) {
         return Some(format!("`{lower}` is served: upper and lower case differ in paths"));
     }
     let same = patterns.iter().find(|pattern| pattern.as_str().eq_ignore_ascii_case(path))?;
     Some(format!("`{same}` is served: upper and lower case differ in paths"))
 }
 
-fn extension(snapshot: &Snapshot, path: &str) -> Option<String> {
+fn extension(is_served: &impl Fn(&str) -> bool, path: &str) -> Option<String> {
     let named = |format: Format| format!(".{}", format.extension());
     let written = Format::ALL.into_iter().map(named).find_map(|end| Some((path.strip_suffix(end.as_str())?, end)));
     let (stem, end) = match &written {
@@ -66,7 +64,7 @@ fn extension(snapshot: &Snapshot, path: &str) -> Option<String> {
     let others = std::iter::once(String::new()).chain(Format::ALL.into_iter().map(named)).filter(|other| other != end);
     let served: Vec<String> = others
         .map(|other| format!("{stem}{other}"))
-        .filter(|other| is_served(snapshot, other))
+        .filter(|other| is_served(other))
         .map(|other| format!("`{other}`"))
         .collect();
     let list = (!served.is_empty()).then(|| served.join(", "))?;

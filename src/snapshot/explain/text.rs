@@ -11,6 +11,7 @@ use crate::state::retry_budget::{FLOOR, WINDOW};
 use super::Explanation;
 use super::callers::{Callers, Known, Providers};
 use super::facts::{Matched, Page, Read, Repeats, Retries, Sent, Verdict};
+use super::hosted::Hosted;
 use super::nearby::Nearby;
 use super::parameters::{Parameter, ParameterFate, Place};
 
@@ -22,8 +23,9 @@ const LONGEST_VALUE: usize = 60;
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { request, route, nearby, callers, cors, parameters, upstream, retries, verdict } = self;
+        let Explanation { request, host, route, nearby, callers, cors, parameters, upstream, retries, verdict } = self;
         section(f, "request", &of_request(request))?;
+        section(f, "host", &host.as_ref().map(of_host).unwrap_or_default())?;
         section(f, "route", &route.as_ref().map(of_route).unwrap_or_default())?;
         section(f, "route", &nearby.as_ref().map(of_nearby).unwrap_or_default())?;
         section(f, "callers", &callers.as_ref().map(of_callers).unwrap_or_default())?;
@@ -59,12 +61,28 @@ fn of_request(request: &Read) -> Vec<String> {
     ]
 }
 
+fn of_host(host: &Hosted) -> Vec<String> {
+    let Hosted { pattern, tenant, near } = host;
+    let mut lines = match pattern {
+        Some(pattern) => vec![pattern.clone()],
+        None => vec!["not served: none under `hosts` matches".to_owned()],
+    };
+    lines.extend(tenant.as_deref().map(|tenant| format!("belongs to the tenant {}", quoted(tenant))));
+    if !near.is_empty() {
+        lines.push(format!("served, and near: {}", near.join(", ")));
+    }
+    lines
+}
+
 fn of_route(route: &Matched) -> Vec<String> {
-    let Matched { pattern, key, place, captures, others } = route;
+    let Matched { pattern, key, host, place, captures, others } = route;
     let place = place.as_ref().map(|place| format!("  ({place})")).unwrap_or_default();
     let mut lines = vec![format!("{pattern}{place}")];
     if key != pattern {
         lines.push(format!("opened by the route {key}"));
+    }
+    if host.is_some() {
+        lines.push("is a route of this host alone".to_owned());
     }
     if captures.is_empty() {
         lines.push("is exactly this path".to_owned());

@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(loaded) => {
             let _ = loaded.shown(Origins::Written).to_string();
             let snapshot = Snapshot::compile(&loaded.config, &State::new(Clock::system()));
-            let _ = snapshot.find("/top/10.json");
+            let _ = snapshot.site_of("a.example.com").map(|site| snapshot.find(site, "/top/10.json"));
             loaded.warnings
         }
     };

@@ -27,7 +27,8 @@ fuzz_target!(|input: (&str, &[u8], bool)| {
     let (query, body, json) = input;
     let body = Bytes::copy_from_slice(body);
     let body = if json { ParameterBody::Json(body) } else { ParameterBody::Form(body) };
-    let (route, found) = snapshot.find("/fixed").expect("the route is configured");
+    let site = snapshot.site_of("localhost").expect("every host is served");
+    let (route, found) = snapshot.find(site, "/fixed").expect("the route is configured");
     if let Ok(bound) = route.params.bind(query, &found.captures, Some(body)) {
         let named = bound.query.split('&').filter(|pair| pair.starts_with("company=")).collect::<Vec<_>>();
         assert_eq!(named, ["company=acme"], "{query:?}");

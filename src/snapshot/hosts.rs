@@ -1,0 +1,211 @@
+//! Finds the site for a host.
+//!
+//! In: the hosts of a configuration. Out: the [`Site`] that serves a request's
+//! host: one hash look-up for hosts that are named, a second for those below a
+//! domain, however many there are. Without `hosts` there is one site for every
+//! host. Not here: normalising hosts (`exchange::head`), paths (`table`).
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::config::scalar::{HostPattern, PathPattern, Template};
+use crate::config::section::hosts::Host;
+use crate::pipeline::authn::Authn;
+use crate::pipeline::cors::Cors;
+
+use super::table::PathTable;
+
+/// The pattern of the one site there is without `hosts`.
+pub const EVERY_HOST: &str = "*";
+
+/// What happens to requests for one host, or for all hosts that one pattern names.
+#[derive(Debug)]
+pub struct Site {
+    /// Position among all sites: the key of per-host metrics.
+    pub index: usize,
+    /// The configured pattern: the label in metrics.
+    pub label: Arc<str>,
+    /// Whose host it is.
+    pub tenant: Option<Template>,
+    /// Who may call, where the route does not say.
+    pub authn: Option<Authn>,
+    /// Pages that may call, where the route does not say.
+    pub cors: Option<Cors>,
+    /// Its routes, which it may share with other sites.
+    pub(super) routes: Arc<Routes>,
+}
+
+/// Routes among which the most specific wins.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    pub(super) table: PathTable,
+    /// Their indexes among all routes.
+    pub(super) indexes: Range<usize>,
+}
+
+/// What a host serves, and to whom.
+#[derive(Debug, Default)]
+pub(super) struct Served {
+    pub(super) routes: Arc<Routes>,
+    /// None where the host does not say.
+    pub(super) authn: Option<Authn>,
+}
+
+impl Routes {
+    /// A table of patterns with indexes, which stand together.
+    pub(super) fn compile(patterns: &[(PathPattern, usize)], indexes: Range<usize>) -> Arc<Self> {
+        let table = PathTable::compile(patterns.iter().map(|(pattern, index)| (pattern, *index)));
+        Arc::new(Routes { table, indexes })
+    }
+}
+
+/// The compiled hosts.
+#[derive(Debug)]
+pub(super) struct HostTable {
+    sites: Box<[Site]>,
+    names: Names,
+}
+
+/// How a site is found.
+#[derive(Debug)]
+enum Names {
+    /// Every host is served alike.
+    Any,
+    /// The named ones are.
+    Listed { exact: Positions, suffixes: Positions },
+}
+
+type Positions = HashMap<Box<str>, usize, ahash::RandomState>;
+
+impl HostTable {
+    /// One site for every host.
+    pub(super) fn any(routes: Arc<Routes>) -> Self {
+        let site = Site { index: 0, label: EVERY_HOST.into(), tenant: None, authn: None, cors: None, routes };
+        HostTable { sites: Box::new([site]), names: Names::Any }
+    }
+
+    /// A site for each pattern, with its routes.
+    pub(super) fn listed<'a>(hosts: impl Iterator<Item = (&'a HostPattern, &'a Host, Served)>) -> Self {
+        let (mut exact, mut suffixes) = (Positions::default(), Positions::default());
+        let mut sites = Vec::new();
+        for (index, (pattern, host, Served { routes, authn })) in hosts.enumerate() {
+            let Host { tenant, auth: _, cors, routes: _ } = host;
+            match pattern.suffix() {
+                None => exact.insert(pattern.as_str().into(), index),
+                Some(suffix) => suffixes.insert(suffix.into(), index),
+            };
+            sites.push(Site {
+                index,
+                label: pattern.as_str().into(),
+                tenant: tenant.clone(),
+                authn,
+                cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
+                routes,
+            });
+        }
+        HostTable { sites: sites.into(), names: Names::Listed { exact, suffixes } }
+    }
+
+    /// The site for a normalised host. A `*` is one label, so that no more than one pattern can match beside the exact
+    /// one: the longest.
+    pub(super) fn find(&self, host: &str) -> Option<&Site> {
+        let index = match &self.names {
+            Names::Any => 0,
+            Names::Listed { exact, suffixes } => match exact.get(host) {
+                Some(index) => *index,
+                None => *suffixes.get(host.split_once('.').filter(|(label, _)| !label.is_empty())?.1)?,
+            },
+        };
+        self.sites.get(index)
+    }
+
+    /// Whether hosts are listed, so that others are not served.
+    pub(super) fn is_listed(&self) -> bool {
+        matches!(self.names, Names::Listed { .. })
+    }
+
+    /// Every site, in the order of their indexes.
+    pub(super) fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn table(patterns: &[&str]) -> (HostTable, Vec<HostPattern>) {
+        let parsed: Vec<HostPattern> = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
+        let host = Host::default();
+        (HostTable::listed(parsed.iter().map(|pattern| (pattern, &host, Served::default()))), parsed)
+    }
+
+    fn find(patterns: &[&str], host: &str) -> Option<String> {
+        table(patterns).0.find(host).map(|site| site.label.to_string())
+    }
+
+    #[test]
+    fn exact_before_wildcard_and_a_star_is_one_label() {
+        let patterns = ["a.example.com", "*.example.com", "*.b.example.com", "localhost", "127.0.0.1", "[::1]"];
+        for (host, expected) in [
+            ("a.example.com", Some("a.example.com")),
+            ("b.example.com", Some("*.example.com")),
+            ("x.b.example.com", Some("*.b.example.com")),
+            ("x.y.example.com", None),
+            ("x.a.example.com", None),
+            ("example.com", None),
+            (".example.com", None),
+            ("aexample.com", None),
+            ("a.example.com.evil.com", None),
+            ("localhost", Some("localhost")),
+            ("127.0.0.1", Some("127.0.0.1")),
+            ("127.0.0.2", None),
+            ("[::1]", Some("[::1]")),
+            ("[::2]", None),
+            ("", None),
+            ("*.example.com", Some("*.example.com")),
+        ] {
+            assert_eq!(find(&patterns, host).as_deref(), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn without_hosts_every_host_is_served() {
+        let table = HostTable::any(Arc::default());
+        assert_eq!(table.find("anything").map(|site| &*site.label), Some(EVERY_HOST));
+        assert!(!table.is_listed());
+    }
+
+    /// The slow and obvious reading of a pattern.
+    fn naive(pattern: &HostPattern, host: &str) -> bool {
+        let (wanted, given): (Vec<&str>, Vec<&str>) =
+            (pattern.as_str().split('.').collect(), host.split('.').collect());
+        wanted.len() == given.len()
+            && wanted
+                .iter()
+                .zip(&given)
+                .enumerate()
+                .all(|(at, (wanted, given))| wanted == given || (at == 0 && *wanted == "*" && !given.is_empty()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_host_is_found_exactly_when_some_pattern_matches(
+            patterns in proptest::collection::vec("(\\*\\.)?(a|b|c)(\\.(a|b|c)){0,2}", 1..8),
+            host in "(a|b|c|)(\\.(a|b|c|)){0,3}",
+        ) {
+            let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+            let (table, parsed) = table(&patterns);
+            let found = table.find(&host).map(|site| site.label.to_string());
+            let exact = parsed.iter().any(|pattern| pattern.as_str() == host);
+            prop_assert_eq!(found.is_some(), parsed.iter().any(|pattern| naive(pattern, &host)));
+            if let Some(found) = found {
+                prop_assert!(naive(&found.parse().unwrap(), &host));
+                prop_assert_eq!(found == host, exact);
+            }
+        }
+    }
+}
