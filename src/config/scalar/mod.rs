@@ -119,4 +119,6 @@ where
 }
 
 #[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod tests;
