@@ -129,4 +129,6 @@ where
 }
 
 #[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod tests;
