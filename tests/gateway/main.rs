@@ -14,6 +14,7 @@ mod check_online;
 mod cors;
 mod explain;
 mod head;
+mod jwks;
 mod log;
 mod metrics;
 mod params;

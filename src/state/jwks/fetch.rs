@@ -84,18 +84,7 @@ impl Caller<'_> {
         }
         let target: Target = format!("{base}{DISCOVERY}").parse()?;
         let answer = self.get(&target).await?;
-        let document: Document = serde_json::from_slice(&answer.body)
-            .map_err(|error| format!("{target} is no discovery document: {error}"))?;
-        // Exactly, as OpenID Connect wants it: else one tenant of a provider could speak for another.
-        if document.issuer != issuer {
-            return Err(format!("{target} is about another issuer, {:?}; the two must be the same", document.issuer));
-        }
-        let found: Target =
-            document.jwks_uri.parse().map_err(|_| format!("{target} has a `jwks_uri` that is no URL"))?;
-        if found.scheme() == Scheme::Http && target.scheme() == Scheme::Https {
-            return Err(format!("{target} has a `jwks_uri` without TLS"));
-        }
-        Ok(found)
+        keys_of(issuer, &target, &answer.body)
     }
 
     async fn get(&self, target: &Target) -> Result<Answer, String> {
@@ -118,6 +107,21 @@ impl Caller<'_> {
     }
 }
 
+/// Where the keys of `issuer` are, by the document at `target`.
+fn keys_of(issuer: &str, target: &Target, document: &[u8]) -> Result<Target, String> {
+    let document: Document =
+        serde_json::from_slice(document).map_err(|error| format!("{target} is no discovery document: {error}"))?;
+    // Exactly, as OpenID Connect wants it: else one tenant of a provider could speak for another.
+    if document.issuer != issuer {
+        return Err(format!("{target} is about another issuer, {:?}; the two must be the same", document.issuer));
+    }
+    let found: Target = document.jwks_uri.parse().map_err(|_| format!("{target} has a `jwks_uri` that is no URL"))?;
+    if found.scheme() == Scheme::Http && target.scheme() == Scheme::Https {
+        return Err(format!("{target} has a `jwks_uri` without TLS"));
+    }
+    Ok(found)
+}
+
 /// Some providers write the same keys in another order each time.
 fn content(body: &[u8]) -> Content {
     let set: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -137,5 +141,26 @@ mod tests {
         let one = content(br#"{"keys":[{"kid":"a","n":"1"},{"kid":"b"}]}"#);
         assert_eq!(one, content(br#"{ "keys": [ {"kid":"b"}, {"n":"1", "kid":"a"} ], "more": 1 }"#));
         assert_ne!(one, content(br#"{"keys":[{"kid":"a","n":"2"},{"kid":"b"}]}"#));
+    }
+
+    #[test]
+    fn s1_a_discovery_document_leads_to_keys_of_the_issuer_over_tls() {
+        let found = |issuer: &str, uri: &str| {
+            let target = format!("{issuer}{DISCOVERY}").parse().unwrap();
+            let document = serde_json::json!({ "issuer": issuer, "jwks_uri": uri, "more": [] }).to_string();
+            keys_of(issuer, &target, document.as_bytes()).map(|target| target.to_string())
+        };
+        let (tls, plain) = ("https://id.example", "http://127.0.0.1:1");
+        assert_eq!(found(tls, "https://keys.example/a?b=c").unwrap(), "https://keys.example/a");
+        assert_eq!(found(plain, "http://127.0.0.1:1/keys").unwrap(), "http://127.0.0.1:1/keys");
+        for wrong in
+            ["http://id.example/keys", "file:///etc/passwd", "ftp://id.example/", "/keys", "", "https://u:p@h/"]
+        {
+            assert!(found(tls, wrong).unwrap_err().contains("`jwks_uri`"), "{wrong}");
+        }
+        let target = format!("{tls}{DISCOVERY}").parse().unwrap();
+        let twice =
+            br#"{"issuer":"https://id.example","issuer":"https://id.example","jwks_uri":"https://id.example/"}"#;
+        assert!(keys_of(tls, &target, twice).unwrap_err().contains("duplicate field"));
     }
 }

@@ -65,7 +65,7 @@ mod tests {
     fn secs(headers: &[(&'static str, &'static str)]) -> u64 {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(*name, HeaderValue::from_static(value));
+            map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let now = httpdate::parse_http_date("Tue, 22 Sep 2026 10:00:00 GMT").unwrap();
         lifetime(&map, now).as_secs()

@@ -82,6 +82,8 @@ enum Stage {
 pub struct Numbers {
     /// Since the last good fetch.
     pub age: Option<Duration>,
+    /// Whether they may be believed.
+    pub is_usable: bool,
     /// Keys that can be used.
     pub keys: usize,
     /// Good fetches.
@@ -139,7 +141,7 @@ impl Keys {
     /// Whether they may be believed: there are some, and they are not too old. Else nobody can be judged by them, which
     /// is the gateway's trouble and not the caller's.
     pub fn is_usable(&self) -> bool {
-        self.age(self.clock.now()).is_some_and(|age| age <= USABLE)
+        is_usable(self.age(self.clock.now()))
     }
 
     /// Whether waiting for newer keys may bring the one with this id, which is not among those that the caller looked at.
@@ -179,7 +181,8 @@ impl Keys {
         let age = self.age(self.clock.now());
         let progress = self.progress();
         let keys = self.current.load().set.len();
-        Numbers { age, keys, fetched: progress.fetched, failed: progress.failed, error: progress.error.clone() }
+        let (fetched, failed, error) = (progress.fetched, progress.failed, progress.error.clone());
+        Numbers { age, is_usable: is_usable(age), keys, fetched, failed, error }
     }
 
     /// Fetches when it is time, or when it is asked for. Never ends.
@@ -284,6 +287,10 @@ impl Progress {
     fn has_cooled_down(&self, now: Instant) -> bool {
         self.started.is_none_or(|started| now.saturating_duration_since(started) >= COOL_DOWN)
     }
+}
+
+fn is_usable(age: Option<Duration>) -> bool {
+    age.is_some_and(|age| age <= USABLE)
 }
 
 /// Before the next try; gateways that failed together do not try together.

@@ -15,6 +15,7 @@ pub mod client;
 pub mod eventually;
 pub mod gateway;
 pub mod h2_client;
+pub mod identity_provider;
 pub mod origin;
 pub mod pattern;
 pub mod process;

@@ -36,6 +36,11 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
+    /// Its certificate, DER.
+    pub fn der(&self) -> Vec<u8> {
+        self.0.der().to_vec()
+    }
+
     /// Writes its certificate where `tls.ca` can name it.
     pub fn write(&self, file: &Path) {
         let text = STANDARD.encode(self.0.der());
