@@ -5,6 +5,7 @@
 
 pub mod probe;
 
+mod key_report;
 mod reload;
 mod upkeep;
 

@@ -215,6 +215,8 @@ impl Reloader {
         self.token.store(token);
         program_log::set_level(config.log.level);
         self.state.keep_upstreams(config.upstreams.keys().map(String::as_str));
+        let current = self.live.load();
+        self.state.key_sources().keep(current.snapshot.provider_keys.iter().map(|(_, keys)| keys.source()));
         self.replaced.notify_one();
         Finding::Applied(diff, warnings)
     }
@@ -253,12 +255,13 @@ impl Reloader {
         }
         let current = self.live.load();
         let in_use = self.retired.iter().chain([&current]);
-        let (mut routes, mut upstreams) = (BTreeSet::new(), BTreeSet::new());
+        let (mut routes, mut upstreams, mut providers) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         for snapshot in in_use.map(|running| &running.snapshot) {
             routes.extend(snapshot.routes().iter().map(|route| Arc::clone(&route.label)));
             upstreams.extend(snapshot.upstreams.iter().map(|upstream| Arc::clone(upstream.name())));
+            providers.extend(snapshot.provider_keys.iter().map(|(provider, _)| Arc::clone(provider)));
         }
-        self.metrics.keep(&routes, &upstreams);
+        self.metrics.keep(&routes, &upstreams, &providers);
     }
 
     fn report(&self, trigger: Trigger, finding: Finding) -> Report {

@@ -1,4 +1,4 @@
-//! What goes on beside requests: looking up names, ending what is late.
+//! What goes on beside requests: looking up names, fetching keys, ending what is late.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,11 +11,14 @@ use pingora::services::background::BackgroundService;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::outbound::Client;
 use crate::proxy::Running;
 use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
+
+use super::key_report::KeyReport;
 
 /// For the first look-up of upstreams; after it the gateway starts without them.
 const FIRST_LOOK_UP: Duration = Duration::from_secs(3);
@@ -23,6 +26,8 @@ const FIRST_LOOK_UP: Duration = Duration::from_secs(3);
 const LOOK_UP_EVERY: Duration = Duration::from_secs(15);
 /// Between look-ups of one that has none.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
+/// How often it is told how the keys of identity providers are.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often deadlines are looked at: what a time-out may be late by.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
 
@@ -133,7 +138,16 @@ impl BackgroundService for Upkeep {
                 self.state.deadlines().sweep(self.state.clock().now());
             }
         };
+        let keys = self.state.key_sources().run(Client::direct(self.state.clock().clone()));
+        let telling = async {
+            let mut report = KeyReport::new(self.metrics.clone());
+            let mut tick = tokio::time::interval(TELL_EVERY);
+            loop {
+                tick.tick().await;
+                report.tell(&self.live.load().snapshot.provider_keys);
+            }
+        };
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        tokio::join!(names, deadlines);
+        tokio::join!(names, deadlines, keys, telling);
     }
 }

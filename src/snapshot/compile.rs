@@ -78,6 +78,7 @@ impl Snapshot {
             keepalive: server.keepalive.duration().as_secs().max(1),
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
+            provider_keys: Box::default(),
             table: PathTable::compile(patterns.into_iter()),
             routes: routes.into(),
             config: Arc::clone(&config),

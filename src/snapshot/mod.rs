@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::pipeline::client::TrustedProxies;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::HeadGuard;
+use crate::state::jwks::Keys;
 use crate::upstream::Upstream;
 
 use route::Route;
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub proxies: TrustedProxies,
     /// Every upstream.
     pub upstreams: Box<[Arc<Upstream>]>,
+    /// The keys of every identity provider that publishes some, by the provider's name.
+    pub provider_keys: Box<[(Arc<str>, Arc<Keys>)]>,
     routes: Box<[Route]>,
     table: PathTable,
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
@@ -34,6 +34,9 @@ pub struct Metrics {
     retries: IntCounterVec,
     refusals: IntCounterVec,
     upstream_resolved: IntGaugeVec,
+    jwks_age: IntGaugeVec,
+    jwks_keys: IntGaugeVec,
+    jwks_fetches: IntCounterVec,
     tripwire: IntCounter,
     in_flight: IntGauge,
     log_dropped: IntCounter,
@@ -84,6 +87,9 @@ impl Metrics {
             retries: IntCounterVec::new(opts(names::RETRIES), &["upstream", "reason"])?,
             refusals: IntCounterVec::new(opts(names::REFUSALS), &["route", "reason"])?,
             upstream_resolved: IntGaugeVec::new(opts(names::UPSTREAM_RESOLVED), &["upstream"])?,
+            jwks_age: IntGaugeVec::new(opts(names::JWKS_AGE), &["provider"])?,
+            jwks_keys: IntGaugeVec::new(opts(names::JWKS_KEYS), &["provider"])?,
+            jwks_fetches: IntCounterVec::new(opts(names::JWKS_FETCHES), &["provider", "result"])?,
             tripwire: IntCounter::with_opts(opts(names::TRIPWIRE))?,
             in_flight: IntGauge::with_opts(opts(names::IN_FLIGHT))?,
             log_dropped: IntCounter::with_opts(opts(names::LOG_DROPPED))?,
@@ -102,6 +108,9 @@ impl Metrics {
         registry.register(Box::new(self.retries.clone()))?;
         registry.register(Box::new(self.refusals.clone()))?;
         registry.register(Box::new(self.upstream_resolved.clone()))?;
+        registry.register(Box::new(self.jwks_age.clone()))?;
+        registry.register(Box::new(self.jwks_keys.clone()))?;
+        registry.register(Box::new(self.jwks_fetches.clone()))?;
         registry.register(Box::new(self.tripwire.clone()))?;
         registry.register(Box::new(self.in_flight.clone()))?;
         registry.register(Box::new(self.log_dropped.clone()))?;
@@ -164,6 +173,24 @@ impl Metrics {
         self.upstream_resolved.with_label_values(&[upstream]).set(resolved);
     }
 
+    /// Notes how many keys of an identity provider there are, and how old they are, if they ever came.
+    pub fn set_keys(&self, provider: &str, keys: usize, age: Option<Duration>) {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.jwks_keys.with_label_values(&[provider]).set(gauge(keys as u64));
+        match age {
+            Some(age) => self.jwks_age.with_label_values(&[provider]).set(gauge(age.as_secs())),
+            // Zero would be the best of ages. It may not have been there.
+            None => drop(self.jwks_age.remove_label_values(&[provider])),
+        }
+    }
+
+    /// Counts tries to fetch the keys of an identity provider.
+    pub fn count_key_fetches(&self, provider: &str, ok: u64, failed: u64) {
+        // Also where there are none yet: a rate begins at zero.
+        self.jwks_fetches.with_label_values(&[provider, "ok"]).inc_by(ok);
+        self.jwks_fetches.with_label_values(&[provider, "failed"]).inc_by(failed);
+    }
+
     /// Notes how an attempt to load the configuration at that time of day went.
     pub fn set_reload(&self, is_good: bool, at: SystemTime) {
         self.config_ok.set(i64::from(is_good));
@@ -173,17 +200,21 @@ impl Metrics {
         }
     }
 
-    /// Forgets the children of routes and upstreams that are not among these:
+    /// Forgets the children of routes, upstreams and providers that are not among these:
     /// a gateway that is reloaded for months must not remember every route it had.
-    pub fn keep(&self, routes: &BTreeSet<Arc<str>>, upstreams: &BTreeSet<Arc<str>>) {
+    pub fn keep(&self, routes: &BTreeSet<Arc<str>>, upstreams: &BTreeSet<Arc<str>>, providers: &BTreeSet<Arc<str>>) {
         let is_route = |label: &str| label == names::UNMATCHED || routes.contains(label);
         let is_upstream = |label: &str| upstreams.contains(label);
+        let is_provider = |label: &str| providers.contains(label);
         forget(&self.requests, &["host", "route", "code"], is_route);
         forget(&self.request_seconds, &["route"], is_route);
         forget(&self.refusals, &["route", "reason"], is_route);
         forget(&self.upstream_seconds, &["upstream"], is_upstream);
         forget(&self.retries, &["upstream", "reason"], is_upstream);
         forget(&self.upstream_resolved, &["upstream"], is_upstream);
+        forget(&self.jwks_age, &["provider"], is_provider);
+        forget(&self.jwks_keys, &["provider"], is_provider);
+        forget(&self.jwks_fetches, &["provider", "result"], is_provider);
     }
 
     /// Everything in Prometheus' text format.
@@ -197,7 +228,7 @@ impl Metrics {
     }
 }
 
-/// Removes the children of a family whose `route` or `upstream` is not kept. `labels` are its labels in their own order.
+/// Removes the children of a family whose `route`, `upstream` or `provider` is not kept. `labels` are its labels in their own order.
 fn forget<B: MetricVecBuilder>(family: &MetricVec<B>, labels: &[&str], is_kept: impl Fn(&str) -> bool)
 where
     MetricVec<B>: Collector,
@@ -206,7 +237,7 @@ where
         // The library hands them out sorted by name.
         let pairs = metric.get_label();
         let value = |label: &&str| pairs.iter().find(|pair| pair.name() == *label).map(|pair| pair.value());
-        let named = ["route", "upstream"].iter().find_map(value);
+        let named = ["route", "upstream", "provider"].iter().find_map(value);
         if let (Some(named), Some(values)) = (named, labels.iter().map(value).collect::<Option<Vec<_>>>())
             && !is_kept(named)
         {

@@ -25,6 +25,14 @@ pub const LOG_DROPPED: (&str, &str) =
 /// Whether an upstream's host name has an address.
 pub const UPSTREAM_RESOLVED: (&str, &str) =
     ("tollgate_upstream_resolved", "1 if the last look-up of an upstream's host name succeeded, else 0");
+/// How old the keys of an identity provider are.
+pub const JWKS_AGE: (&str, &str) =
+    ("tollgate_jwks_age_seconds", "Seconds since the keys of an identity provider were last fetched");
+/// How many keys of an identity provider can be used.
+pub const JWKS_KEYS: (&str, &str) = ("tollgate_jwks_keys", "Keys of an identity provider that can be used");
+/// Tries to fetch the keys of an identity provider.
+pub const JWKS_FETCHES: (&str, &str) =
+    ("tollgate_jwks_fetches_total", "Tries to fetch the keys of an identity provider, by result");
 /// Whether the configuration in use is the newest that was tried.
 pub const CONFIG_OK: (&str, &str) =
     ("tollgate_config_last_reload_successful", "1 if the last attempt to load a configuration succeeded, else 0");
