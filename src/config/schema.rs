@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::scalar::{
-    AddressRange, ByteSize, Endpoint, FieldName, OriginPattern, PathPattern, Percent, Period, Secret, Template,
+    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, OriginPattern, PathPattern, Percent, Period, PublicKey,
+    Secret, Template,
 };
 use super::section::log::Access;
 use super::section::routes::Method;
@@ -129,6 +130,7 @@ scalars! {
     PathPattern, "string", "A path: `{name}` matches inside one segment, `/*` at the end the rest.", r"/[^?#%\s]*", "/top-10-products";
     Percent, "string", "A share from 0% to 100%.", "([0-9]{1,2}|100) *%", "20%";
     Period, "string", "A time with its unit: ms, s, m, h or d.", "[0-9]+ *(ms|[smhd])", "35s";
+    PublicKey, "string", "A public key or certificate in PEM form, best as `file://PATH`.", r"(.|\n)*-----BEGIN (RSA PUBLIC KEY|PUBLIC KEY|CERTIFICATE)-----(.|\n)*", "file://provider.pem";
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
     Template, ["boolean", "number", "string"], "Text, with `{path.NAME}` where the path fills it.", r"([^{}]|\{path\.[0-9A-Za-z_]+\})*", "report_{path.report}";
 }
@@ -136,6 +138,16 @@ scalars! {
 /// How a `SocketAddr` is written.
 #[derive(Debug)]
 pub(crate) struct ListenAddress;
+
+impl JsonSchema for Algorithm {
+    fn schema_name() -> Cow<'static, str> {
+        "Algorithm".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "description": "How tokens are signed.", "enum": Algorithm::ALL.map(Algorithm::name) })
+    }
+}
 
 impl JsonSchema for Method {
     fn schema_name() -> Cow<'static, str> {

@@ -5,6 +5,7 @@
 //! a sentence that says what would be right. Not here: sections, references between sections.
 
 mod address_range;
+mod algorithm;
 mod byte_size;
 mod credential;
 mod endpoint;
@@ -12,13 +13,16 @@ mod header;
 mod likely;
 mod origin;
 mod path_pattern;
+mod pem;
 mod percent;
 mod period;
+mod public_key;
 mod template;
 
 use std::path::{Path, PathBuf};
 
 pub use address_range::AddressRange;
+pub use algorithm::{Algorithm, SHORTEST_SECRET};
 pub use byte_size::ByteSize;
 pub use credential::{MASK, Secret, is_credential_name};
 pub(crate) use endpoint::path_problem;
@@ -28,6 +32,8 @@ pub use origin::OriginPattern;
 pub use path_pattern::{PathPattern, Piece, Segment};
 pub use percent::Percent;
 pub use period::Period;
+pub use public_key::PublicKey;
+pub(crate) use public_key::{Curve, Numbers};
 pub use template::{HOLES, Part, Template};
 
 /// Implements `Deserialize` through `FromStr`, so that a scalar reads the same
@@ -112,5 +118,7 @@ where
     }
 }
 
+#[cfg(test)]
+mod key_tests;
 #[cfg(test)]
 mod tests;
