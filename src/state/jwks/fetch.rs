@@ -58,10 +58,10 @@ pub(super) async fn fetch(client: &Client, clock: &Clock, source: &Source) -> Re
         Place::Jwks(url) => url.parse()?,
     };
     let answer = caller.get(&target).await?;
-    let wrong = |why| format!("{target} holds no set of keys: {why}");
-    let set = KeySet::parse(&answer.body).map_err(wrong)?;
+    let set = KeySet::parse(&answer.body).map_err(|why| format!("{target}: {why}"))?;
     if set.is_empty() {
-        return Err(wrong("no key in it can be used".to_owned()));
+        let why = set.left_out().first().map(|why| format!(", {why}")).unwrap_or_default();
+        return Err(format!("{target}: no key in the set can be used{why}"));
     }
     let content = content(&answer.body);
     Ok(Fetched { set, content, lifetime: lifetime(&answer.headers, clock.wall()) })
