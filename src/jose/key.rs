@@ -72,6 +72,13 @@ impl Key {
             && self.signed(algorithm, token.signed().as_bytes(), token.signature_bytes())
     }
 
+    /// As [`Key::verify`], of tokens whose header may leave the algorithm out, as those of Tinybird do. It may not name
+    /// another one.
+    pub fn verify_unnamed(&self, algorithm: Algorithm, token: &Compact<'_>) -> bool {
+        (token.header().alg.is_none() || token.header().algorithm() == Some(algorithm))
+            && self.signed(algorithm, token.signed().as_bytes(), token.signature_bytes())
+    }
+
     /// Whether this key made this signature.
     pub(super) fn signed(&self, algorithm: Algorithm, message: &[u8], signature: &Vec<u8>) -> bool {
         if !self.algorithms.contains(&algorithm) {

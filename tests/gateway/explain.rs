@@ -52,7 +52,7 @@ impl Call {
     fn explain(&self, gw: &TestGateway) -> Explanation {
         let question = Question::new(&self.method, &self.target, &self.headers, self.body.clone(), "localhost");
         let question = question.unwrap_or_else(|error| panic!("{self:?}: {error}"));
-        explain(&gw.app().running().snapshot, &question)
+        explain(&gw.app().running().snapshot, &question, std::time::SystemTime::UNIX_EPOCH)
     }
 
     async fn send(&self, gw: &TestGateway) -> Response {

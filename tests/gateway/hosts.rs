@@ -374,7 +374,7 @@ async fn what_is_explained_is_what_happens() {
     ] {
         let response = call(&gw, host, path).await;
         let question = Question::new("GET", &format!("http://{host}{path}"), &[], "", "localhost").unwrap();
-        let explanation = explain(&gw.app().running().snapshot, &question);
+        let explanation = explain(&gw.app().running().snapshot, &question, std::time::SystemTime::UNIX_EPOCH);
         let told = explanation.host.as_ref().expect("hosts are listed");
         assert_eq!(told.pattern.as_deref(), pattern, "{host}{path}");
         assert_eq!(matches!(explanation.verdict, Verdict::Upstream), served, "{host}{path}");

@@ -52,7 +52,7 @@ impl TinybirdJwt {
         if named.is_some_and(|named| named != "HS256") {
             return Err(Finding::Algorithm(named.map(str::to_owned)));
         }
-        if !self.key.verify(Algorithm::Hs256, token) {
+        if !self.key.verify_unnamed(Algorithm::Hs256, token) {
             return Err(Finding::Signature(Algorithm::Hs256));
         }
         let claims = token.claims();
