@@ -23,7 +23,10 @@ impl FromStr for Tenant {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_within = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
-        match (1..=MAX).contains(&text.len()) && text.bytes().all(is_within) {
+        if text.is_empty() {
+            return Err("this tenant is empty: write its name, or leave it out".to_owned());
+        }
+        match text.len() <= MAX && text.bytes().all(is_within) {
             true => Ok(Tenant(Arc::from(text))),
             false => Err(format!(
                 "`{}` is not a tenant: write 1 to {MAX} letters, digits and `.`, `_`, `:`, `@`, `-`",
