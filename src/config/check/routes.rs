@@ -17,7 +17,7 @@ impl Checker<'_> {
         self.upstream_name(at);
         self.params(at, &route.params);
         let outer = match at.host {
-            None => self.config.cors.is_some() || self.is_cors_of_a_sharing_host,
+            None => self.config.cors.is_some() || self.sharing.has_cors,
             Some(host) => {
                 self.config.cors.is_some() || self.config.hosts.get(host).is_some_and(|host| host.cors.is_some())
             }
