@@ -91,7 +91,7 @@ fn check_takes_warnings_for_errors_when_it_is_strict() {
         "{}",
         err(&strict)
     );
-    // No file of this version is without TG0201, so it alone makes nothing fail.
+    // TG0201 is a question, and not a mistake: it alone makes nothing fail.
     let folder = Folder::with(GOOD);
     assert_eq!(code(&tollgate(&["check", "--strict", folder.file()])), 0);
 }

@@ -37,6 +37,8 @@ const SECRETS: [&str; 3] = ["hunter2-from-a-variable", "hunter2-in-the-file", "h
 fn environment() -> Environment {
     Environment::of([
         ("TOKEN", "hunter2-from-a-variable"),
+        // As TOKEN, and long enough to sign with.
+        ("SIGNING", "hunter2-from-a-variable-that-is-long-enough"),
         ("EMPTY", ""),
         ("BLANK", " hunter2-from-a-variable "),
         ("HOST", "api.example.com"),

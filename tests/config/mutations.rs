@@ -67,7 +67,9 @@ fn every_single_mistake_is_reported_where_it_is() {
 fn errors(text: &str, folder: &Path) -> Vec<Issue> {
     let environment = Environment::of([
         ("TINYBIRD_TOKEN", "p.token"),
+        ("TINYBIRD_ADMIN_TOKEN", "p.an-admin-token-of-some-length-and-more"),
         ("TOKEN", "p.token"),
+        ("SIGNING", "a-secret-that-is-long-enough-to-sign"),
         ("HOST", "api.example.com"),
         ("TOLLGATE_ADMIN_TOKEN", "a-token"),
     ]);
@@ -126,7 +128,7 @@ fn pair((key, value): (&Value, &Value)) -> (Value, Value) {
 /// What others refer to by its name is missed there, too.
 fn renamed(path: &[String]) -> Option<String> {
     let [section, name] = path else { return None };
-    (section == "upstreams").then(|| name.clone())
+    ["auth", "upstreams"].contains(&section.as_str()).then(|| name.clone())
 }
 
 /// Values that hardly belong where `value` stands.

@@ -15,9 +15,8 @@ const ISSUES: &str = "<!-- From here on written by a test, from src/config/issue
                       UPDATE_EXPECT=1 cargo test --test docs -->\n";
 
 /// Codes that a block cannot show, or not mend, each with what stands in for it.
-const BLOCKS_MISSING: [(&str, &str); 3] = [
+const BLOCKS_MISSING: [(&str, &str); 2] = [
     ("TG0003", "tests/config: `a_file_above_the_limit_is_not_read`, and the cases under limits/"),
-    ("TG0201", "there is a wrong block only: no file of this version is without it"),
     ("TG0208", "tests/config: the case lints/credential_file_for_everybody, because modes are not in a file"),
 ];
 

@@ -285,7 +285,7 @@ impl Checker<'_> {
                     IssueCode::CallerChoosesTenant,
                     &path,
                     format!("anyone who calls `{}` chooses the value of `{name}`", at.key),
-                    "if that is meant, write `allow_public_tenant: true` under `params`",
+                    "add `auth:` and fix `{tenant}`; if this is meant, write `allow_public_tenant: true` under `params`",
                 );
             }
         }

@@ -43,7 +43,7 @@ pub use percent::Percent;
 pub use period::Period;
 pub use public_key::PublicKey;
 pub(crate) use public_key::{Curve, Numbers};
-pub use template::{HOLES, Part, Template};
+pub use template::{Part, Template};
 pub use tenant::TenantName;
 
 /// Implements `Deserialize` through `FromStr`, so that a scalar reads the same

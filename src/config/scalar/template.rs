@@ -29,8 +29,8 @@ pub enum Part {
 }
 
 /// The holes that exist, as sentences list them.
-pub const HOLES: &str =
-    "{tenant}, {path.NAME}, {claims.NAME}, {fixed_params.NAME}, {key.tenant}, {key.meta.NAME} and {host.N}";
+const HOLES: &str =
+    "{tenant}, {path.NAME}, {claims.NAME}, {fixed_params.NAME}, {key.tenant}, {key.meta.NAME} or {host.N}";
 
 impl Part {
     /// The hole as it is written, without braces; none for text.
@@ -126,7 +126,7 @@ impl FromStr for Template {
                 parts.push(Part::Literal(before.to_owned()));
             }
             let part = Part::of_hole(hole)
-                .ok_or_else(|| format!("`{text}` has `{{{hole}}}`, which is not known: there are {HOLES}"))?;
+                .ok_or_else(|| format!("`{text}` has `{{{hole}}}`, which is not known here: write {HOLES}"))?;
             parts.push(part);
             rest = behind;
         }

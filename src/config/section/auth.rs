@@ -165,7 +165,7 @@ impl<'de> Deserialize<'de> for AuthRule {
 impl Serialize for AuthRule {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            AuthRule::Providers(names) => names.serialize(serializer),
+            AuthRule::Providers(names) => one_or_list(names, serializer),
             AuthRule::Public => serializer.serialize_str(PUBLIC),
         }
     }
@@ -191,8 +191,16 @@ impl Serialize for Audience {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Audience::Any => serializer.serialize_str(ANY),
-            Audience::Of(names) => names.serialize(serializer),
+            Audience::Of(names) => one_or_list(names, serializer),
         }
+    }
+}
+
+/// As it is usually written, so that what is shown is found again in the file.
+fn one_or_list<S: Serializer>(names: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    match names {
+        [only] => serializer.serialize_str(only),
+        names => names.serialize(serializer),
     }
 }
 
