@@ -137,7 +137,7 @@ fn right_type(path: &[&str], expected: &str) -> String {
 pub(super) fn is_about_key(path: &[&str], message: &str) -> bool {
     let custom = !["invalid type", "invalid value", "unknown variant"].iter().any(|start| message.starts_with(start));
     match path {
-        ["routes" | "hosts", _] | ["hosts", _, "routes", _] => custom,
+        ["routes" | "hosts" | "tenants", _] | ["hosts", _, "routes", _] => custom,
         ["upstreams", _, "headers", _] => custom && !message.contains("this credential"),
         _ => false,
     }

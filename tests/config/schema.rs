@@ -63,8 +63,9 @@ fn every_unknown_key_is_invalid() {
     let validator = validator();
     let mut seen = 0;
     for case in cases().iter().filter(|case| read_expected(case).contains("[TG0102]")) {
-        if case.parent().is_some_and(|topic| topic.ends_with("include")) {
-            // The key stands in the file that this one includes.
+        if case.parent().is_some_and(|topic| topic.ends_with("include")) || case.ends_with("auth/files_of_records.yaml")
+        {
+            // The key stands in the file that this one includes, or names.
             continue;
         }
         let text = std::fs::read_to_string(case).expect("it can be read");
@@ -170,9 +171,10 @@ fn samples() -> Vec<PathBuf> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("it can be read") {
             let path = entry.expect("it can be read").path();
-            if path.is_dir() {
+            // Files of records are beside those that name them.
+            if path.is_dir() && !path.ends_with("partners") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            } else if path.is_file() && path.extension().is_some_and(|extension| extension == "yaml") {
                 found.push(path);
             }
         }

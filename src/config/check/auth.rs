@@ -5,15 +5,19 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::document::{Node, NodeKind};
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{Algorithm, Part, Period, Scheme, Template};
+use crate::config::scalar::{Algorithm, HostPattern, Part, Period, Scheme, Template};
 use crate::config::section::auth::{AuthRule, Provider, ProviderKind};
+use crate::config::section::hosts::Host;
+use crate::config::section::keys::Scope;
 use crate::config::section::routes::Route;
 use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::config::{WrittenRoute, listed, nearest};
 
 use super::Checker;
 
+const KINDS: [ProviderKind; 3] = [ProviderKind::ApiKey, ProviderKind::Jwt, ProviderKind::TinybirdJwt];
 /// RFC 7518 section 3.2: as long as what SHA-256 makes.
 const MIN_SECRET: usize = 32;
 /// RFC 8725 leaves it open; more would make `exp` mean little.
@@ -48,7 +52,10 @@ impl Checker<'_> {
         let foreign: Vec<String> = node
             .keys()
             .map(|key| key.text.clone())
-            .filter(|key| key != "type" && !known.contains(&key.as_str()))
+            // What is a key nowhere was reported before, and may hold anything.
+            .filter(|key| {
+                !known.contains(&key.as_str()) && KINDS.iter().any(|kind| provider_keys(*kind).contains(&key.as_str()))
+            })
             .collect();
         for key in foreign {
             let title = format!("`{key}` does not belong to `type: {}`", provider.kind.word());
@@ -61,19 +68,23 @@ impl Checker<'_> {
         let kind = provider.kind;
         let wanted: &[(&str, bool, &str)] = match kind {
             ProviderKind::ApiKey => {
-                &[("keys", provider.keys.is_some(), "a file that `tollgate keys create` writes: `keys: ./keys.yaml`")]
+                &[("keys", provider.keys.is_some(), "`keys: ./keys.yaml`, a file that `tollgate keys create` writes")]
             }
             ProviderKind::Jwt => &[
-                ("issuer", provider.issuer.is_some(), "what tokens have in `iss`: `issuer: https://id.example.com/`"),
+                (
+                    "issuer",
+                    provider.issuer.is_some(),
+                    "`issuer:` with what tokens have in `iss`, like https://id.example.com/",
+                ),
                 (
                     "audience",
                     provider.audience.is_some(),
-                    "what tokens have in `aud`; `any` if it is not to be looked at",
+                    "`audience:` with what tokens have in `aud`; `any` if it is not to be looked at",
                 ),
             ],
             ProviderKind::TinybirdJwt => &[
-                ("secret", provider.secret.is_some(), "the workspace's admin token: `secret: ${TINYBIRD_ADMIN_TOKEN}`"),
-                ("workspace_id", provider.workspace_id.is_some(), "the workspace's id, a UUID"),
+                ("secret", provider.secret.is_some(), "`secret: ${TINYBIRD_ADMIN_TOKEN}`, the workspace's admin token"),
+                ("workspace_id", provider.workspace_id.is_some(), "`workspace_id:` with the workspace's id, a UUID"),
             ],
         };
         for (key, is_there, what) in wanted {
@@ -128,6 +139,9 @@ impl Checker<'_> {
             let help = "leave it out for those that the keys are made for";
             self.at_value(IssueCode::BadValue, &["auth", name, "algorithms"], title, help);
         }
+        if ["jwks", "key", "secret"].iter().any(|key| self.document.is_reported(&["auth", name], key)) {
+            return;
+        }
         for (index, algorithm) in provider.algorithms.iter().flatten().enumerate() {
             let path = ["auth", name, "algorithms", &index.to_string()];
             let why = match (&provider.secret, &provider.key) {
@@ -167,8 +181,8 @@ impl Checker<'_> {
             (None, true) => match issuer.parse() {
                 Ok(endpoint) => Some(("issuer", endpoint)),
                 Err(_) => {
-                    let title =
-                        format!("`{}` is not a URL, so its keys cannot be found", self.document.shown(&path, issuer));
+                    // It may be one with a password in it, so it is not quoted.
+                    let title = "this issuer is not a URL that keys could be found at".to_owned();
                     self.at_value(IssueCode::BadValue, &path, title, "add `jwks:` with the URL of the keys, or `key:`");
                     None
                 }
@@ -194,8 +208,13 @@ impl Checker<'_> {
                 self.at_value(IssueCode::UnknownCapture, &path, title, holes_of(provider.kind));
             }
         }
-        if let Some(template) = provider.tenant.as_ref().filter(|template| template.literal() == Some("")) {
-            let title = format!("`tenant` is `{template}`: every credential would be refused");
+        if provider.scopes.as_ref().is_some_and(|template| template.literal() == Some("")) {
+            let title = "`scopes` is empty: nobody would have any".to_owned();
+            let help = "write {claims.NAME}, or leave it out";
+            self.at_value(IssueCode::BadValue, &["auth", name, "scopes"], title, help);
+        }
+        if provider.tenant.as_ref().is_some_and(|template| template.literal() == Some("")) {
+            let title = "`tenant` is empty: every credential would be refused".to_owned();
             self.at_value(IssueCode::BadValue, &["auth", name, "tenant"], title, holes_of(provider.kind));
         }
     }
@@ -203,6 +222,9 @@ impl Checker<'_> {
     /// Names that must be there, and providers that can be told apart.
     pub(super) fn auth_rule(&mut self, path: &[&str], rule: &AuthRule) {
         let AuthRule::Providers(names) = rule else { return };
+        if self.document.is_reported(&[], "auth") {
+            return;
+        }
         if names.is_empty() {
             let title = "nobody could call: the list of providers is empty".to_owned();
             self.at_value(IssueCode::BadValue, path, title, "name a provider of `auth`, or write `public`");
@@ -212,15 +234,24 @@ impl Checker<'_> {
                 continue;
             }
             let known: Vec<&str> = self.config.auth.keys().map(String::as_str).collect();
-            let help = match nearest(name, known.iter().copied()) {
+            let help = match nearest(name, known.iter().copied().chain(["public"])) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
                 None if known.is_empty() => "define it under `auth`, or write `public`".to_owned(),
                 None => format!("defined under `auth`: {}", listed(&known)),
             };
-            let shown = self.document.shown(path, name).to_string();
-            self.at_value(IssueCode::UnknownName, path, format!("there is no provider `{shown}`"), &help);
+            let index = self.index_of(path, name);
+            let item: Vec<&str> = path.iter().copied().chain(index.as_deref()).collect();
+            let shown = self.document.shown(&item, name).to_string();
+            self.at_value(IssueCode::UnknownName, &item, format!("there is no provider `{shown}`"), &help);
         }
         self.alike(path, names);
+    }
+
+    /// Where a name stands in the list at `path`, if there is one.
+    fn index_of(&self, path: &[&str], name: &str) -> Option<String> {
+        let NodeKind::List(items) = &self.document.node(path)?.kind else { return None };
+        let is_it = |item: &Node| matches!(&item.kind, NodeKind::Scalar(scalar) if scalar.text == name);
+        items.iter().position(is_it).map(|index| index.to_string())
     }
 
     /// A credential goes to one provider, by what it looks like.
@@ -279,7 +310,11 @@ impl Checker<'_> {
         }
         let rules: Vec<Option<AuthRule>> = self.rules_of(at).into_iter().map(Option::<&AuthRule>::cloned).collect();
         let base = at.path(&[]);
-        if rules.contains(&None) && !self.config.auth.is_empty() && !self.document.is_reported(&base, "auth") {
+        let outer = ["auth", "default_auth"].iter().any(|key| self.document.is_reported(&[], key));
+        if outer || self.document.is_reported(&base, "auth") {
+            return;
+        }
+        if rules.contains(&None) && !self.config.auth.is_empty() {
             let title = format!("`{}` does not say who may call it", at.key);
             let help =
                 "add `auth:` with a provider, or `auth: public`; `default_auth` speaks for routes that say nothing";
@@ -309,12 +344,31 @@ impl Checker<'_> {
             let title = "a route with `pipe` requires that pipe already".to_owned();
             self.at_key(IssueCode::CallerRules, &at.path(&["require"]), title, "remove `pipe` from `require`");
         }
-        if route.pipe.is_none() && route.pipe_id.is_some() {
+        if route.require.pipe.as_ref().is_some_and(|pipe| pipe.literal() == Some("")) {
+            let title = "`pipe` is empty: every Tinybird JWT would be refused".to_owned();
+            self.at_value(IssueCode::BadValue, &at.path(&["require", "pipe"]), title, "write the pipe's name");
+        }
+        for (index, scope) in route.require.scopes.iter().enumerate() {
+            if let Err(sentence) = scope.parse::<Scope>() {
+                let (title, help) = sentence.split_once(": ").unwrap_or((&sentence, "write a word like reports.read"));
+                let path = at.path(&["require", "scopes"]);
+                let index = index.to_string();
+                let item: Vec<&str> = path.iter().copied().chain([index.as_str()]).collect();
+                self.at_value(IssueCode::BadValue, &item, title.to_owned(), help);
+            }
+        }
+        if route.pipe_id.as_ref().is_some_and(|id| id.trim().is_empty()) {
+            let title = "`pipe_id` is empty".to_owned();
+            self.at_value(IssueCode::BadValue, &at.path(&["pipe_id"]), title, "write the pipe's id, or leave it out");
+        }
+        if route.pipe.is_none() && route.pipe_id.is_some() && !self.document.is_reported(&base, "pipe") {
             let title = "`pipe_id` belongs to routes with `pipe`".to_owned();
             self.at_key(IssueCode::CallerRules, &at.path(&["pipe_id"]), title, "remove it from a `proxy` route");
         }
         let tinybird = self.first_of(rule, |provider| provider.kind == ProviderKind::TinybirdJwt);
-        if let Some(name) = tinybird.filter(|_| route.proxy.is_some() && route.require.pipe.is_none()) {
+        let reported =
+            self.document.is_reported(&base, "require") || self.document.is_reported(&at.path(&["require"]), "pipe");
+        if let Some(name) = tinybird.filter(|_| route.proxy.is_some() && route.require.pipe.is_none() && !reported) {
             let title = format!("nothing says which pipe a Tinybird JWT of `{name}` must be for");
             let help = "add `require: { pipe: NAME }`: such a token opens only what it names";
             self.at_key(IssueCode::CallerRules, &base, title, help);
@@ -356,9 +410,11 @@ impl Checker<'_> {
                         let Some(lacking) = self.first_of(rule, lacks).filter(|_| list == "fixed") else { continue };
                         let title =
                             format!("`{{{hole}}}` has no value for callers of `{lacking}`: all would be refused");
-                        let help = match part {
-                            Part::Tenant => format!("add `tenant:` to `{lacking}`"),
-                            _ => "use {tenant}, which every provider can say, or name other providers here".to_owned(),
+                        let help = match *part == Part::Tenant {
+                            true => format!("add `tenant:` to `{lacking}`"),
+                            false => {
+                                "use {tenant}, which every provider can say, or name other providers here".to_owned()
+                            }
                         };
                         self.at_value(IssueCode::UnknownCapture, &path, title, &help);
                     }
@@ -413,6 +469,10 @@ impl Checker<'_> {
             (None | Some(_), _) => {}
         }
         let Some(mint) = &upstream.mint else { return };
+        if mint.workspace_id.trim().is_empty() {
+            let path = ["upstreams", name, "mint", "workspace_id"];
+            self.at_value(IssueCode::BadValue, &path, "`workspace_id` is empty".to_owned(), "write the workspace's id");
+        }
         if mint.secret.expose().len() < MIN_SECRET {
             let title = format!("`secret` has fewer than {MIN_SECRET} characters, so that it could be guessed");
             let help = "write the workspace's admin token, the whole of it";
@@ -420,8 +480,12 @@ impl Checker<'_> {
         }
         if !(MIN_TTL..=MAX_TTL).contains(&mint.ttl) {
             let title = format!("`ttl` is {}", mint.ttl);
-            let help = format!("write a time from {MIN_TTL} to {MAX_TTL}");
-            self.at_value(IssueCode::BadValue, &["upstreams", name, "mint", "ttl"], title, &help);
+            self.at_value(
+                IssueCode::BadValue,
+                &["upstreams", name, "mint", "ttl"],
+                title,
+                "write a time from 10s to 24h",
+            );
         }
     }
 

@@ -172,7 +172,12 @@ impl Checker<'_> {
     fn only_captures(&mut self, path: &[&str], at: WrittenRoute<'_>, template: &Template) {
         if let Some(hole) = template.holes().filter(|part| !matches!(part, Part::Path(_))).find_map(Part::hole) {
             let title = format!("`{{{hole}}}` has no meaning here");
-            self.at_value(IssueCode::UnknownCapture, path, title, "a path is made of text and {path.NAME}");
+            self.at_value(
+                IssueCode::UnknownCapture,
+                path,
+                title,
+                "write text and {path.NAME} only: what callers say of themselves chooses no path and no pipe",
+            );
         }
         self.known_captures(path, at, template);
     }

@@ -55,7 +55,9 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         // As for upstreams: what is not known may be a misspelt secret.
         ["auth", _, key, ..] => !PLAIN_PROVIDER_KEYS.contains(key),
         ["auth" | "default_auth", ..] => false,
-        ["routes", _, "auth" | "require", ..] => false,
+        ["routes", _, "auth" | "require", ..]
+        | ["hosts", _, "auth", ..]
+        | ["hosts", _, "routes", _, "auth" | "require", ..] => false,
         ["admin", key, ..] => *key != "address",
         // What operators name themselves says nothing about what is in it.
         ["hosts"] | ["hosts", _] => false,

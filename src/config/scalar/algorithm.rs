@@ -114,7 +114,7 @@ fn wrong(text: &str) -> String {
     let names = || Algorithm::ALL.into_iter().map(Algorithm::name);
     let same = names().find(|name| name.eq_ignore_ascii_case(&plain));
     match same.or_else(|| crate::config::nearest(&plain, names())) {
-        Some(name) => format!("`{text}` is not a signature algorithm: did you mean `{name}`?"),
+        Some(name) => format!("`{text}` is not a signature algorithm: write `{name}`"),
         None => {
             format!("`{text}` is not a signature algorithm: write one of {}", names().collect::<Vec<_>>().join(", "))
         }

@@ -158,9 +158,9 @@ fn port_of(authority: &http::uri::Authority, default_port: u16) -> Option<u16> {
 fn wrong(text: &str) -> String {
     // A user name, a password or a token may stand in it.
     if text.contains(['@', '?', '#']) {
-        return "this is not the URL of an upstream: write it like https://api.tinybird.co".to_owned();
+        return "this is not a URL: write it like https://api.tinybird.co".to_owned();
     }
-    format!("`{text}` is not the URL of an upstream: write it like https://api.tinybird.co")
+    format!("`{text}` is not a URL: write it like https://api.tinybird.co")
 }
 
 super::from_text!(Endpoint, "a URL like https://api.tinybird.co");

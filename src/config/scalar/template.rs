@@ -149,5 +149,5 @@ impl fmt::Display for Template {
     }
 }
 
-super::from_text!(Template, "text, with {path.NAME} where the path fills it");
+super::from_text!(Template, "text, with holes like {path.NAME} or {tenant} for what a request says");
 super::as_text!(Template);

@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for Audience {
         let names = deserializer.deserialize_any(Words("an audience, a list of audiences or `any`"))?;
         match names.as_slice() {
             [only] if only == ANY => Ok(Audience::Any),
-            _ if names.is_empty() || names.iter().any(String::is_empty) => Err(serde::de::Error::custom(
+            _ if names.iter().all(String::is_empty) => Err(serde::de::Error::custom(
                 "an audience is empty: write the name that tokens have in `aud`, or `any`",
             )),
             _ => Ok(Audience::Of(once_each(names))),
@@ -209,6 +209,19 @@ fn once_each(names: Vec<String>) -> Vec<String> {
     names.into_iter().filter(|name| seen.insert(name.clone())).collect()
 }
 
+/// One of a list of words.
+struct Word(String);
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.is_empty() {
+            true => Err(serde::de::Error::custom("a name is empty: write it, or leave it out")),
+            false => Ok(Word(text)),
+        }
+    }
+}
+
 /// One word or a list of words.
 struct Words(&'static str);
 
@@ -225,7 +238,7 @@ impl<'de> Visitor<'de> for Words {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
         let mut names = Vec::new();
-        while let Some(name) = items.next_element()? {
+        while let Some(Word(name)) = items.next_element()? {
             names.push(name);
         }
         Ok(names)
