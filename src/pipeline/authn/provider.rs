@@ -25,7 +25,7 @@ use crate::state::verified::{CacheKey, Entry};
 use super::api_key::ApiKeys;
 use super::jwt::{Jwt, Signed, is_revoked};
 use super::rejection::{Finding, Rejection};
-use super::tinybird_jwt::TinybirdJwt;
+use super::tinybird_jwt::{Pipe, TinybirdJwt};
 
 /// A compiled provider.
 #[derive(Debug)]
@@ -239,7 +239,7 @@ impl Naming {
         }
     }
 
-    fn of_pipe(&self, (resource, fixed): (Box<str>, Option<FixedParams>), claims: &Map<String, Value>) -> PipeScope {
+    fn of_pipe(&self, (resource, fixed): Pipe, claims: &Map<String, Value>) -> PipeScope {
         let tenant = self.tenant_of(self.tenant.as_ref(), |part| claim_part(part, claims, fixed.as_ref()));
         PipeScope { resource, fixed, tenant }
     }

@@ -30,13 +30,16 @@ pub(super) struct TinybirdJwt {
     key: Key,
 }
 
+/// A pipe that a token opens, and what it fixes there.
+pub(super) type Pipe = (Box<str>, Option<FixedParams>);
+
 /// What a good token says.
 #[derive(Debug)]
 pub(super) struct Verified {
     pub(super) name: Box<str>,
     pub(super) until: SystemTime,
     /// Resource and fixed parameters of each pipe, in the token's order.
-    pub(super) pipes: Vec<(Box<str>, Option<FixedParams>)>,
+    pub(super) pipes: Vec<Pipe>,
     pub(super) rps: Option<f64>,
 }
 
@@ -66,7 +69,7 @@ impl TinybirdJwt {
     }
 }
 
-fn pipes(claims: &Map<String, Value>) -> Result<Vec<(Box<str>, Option<FixedParams>)>, Finding> {
+fn pipes(claims: &Map<String, Value>) -> Result<Vec<Pipe>, Finding> {
     const WRONG: Finding = Finding::Claim("its `scopes` are not a list of { type, resource }");
     let scopes = claims.get("scopes").and_then(Value::as_array).ok_or(Finding::Claim("it has no `scopes`"))?;
     if scopes.len() > MAX_SCOPES {
