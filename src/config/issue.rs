@@ -480,6 +480,7 @@ issue_codes! {
     RefusedPipe = "TG0212", Warning, "`tinybird_api` opens a path that refuses every request.";
     DoubledVersion = "TG0213", Warning, "The URL of an upstream with pipes ends in `/v0`.";
     UnusedProvider = "TG0214", Warning, "A provider that nothing uses.";
+    RefusedOnHost = "TG0215", Warning, "A public route that a tenant's host always refuses.";
     UnresolvedHost = "TG0301", Error, "The host name of an upstream cannot be resolved from here.";
     NoConnection = "TG0302", Error, "No connection to an upstream can be opened from here.";
     TlsRefused = "TG0303", Error, "TLS with an upstream fails, or its certificate cannot be verified.";
