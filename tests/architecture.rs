@@ -122,7 +122,9 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
 ];
 
 /// Which sections a step is compiled from.
-const SECTIONS: [(&str, &[&str]); 7] = [
+const SECTIONS: [(&str, &[&str]); 9] = [
+    ("authn", &["auth", "keys", "revoked"]),
+    ("authz", &["routes"]),
     ("client", &[]),
     ("cors", &["cors"]),
     ("guard", &["server"]),
@@ -136,12 +138,14 @@ const SECTIONS: [(&str, &[&str]); 7] = [
 const ADAPTERS: [&str; 6] = ["cached", "disk", "memory", "postgres", "redis", "sqlite"];
 
 /// YAML keys that something serves on the way of a request, and what serves them.
-const NOUNS: [(&str, &str); 7] = [
+const NOUNS: [(&str, &str); 9] = [
+    ("auth", "src/pipeline/authn/mod.rs"),
     ("cors", "src/pipeline/cors.rs"),
     ("hosts", "src/snapshot/hosts.rs"),
     ("params", "src/pipeline/params/mod.rs"),
     ("retry", "src/pipeline/retry.rs"),
     ("routes", "src/pipeline/rewrite.rs"),
+    ("tenants", "src/pipeline/authz.rs"),
     ("upstreams", "src/upstream/mod.rs"),
     ("white_label", "src/pipeline/scrub/mod.rs"),
 ];

@@ -95,8 +95,9 @@ pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = line.trim_start();
     while !rest.is_empty() && !rest.starts_with('#') {
-        let (word, behind) = match rest.strip_prefix('\'') {
-            Some(quoted) => quoted.split_once('\'').unwrap_or_else(|| panic!("an open quote in {line}")),
+        let quote = rest.chars().next().filter(|c| ['\'', '"'].contains(c));
+        let (word, behind) = match quote.and_then(|quote| Some((quote, rest.strip_prefix(quote)?))) {
+            Some((quote, quoted)) => quoted.split_once(quote).unwrap_or_else(|| panic!("an open quote in {line}")),
             None => rest.split_once(' ').unwrap_or((rest, "")),
         };
         words.push(word.to_owned());

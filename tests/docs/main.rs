@@ -4,7 +4,8 @@
 //! fail with that code; `yaml,keys` and `yaml,revoked` are whole files of records. In the README and in docs/commands.md a
 //! `sh` block is run (`curl` against a `tollgate demo`, `tollgate` as it stands, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why; `sh,exit=1` must
 //! end with that code. A `text,answer` block stands below the lines that print it, on stderr or stdout; `…` stands for what
-//! was cut or differs. A `yaml,error=` block of these two pages is the file `wrong.yaml` of the commands below it.
+//! was cut or differs. docs/tenancy.md is run against one gateway after another, each with the last `yaml` block for its file;
+//! a `json,token=NAME` block is the payload of a token that is signed, and is `$NAME` from then on. A `yaml,error=` block of these two pages is the file `wrong.yaml` of the commands below it.
 //!
 //! `UPDATE_EXPECT=1 cargo test --test docs` writes anew what stands behind the marks of `generated`.
 #![expect(
@@ -15,10 +16,12 @@
 )]
 
 mod commands;
+mod credentials;
 mod curl;
 mod generated;
 mod markdown;
 mod running;
+mod support;
 mod tables;
 
 use std::path::{Path, PathBuf};
@@ -27,10 +30,12 @@ use tollgate::config::interpolate::Environment;
 use tollgate::config::issue::Issues;
 use tollgate::config::keys::{KeyFile, revoked_of};
 use tollgate::config::{Loaded, load, load_text};
+use tollgate::demo::ADMIN_TOKEN;
 
 /// What serves a YAML key each; every one has an example and a page.
-const NOUNS: [&str; 14] = [
+const NOUNS: [&str; 16] = [
     "admin",
+    "auth",
     "cors",
     "hosts",
     "include",
@@ -41,10 +46,14 @@ const NOUNS: [&str; 14] = [
     "routes",
     "server",
     "state",
+    "tenants",
     "tinybird_api",
     "upstreams",
     "white_label",
 ];
+
+/// Examples of several parts together.
+const TOGETHER: [&str; 4] = ["mint", "oidc", "tenant_per_host", "two_providers"];
 
 /// What stands in files beside the configuration: a page for each, and no example, which is a whole configuration.
 const RECORDS: [&str; 2] = ["keys", "revoked"];
@@ -52,7 +61,7 @@ const RECORDS: [&str; 2] = ["keys", "revoked"];
 #[test]
 fn every_file_under_conf_loads() {
     // The Compose file gives this one to its container; the examples load without any environment.
-    let with_token = Environment::of([("TINYBIRD_TOKEN", "p.token")]);
+    let with_token = Environment::of([("TINYBIRD_TOKEN", "p.token"), ("TINYBIRD_ADMIN_TOKEN", ADMIN_TOKEN)]);
     for file in files("conf", "yaml").into_iter().chain(files("conf/examples", "yaml")) {
         let needs_token = ["tollgate.yaml", "full.yaml", "compose.yaml"].iter().any(|name| file.ends_with(name));
         let environment = if needs_token { with_token.clone() } else { Environment::of([]) };
@@ -67,7 +76,9 @@ fn every_noun_has_an_example_and_a_page() {
     let names = |folder: &str, extension: &str| -> Vec<String> {
         files(folder, extension).iter().map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect()
     };
-    assert_eq!(names("conf/examples", "yaml"), NOUNS);
+    let mut examples: Vec<&str> = NOUNS.into_iter().chain(TOGETHER).collect();
+    examples.sort_unstable();
+    assert_eq!(names("conf/examples", "yaml"), examples);
     let mut pages: Vec<&str> = NOUNS.into_iter().chain(RECORDS).collect();
     pages.sort_unstable();
     assert_eq!(names("docs/reference", "md"), pages);
@@ -151,6 +162,8 @@ fn assert_records(place: &str, kind: &str, text: &str) {
 fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
     let environment = Environment::of([
         ("TINYBIRD_TOKEN", "p.token"),
+        ("TINYBIRD_ADMIN_TOKEN", ADMIN_TOKEN),
+        ("STAFF_JWT_SECRET", "a-secret-of-more-than-32-characters"),
         ("TOLLGATE_ADMIN_TOKEN", "an-admin-token-of-some-length"),
         ("CH_KEY", "key"),
     ]);
@@ -164,7 +177,21 @@ fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
         }
         return load(&file, &environment);
     }
-    load_text(name, text, project("conf"), &environment)
+    load_text(name, text, records().path().to_path_buf(), &environment)
+}
+
+/// A folder with the files of records that pages name.
+fn records() -> &'static tempfile::TempDir {
+    static FOLDER: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["keys.yaml", "revoked.yaml", "examples/partners/keys.yaml", "examples/partners/revoked.yaml"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "# none yet\n").unwrap();
+        }
+        folder
+    })
 }
 
 /// A fragment with the sections that no configuration can do without.

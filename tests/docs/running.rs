@@ -15,6 +15,7 @@ use tollgate::config::section::listeners::Listener;
 use tollgate::demo::{Demo, DemoOptions};
 use tollgate::proxy::server::Signals;
 
+use crate::credentials::Credentials;
 use crate::curl::{Answer, Request, words};
 use crate::markdown::{self, Block};
 use crate::{files, project, read};
@@ -29,8 +30,16 @@ fn every_example_runs_and_answers_as_its_comments_say() {
         let options = DemoOptions { address: any_port(), token: TOKEN.to_owned(), clock: Clock::system() };
         let demo = runtime.block_on(Demo::start(options)).unwrap();
         let upstream = format!("http://{}", demo.address());
-        let environment =
-            Environment::of([("TINYBIRD_URL", &upstream), ("WAREHOUSE_URL", &format!("{upstream}/v0/pipes"))]);
+        let mut credentials = Credentials::new();
+        let environment = Environment::of([
+            ("TINYBIRD_URL", &upstream),
+            ("WAREHOUSE_URL", &format!("{upstream}/v0/pipes")),
+            ("OIDC_ISSUER", &credentials.issuer()),
+        ]);
+        let text = read(&example);
+        let folder = copied("conf/examples");
+        bring(&text, &mut credentials, folder.path());
+        let example = folder.path().join(example.file_name().unwrap());
         let loaded = load(&example, &environment).unwrap_or_else(|issues| panic!("{issues}"));
         let mut config = loaded.config;
         for listener in &mut config.listeners {
@@ -38,15 +47,54 @@ fn every_example_runs_and_answers_as_its_comments_say() {
         }
         config.admin.address = any_port();
         let app = App::start(&config, Clock::system(), Signals::Ignore).unwrap_or_else(|error| panic!("{error:#}"));
-        let calls = calls(&read(&example));
+        let calls = calls(&text);
         assert!(!calls.is_empty(), "{} says no curl line to try", example.display());
         for (line, expected) in calls {
-            let request = Request::read(&line);
+            let request = Request::read(&credentials.fill(&line));
             let admin = request.url.starts_with("http://127.0.0.1:9901/");
             let address = if admin { app.admin_address() } else { app.addresses()[0] };
             assert_answer(&example, &line, &expected, &request.send(&address.to_string()));
         }
     }
+}
+
+/// The credentials that the comments of an example name; those of files are made in its `folder`.
+fn bring(example: &str, credentials: &mut Credentials, folder: &Path) {
+    for line in example.lines().filter_map(|line| line.strip_prefix("#   ")) {
+        if let Some((name, claims)) = line.split_once(" = {") {
+            credentials.sign(name, &format!("{{{claims}"));
+        } else if let Some((name, command)) = line.split_once("=$(").filter(|(name, _)| !name.contains(' ')) {
+            let command = command.trim_end().strip_suffix(')').unwrap();
+            let here = |word: &String| word.replace("conf/examples", &folder.display().to_string());
+            let words: Vec<String> = words(command).iter().skip(1).map(here).collect();
+            credentials.keep(name, &printed(&words));
+        }
+    }
+}
+
+/// What a command prints on stdout.
+fn printed(words: &[String]) -> String {
+    let output = tollgate(words).output().unwrap();
+    assert!(output.status.success(), "{words:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A copy of a folder and of those in it.
+fn copied(folder: &str) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let target = to.join(path.file_name().unwrap());
+            match path.is_dir() {
+                true => copy(&path, &target),
+                false => drop(std::fs::copy(&path, &target).unwrap()),
+            }
+        }
+    }
+    let target = tempfile::tempdir().unwrap();
+    copy(&project(folder), target.path());
+    target
 }
 
 /// Every `#   curl .. # 200: words` of an example, with what stands behind the second `#`.
@@ -99,6 +147,70 @@ fn tenants_of_the_examples_stay_apart() {
     assert_eq!(acme, rows("curl 'http://x/acme/top-pages?limit=2&tenant_id=beta'"));
     assert_eq!(acme, rows("curl 'http://x/acme/top-pages?limit=2&Tenant_Id[]=beta'"));
     assert_eq!(acme, rows("curl -d 'tenant_id=beta&limit=2' 'http://x/acme/top-pages'"));
+}
+
+#[test]
+fn the_page_on_tenancy_does_what_it_shows() {
+    const PAGE: &str = "docs/tenancy.md";
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let options = DemoOptions { address: any_port(), token: TOKEN.to_owned(), clock: Clock::system() };
+    let demo = runtime.block_on(Demo::start(options)).unwrap();
+    let mut credentials = Credentials::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tenancy.yaml");
+    let here = |word: &String| match ["keys.yaml", "tenancy.yaml"].contains(&word.as_str()) {
+        true => folder.path().join(word).display().to_string(),
+        false => word.clone(),
+    };
+    let (mut gateway, mut answers, mut run) = (None::<App>, String::new(), 0);
+    for block in markdown::blocks(&read(&project(PAGE))) {
+        let place = format!("{PAGE}:{}", block.line);
+        match (block.language, block.flags) {
+            ("yaml", "") => {
+                let text = block.text.replace("http://127.0.0.1:7181", &format!("http://{}", demo.address()));
+                let text = text.replace("https://id.example.com/", &credentials.issuer());
+                std::fs::write(&file, text).unwrap();
+                gateway = None;
+            }
+            ("json", flags) => {
+                let name = flags.strip_prefix("token=").unwrap_or_else(|| panic!("{place}: `{flags}` means nothing"));
+                credentials.sign(name, &block.text);
+            }
+            ("sh", "") => {
+                answers.clear();
+                for line in block.text.lines() {
+                    let line = credentials.fill(line);
+                    if let Some((name, command)) = line.split_once("=$(") {
+                        let words: Vec<String> =
+                            words(command.strip_suffix(')').unwrap()).iter().skip(1).map(here).collect();
+                        credentials.keep(name, &printed(&words));
+                        gateway = None;
+                    } else if line.starts_with("curl ") {
+                        let gateway = gateway.get_or_insert_with(|| started(&file));
+                        answers += &Request::read(&line).send(&gateway.addresses()[0].to_string()).text;
+                    } else {
+                        let words: Vec<String> = words(&line).iter().skip(1).map(here).collect();
+                        answers += &printed(&words);
+                    }
+                }
+                run += 1;
+            }
+            ("text", "answer") => assert_shown(&place, &block, &answers),
+            ("sh", "norun") | ("js" | "python", "") => {}
+            ("yaml", "fragment") => {}
+            (language, flags) => panic!("{place}: `{language},{flags}` means nothing"),
+        }
+    }
+    assert!(run > 5, "only {run} blocks were run");
+}
+
+/// A gateway with a file, on free ports.
+fn started(file: &Path) -> App {
+    let mut config = load(file, &Environment::of([])).unwrap_or_else(|issues| panic!("{issues}")).config;
+    config.listeners = vec![Listener { address: any_port() }];
+    config.admin.address = any_port();
+    config.state.dir = Some(file.parent().unwrap().join("state"));
+    App::start(&config, Clock::system(), Signals::Ignore).unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// Pages whose commands are run.

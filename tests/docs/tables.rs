@@ -83,6 +83,7 @@ fn the_full_file_has_the_defaults() {
 fn every_page_of_the_reference_has_every_key() {
     let pages = [
         ("admin", "admin"),
+        ("auth.*", "auth"),
         ("cors", "cors"),
         ("hosts.*", "hosts"),
         ("listeners.*", "listeners"),
@@ -90,9 +91,12 @@ fn every_page_of_the_reference_has_every_key() {
         ("routes.*", "routes"),
         ("routes.*.cors", "cors"),
         ("routes.*.params", "params"),
+        ("routes.*.require", "routes"),
         ("server", "server"),
         ("state", "state"),
+        ("tenants.*", "tenants"),
         ("upstreams.*", "upstreams"),
+        ("upstreams.*.mint", "upstreams"),
         ("upstreams.*.retry", "retry"),
         ("upstreams.*.timeouts", "upstreams"),
         ("upstreams.*.tls", "upstreams"),
@@ -136,7 +140,7 @@ fn known_keys(full: &str) -> BTreeMap<String, BTreeSet<String>> {
         });
         map[PROBE] = Value::from(1);
         let text = serde_yaml::to_string(&probed).unwrap();
-        let result = load_text("probe.yaml", &text, project("conf"), &Environment::of([]));
+        let result = load_text("probe.yaml", &text, crate::records().path().to_path_buf(), &Environment::of([]));
         let Err(issues) = result else { continue };
         let Some(issue) = issues.iter().find(|issue| issue.code == IssueCode::UnknownKey) else { continue };
         let help = issue.help.as_deref().unwrap();
@@ -191,7 +195,9 @@ fn schema_path(path: &[String]) -> String {
         ["hosts", _, inner @ ..] if !inner.is_empty() => inner,
         words => words,
     };
-    let owned = |index: usize| index == 1 && ["hosts", "listeners", "routes", "upstreams"].contains(&words[0]);
+    let owned = |index: usize| {
+        index == 1 && ["auth", "hosts", "listeners", "routes", "tenants", "upstreams"].contains(&words[0])
+    };
     let steps = words.iter().enumerate().map(|(index, step)| if owned(index) { "*" } else { *step });
     steps.collect::<Vec<_>>().join(".")
 }

@@ -8,6 +8,7 @@ mod conflicts;
 mod files;
 mod hosts;
 mod overlap;
+mod providers;
 mod risks;
 mod routes;
 mod secrets;
