@@ -17,6 +17,7 @@ mod check;
 mod complaint;
 mod decode;
 mod document;
+mod fold;
 mod mask;
 mod parse;
 mod report;

@@ -53,9 +53,23 @@ fn every_example_runs_and_answers_as_its_comments_say() {
             let request = Request::read(&credentials.fill(&line));
             let admin = request.url.starts_with("http://127.0.0.1:9901/");
             let address = if admin { app.admin_address() } else { app.addresses()[0] };
-            assert_answer(&example, &line, &expected, &request.send(&address.to_string()));
+            let answer = request.send(&address.to_string());
+            assert_answer(&example, &line, &expected, &answer);
+            for tenant in ["acme", "beta"].iter().filter(|tenant| expected.contains(&format!("{tenant}'s rows"))) {
+                let own = format!(
+                    "curl -H 'Authorization: Bearer {TOKEN}' 'http://x/v0/pipes/top_pages.json?limit=2&tenant_id={tenant}'"
+                );
+                let own = Request::read(&own).send(&demo.address().to_string());
+                assert_eq!(rows_of(&answer), rows_of(&own), "{line}");
+            }
         }
     }
+}
+
+/// The rows of an answer in JSON.
+fn rows_of(answer: &Answer) -> String {
+    let data = answer.text.split("\"data\"").nth(1).and_then(|data| data.split("\"rows\"").next());
+    data.unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
 }
 
 /// The credentials that the comments of an example name; those of files are made in its `folder`.
@@ -139,8 +153,7 @@ fn tenants_of_the_examples_stay_apart() {
     let app = App::start(&config, Clock::system(), Signals::Ignore).unwrap();
     let rows = |line: &str| {
         let answer = Request::read(line).send(&app.addresses()[0].to_string());
-        let data = answer.text.split("\"data\"").nth(1).and_then(|data| data.split("\"rows\"").next());
-        data.unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
+        rows_of(&answer)
     };
     let acme = rows("curl 'http://x/acme/top-pages?limit=2'");
     assert_ne!(acme, rows("curl 'http://x/tenants/beta/top-pages?limit=2'"));
