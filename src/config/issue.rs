@@ -492,4 +492,5 @@ issue_codes! {
     AddressUnusable = "TG0309", Error, "An address of the file cannot be listened on here.";
     LogUnwritable = "TG0310", Error, "The access log cannot be written here.";
     StateUnusable = "TG0311", Warning, "The admin token cannot be kept here, or others can read it.";
+    KeysUnfetched = "TG0312", Error, "The public keys of an identity provider cannot be fetched.";
 }

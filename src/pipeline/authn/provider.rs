@@ -142,7 +142,7 @@ impl Provider {
     pub(super) fn cached_under(&self, entry: &Entry) -> Option<CacheKey> {
         let version = match &self.judge {
             Judge::ApiKey(_) | Judge::Nothing => return None,
-            Judge::Jwt(jwt) => jwt.version(),
+            Judge::Jwt(jwt) => jwt.version()?,
             Judge::TinybirdJwt(_) => 0,
         };
         Some(entry.under(self.epoch, version))
