@@ -388,7 +388,7 @@ fn routes_lists_what_is_served_and_where_it_leads() {
     assert_eq!(
         rows.first().unwrap(),
         &serde_json::json!({
-            "path": "/ch/*", "methods": "GET", "upstream": "tinybird",
+            "host": null, "path": "/ch/*", "methods": "GET", "upstream": "tinybird",
             "target": "http://127.0.0.1:9/base/{path.rest}",
         })
     );
