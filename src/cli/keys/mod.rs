@@ -71,15 +71,15 @@ impl Which {
         let config = config.display();
         let found = match (&self.provider, providers.as_slice()) {
             (_, []) => Err(format!("{config} has no provider with `type: api_key` under `auth`")),
-            (Some(name), all) => all
-                .iter()
-                .find(|(known, _)| known == name)
-                .ok_or_else(|| format!("{config} has no provider `{name}` with `type: api_key`; there are: {}", known())),
+            (Some(name), all) => all.iter().find(|(known, _)| known == name).ok_or_else(|| {
+                format!("{config} has no provider `{name}` with `type: api_key`; there are: {}", known())
+            }),
             (None, [only]) => Ok(only),
             (None, _) => Err(format!("which provider? Add --provider, with one of: {}", known())),
         };
         let (name, provider) = found.map_err(wrong)?;
-        let file = provider.keys.clone().ok_or_else(|| wrong(format!("the provider `{name}` names no file (`keys`)")))?;
+        let file =
+            provider.keys.clone().ok_or_else(|| wrong(format!("the provider `{name}` names no file (`keys`)")))?;
         Ok(Chosen { file, prefix: provider.prefix.clone().unwrap_or_default() })
     }
 }

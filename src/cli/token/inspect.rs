@@ -30,7 +30,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     let look = Look::at(&text);
     let now = Clock::system().wall();
     say(&format!("This is {}.", look.kind()));
-    say("It is shown as it is, and not verified: `tollgate token verify` does that.");
+    if !matches!(look, Look::Encrypted | Look::Unknown) {
+        say("It is shown as it is, and not verified: `tollgate token verify` does that.");
+    }
     let said = match &look {
         Look::ApiKey { prefix, id, checksum } => {
             json!({ "prefix": prefix, "id": id, "checksum": if *checksum == Checksum::Right { "right" } else { "wrong" } })

@@ -239,7 +239,13 @@ impl Trial<'_> {
         let grant = match door.entrance.enter(&headers, &head, &captures, &self.desk()) {
             Ok(grant) => grant,
             Err(Turned::Away(rejection)) => return self.turned_away(report, &rejection),
-            Err(Turned::Back(refusal)) => return self.turned_back(report, &refusal, door.section),
+            Err(Turned::Back(refusal)) => {
+                // Who it is was found out before.
+                let caller = door.entrance.authn.identify(&headers, &head.query, &self.desk());
+                let known = caller.map(|caller| Grant { caller, tenant: None, pipe: None });
+                let report = if let Ok(known) = known { with_grant(report, &known) } else { report };
+                return self.turned_back(report, &refusal, door.section);
+            }
         };
         let report = with_grant(report, &grant);
         let mut fixed = Fixed::default();
@@ -328,17 +334,19 @@ impl Trial<'_> {
             return self.refused(report, &rejection);
         }
         let source = keys.source();
-        let why = match keys.numbers() {
-            numbers if numbers.failed > 0 => {
+        let numbers = keys.numbers();
+        let why = match numbers.failed {
+            1.. => {
                 let why = numbers.error.unwrap_or_else(|| "no answer in time".into());
                 format!("its signature was not looked at, for the public keys cannot be fetched: {why}")
             }
-            _ => format!(
+            0 => format!(
                 "its signature was not looked at, for the public keys of {source} were not fetched; what it says is right"
             ),
         };
-        let help = "--online fetches them, --jwks FILE reads them from a file".to_owned();
-        Report { verdict: Verdict::Unknown, why: Some(why), help: Some(help), ..report }
+        let help =
+            (numbers.failed == 0).then(|| "--online fetches them, --jwks FILE reads them from a file".to_owned());
+        Report { verdict: Verdict::Unknown, why: Some(why), help, ..report }
     }
 
     /// It is known who calls, and that is not enough.
