@@ -325,6 +325,7 @@ fn help_begins_with_examples() {
         "keys",
         "config",
         "schema",
+        "token",
         "version",
     ] {
         assert!(out(&tollgate(&["--help"])).contains(&format!("  {command} ")), "{command} is not in the help");
@@ -336,8 +337,8 @@ fn help_begins_with_examples() {
 fn every_example_of_the_help_is_understood() {
     let commands =
         ["", "check", "demo", "config diff", "config show", "explain", "healthcheck", "init", "reload", "routes"];
-    let commands =
-        commands.into_iter().chain(["keys create", "keys list", "keys revoke", "routes test", "run", "schema"]);
+    let commands = commands.into_iter().chain(["token inspect", "token sign", "token verify"]);
+    let commands = commands.chain(["keys create", "keys list", "keys revoke", "routes test", "run", "schema"]);
     let helps =
         commands.map(|command| out(&tollgate(&[command.split_whitespace().collect(), vec!["--help"]].concat())));
     let helps: Vec<String> = helps.collect();
@@ -347,7 +348,7 @@ fn every_example_of_the_help_is_understood() {
         examples.extend(help.lines().filter_map(|line| line.strip_prefix("  tollgate ")));
     }
     for example in examples {
-        let call = example.split("  ").next().unwrap().split(" > ").next().unwrap();
+        let call = example.split("  ").next().unwrap().split(['>', '<']).next().unwrap();
         // What stands between quotes is one word.
         let pieces = call.split('\'').enumerate();
         let words = pieces.flat_map(|(at, piece)| match at % 2 {

@@ -18,6 +18,7 @@ mod routes;
 mod routes_test;
 mod run;
 mod schema;
+mod token;
 mod version;
 
 use std::io::{self, Write};
@@ -53,6 +54,7 @@ Examples:
   tollgate config show conf/tollgate.yaml --origin   every value, and where it came from
   tollgate config diff old.yaml new.yaml             what would change
   tollgate keys create -f keys.yaml --tenant acme    a key for a caller, shown once
+  tollgate token verify - -c FILE --route /top < token.txt   why a credential is refused
   tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
@@ -85,6 +87,8 @@ enum Command {
     Run(run::Arguments),
     /// Print the JSON Schema of configurations, for editors
     Schema(schema::Arguments),
+    /// Make a token to try with, say why one is refused, or show what it says
+    Token(token::Arguments),
     /// Print the version
     Version(version::Arguments),
 }
@@ -166,6 +170,7 @@ pub fn run() -> ExitCode {
         | Command::Reload(_)
         | Command::Routes(_)
         | Command::Schema(_)
+        | Command::Token(_)
         | Command::Version(_) => Answer::Words,
     };
     let failed = arguments.command.failed();
@@ -182,6 +187,7 @@ pub fn run() -> ExitCode {
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),
     };
     let ending = ending.unwrap_or_else(|error| {
@@ -215,6 +221,7 @@ impl Command {
             | Command::Reload(_)
             | Command::Routes(_)
             | Command::Schema(_)
+            | Command::Token(_)
             | Command::Version(_) => Ending::Impossible,
         }
     }

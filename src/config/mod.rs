@@ -271,6 +271,32 @@ pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
     AdminOf { admin: config.admin, state: config.state, address, issues }
 }
 
+/// What a file says about who may call, however wrong the rest of it is.
+#[derive(Debug, Default)]
+pub struct AuthOf {
+    /// The providers that could be read.
+    pub auth: BTreeMap<String, Provider>,
+    /// What is wrong with them, with the files that they name, or with the file as a whole.
+    pub issues: Issues,
+}
+
+/// Reads only the providers: the file of keys that one names may have to be made first.
+pub fn auth_of(path: &Path, environment: &Environment) -> AuthOf {
+    let mut reader = Reader::default();
+    let (mut document, _) = match source::read(path, environment, &mut reader) {
+        Ok(read) => read,
+        Err(issues) => return AuthOf { issues, ..AuthOf::default() },
+    };
+    document.keep_sections(&["auth"]);
+    let mut issues = interpolate::resolve(&mut document, environment, &mut reader);
+    let decoded = decode::decode(&mut document);
+    issues.append(decoded.issues);
+    let mut config = decoded.config;
+    issues.append(check::read_files(&mut config, &document, environment, &mut reader));
+    issues.sort();
+    AuthOf { auth: config.auth, issues }
+}
+
 /// As [`load`], from text that was read elsewhere; relative paths start at
 /// `folder`, and other files are not included.
 ///

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Config;
 use super::scalar::{
     AddressRange, Algorithm, ByteSize, Endpoint, FieldName, HostPattern, KeyPrefix, OriginPattern, PathPattern,
-    Percent, Period, PublicKey, Secret, Template, TenantName,
+    Percent, Period, PublicKey, Secret, Template, TenantName, WebAddress,
 };
 use super::section::auth::{Audience, AuthRule};
 use super::section::log::Access;
@@ -137,6 +137,7 @@ scalars! {
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
     Template, ["boolean", "number", "string"], "Text, with holes like `{path.NAME}`, `{tenant}` or `{claims.NAME}` that a request fills.", r"([^{}]|\{(tenant|key\.tenant|host\.[0-9]+|path\.[0-9A-Za-z_]+|(claims|fixed_params|key\.meta)\.[^{}\s]+)\})*", "report_{path.report}";
     TenantName, ["number", "string"], "The name of a tenant: letters, digits and `.`, `_`, `:`, `@`, `-`.", "[0-9A-Za-z._:@-]{1,128}", "acme";
+    WebAddress, "string", "A URL that is fetched as it is written, query included; without user name.", r"https?://[^/?#@\s]+([/?][^#\s]*)?", "https://id.example.com/keys";
     KeyPrefix, "string", "What API keys begin with: 2 to 16 small letters and digits.", "[a-z][a-z0-9]{1,15}", "tgk";
 }
 

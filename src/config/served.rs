@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::Config;
 use super::scalar::{HostPattern, PathPattern};
 use super::section::auth::AuthRule;
+use super::section::hosts::Host;
 use super::section::routes::{Format, Route};
 
 /// Routes among which the most specific wins: no host has two of these.
@@ -64,6 +65,23 @@ impl Config {
     /// Whether any host serves the routes of the top level.
     pub fn serves_top_level(&self) -> bool {
         self.hosts.is_empty() || self.hosts.values().any(|host| host.routes.is_none())
+    }
+
+    /// Who may call a route on each host that serves it: as the route says, else the host, else the top level; none where
+    /// nobody says anything. Where hosts are not listed, there is one rule, of no host.
+    pub fn callers_of<'a>(&'a self, at: WrittenRoute<'a>) -> Vec<(Option<&'a HostPattern>, Option<&'a AuthRule>)> {
+        let rule = |host: Option<&'a Host>| {
+            let outer = host.and_then(|host| host.auth.as_ref()).or(self.default_auth.as_ref());
+            at.route.auth.as_ref().or(outer)
+        };
+        if let Some(host) = at.host {
+            return vec![(Some(host), rule(self.hosts.get(host)))];
+        }
+        if self.hosts.is_empty() {
+            return vec![(None, rule(None))];
+        }
+        let sharing = self.hosts.iter().filter(|(_, host)| host.routes.is_none());
+        sharing.map(|(name, host)| (Some(name), rule(Some(host)))).collect()
     }
 
     /// Every path that is served, those of `tinybird_api` included; those of a set stand together.

@@ -227,10 +227,11 @@ fn providers<'a>(
 fn source_of(section: &auth::Provider) -> Option<Source> {
     let fetches = section.kind == ProviderKind::Jwt && section.secret.is_none() && section.key.is_none();
     let issuer = section.issuer.as_ref().filter(|_| fetches)?;
-    Some(match &section.jwks {
-        Some(url) => Source::jwks(url.to_string()),
+    let source = match &section.jwks {
+        Some(url) => Source::jwks(url.as_str()),
         None => Source::discovery(issuer),
-    })
+    };
+    Some(source.trusting(section.ca_certificates.clone()))
 }
 
 /// Every credential in the configuration.

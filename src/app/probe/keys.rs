@@ -47,9 +47,5 @@ fn tell(found: &mut Trials, config: &Config, provider: &str, keys: &Arc<Keys>) {
     let key = if jwks { "jwks" } else { "issuer" };
     let title = format!("the public keys of `{provider}` cannot be fetched: {why}");
     let help = "until they can, its callers get 503; look whether the URL is right and can be reached from here";
-    found.problem(
-        &subject,
-        Trial::Keys,
-        Problem::new(IssueCode::KeysUnfetched, &["auth", provider, key], title, help),
-    );
+    found.problem(&subject, Trial::Keys, Problem::new(IssueCode::KeysUnfetched, &["auth", provider, key], title, help));
 }

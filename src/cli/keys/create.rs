@@ -21,11 +21,12 @@ use super::{Which, say_when};
 Examples:
   tollgate keys create -f keys.yaml --tenant acme --expires 90d
   tollgate keys create -f keys.yaml --tenant acme --scope reports.read --meta plan=pro --name 'Partner A'
+  tollgate keys create -c tollgate.yaml --provider partners --tenant acme
   tollgate keys create -f keys.yaml --tenant acme --format json")]
 pub(super) struct Arguments {
     #[command(flatten)]
     which: Which,
-    /// What the key begins with, as the provider's `prefix` says: a small letter, then small letters and digits [default: tgk]
+    /// What the key begins with, as the provider's `prefix` says: a small letter, then small letters and digits [default: that of the provider, or tgk]
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<KeyPrefix>,
     /// Whose rows the key opens
@@ -103,7 +104,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         say("tollgate: --expires is not in the future: such a key would never count");
         return Ok(Ending::WrongCall);
     }
-    let chosen = arguments.which.choose();
+    let chosen = match arguments.which.choose() {
+        Ok(chosen) => chosen,
+        Err(ending) => return Ok(ending),
+    };
     let key =
         generate(arguments.prefix.as_ref().unwrap_or(&chosen.prefix)).context("the system gives no randomness")?;
     let record = KeyRecord {
@@ -117,7 +121,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         enabled: true,
         name: arguments.name.clone(),
     };
-    let added = change(chosen.file, Missing::IsMade, |keys| match keys.adding(&record) {
+    let added = change(&chosen.file, Missing::IsMade, |keys| match keys.adding(&record) {
         Ok(text) => Ok(Change::Write(text, ())),
         Err(Unchangeable) => Err(anyhow!(
             "no line can be added at the end of {}: write the list with one `- ` line for each key; nothing was changed",
@@ -128,7 +132,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         say("No key was made: mend the file first.");
         return Ok(ending);
     }
-    tell(arguments.format, chosen.file, &key, &record);
+    tell(arguments.format, &chosen.file, &key, &record);
     Ok(Ending::Success)
 }
 

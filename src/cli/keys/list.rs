@@ -17,6 +17,7 @@ use super::file::explain;
 #[command(before_help = "\
 Examples:
   tollgate keys list -f keys.yaml
+  tollgate keys list -c tollgate.yaml
   tollgate keys list -f keys.yaml --format json")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -27,7 +28,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let file = arguments.which.choose().file;
+    let chosen = match arguments.which.choose() {
+        Ok(chosen) => chosen,
+        Err(ending) => return Ok(ending),
+    };
+    let file = chosen.file.as_path();
     let keys = match KeyFile::read(file) {
         Ok(keys) => keys,
         Err(issues) => return Ok(explain(&issues, file)),

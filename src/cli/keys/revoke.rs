@@ -21,6 +21,7 @@ const NEAR: usize = 4;
 #[command(before_help = "\
 Examples:
   tollgate keys revoke -f keys.yaml k7GqPz3mXw9A
+  tollgate keys revoke -c tollgate.yaml k7GqPz3mXw9A
   tollgate keys revoke -f keys.yaml k7GqPz3mXw9A --delete")]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -45,7 +46,11 @@ enum Found {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let file = arguments.which.choose().file;
+    let chosen = match arguments.which.choose() {
+        Ok(chosen) => chosen,
+        Err(ending) => return Ok(ending),
+    };
+    let file = chosen.file.as_path();
     let found = change(file, Missing::Fails, |keys| decide(keys, arguments, file))?;
     match found {
         Err(ending) => return Ok(ending),

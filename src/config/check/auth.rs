@@ -85,24 +85,14 @@ impl Checker<'_> {
 
     /// What a route and the hosts that serve it say about who may call it; none where nobody says anything.
     pub(super) fn rules_of<'b>(&'b self, at: WrittenRoute<'b>) -> Vec<Option<&'b AuthRule>> {
-        let default = self.config.default_auth.as_ref();
-        match (&at.route.auth, at.host) {
-            (Some(rule), _) => vec![Some(rule)],
-            (None, Some(host)) => {
-                vec![self.config.hosts.get(host).and_then(|host| host.auth.as_ref()).or(default)]
-            }
-            (None, None) if self.config.hosts.is_empty() => vec![default],
-            (None, None) => {
-                let sharing = self.config.hosts.values().filter(|host| host.routes.is_none());
-                let mut rules: Vec<Option<&AuthRule>> = Vec::new();
-                for rule in sharing.map(|host| host.auth.as_ref().or(default)) {
-                    if !rules.contains(&rule) {
-                        rules.push(rule);
-                    }
-                }
-                rules
+        // Also of a route that no host serves.
+        let mut rules: Vec<Option<&AuthRule>> = at.route.auth.iter().map(Some).collect();
+        for (_, rule) in self.config.callers_of(at) {
+            if !rules.contains(&rule) {
+                rules.push(rule);
             }
         }
+        rules
     }
 
     /// Who may call one route, and what follows for what it fixes.

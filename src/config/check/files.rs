@@ -27,28 +27,12 @@ pub(in crate::config) fn read_files(
     for (name, upstream) in &mut config.upstreams {
         let Some(ca) = &mut upstream.tls.ca else { continue };
         let path = ["upstreams", name, "tls", "ca"];
-        *ca = document.folder_of(&path).join(&*ca);
-        let place = || document.value_place(&path);
-        match reader.read(ca, MAX_CA_FILE) {
-            Err(error) => issues.push(
-                Issue::at(
-                    IssueCode::Unreadable,
-                    place(),
-                    format!("the file `{}` cannot be read: {error}", ca.display()),
-                )
-                .help("relative paths start at the folder of the file that names them"),
-            ),
-            Ok(bytes) => {
-                upstream.tls.ca_certificates = certificates(&bytes);
-                if upstream.tls.ca_certificates.is_empty() {
-                    let title = format!("the file `{}` has no certificate in it", ca.display());
-                    issues.push(
-                        Issue::at(IssueCode::BadValue, place(), title)
-                            .help("a PEM file with `BEGIN CERTIFICATE` is wanted"),
-                    );
-                }
-            }
-        }
+        upstream.tls.ca_certificates = read_authorities(ca, (document, &path), reader, &mut issues);
+    }
+    for (name, provider) in &mut config.auth {
+        let Some(ca) = &mut provider.ca else { continue };
+        let path = ["auth", name, "ca"];
+        provider.ca_certificates = read_authorities(ca, (document, &path), reader, &mut issues);
     }
     read_lists(config, document, reader, &mut issues);
     if let Access::File(path) = &mut config.log.access {
@@ -67,6 +51,32 @@ pub(in crate::config) fn read_files(
     }
     config.state.settle();
     issues
+}
+
+/// The certificates in the file that the value at a place names; its path becomes absolute.
+fn read_authorities(
+    file: &mut PathBuf,
+    (document, path): (&Document, &[&str]),
+    reader: &mut Reader,
+    issues: &mut Issues,
+) -> Vec<Vec<u8>> {
+    *file = document.folder_of(path).join(&*file);
+    let place = || document.value_place(path);
+    let found = match reader.read(file, MAX_CA_FILE) {
+        Ok(bytes) => certificates(&bytes),
+        Err(error) => {
+            let title = format!("the file `{}` cannot be read: {error}", file.display());
+            let help = "relative paths start at the folder of the file that names them";
+            issues.push(Issue::at(IssueCode::Unreadable, place(), title).help(help));
+            return Vec::new();
+        }
+    };
+    if found.is_empty() {
+        let title = format!("the file `{}` has no certificate in it", file.display());
+        let help = "a PEM file with `BEGIN CERTIFICATE` is wanted";
+        issues.push(Issue::at(IssueCode::BadValue, place(), title).help(help));
+    }
+    found
 }
 
 /// Reads the files of keys and of revoked tokens.

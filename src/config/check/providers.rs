@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{Algorithm, Part, Period, Scheme, Template};
+use crate::config::scalar::{Algorithm, Part, Period, Scheme, Template, WebAddress};
 use crate::config::section::auth::{Provider, ProviderKind};
 
 use super::Checker;
@@ -169,20 +169,30 @@ impl Checker<'_> {
             |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         let fetched = match (&provider.jwks, discovers) {
             (Some(jwks), _) => Some(("jwks", jwks.clone())),
-            (None, true) => match issuer.parse() {
-                Ok(endpoint) => Some(("issuer", endpoint)),
-                Err(_) => {
-                    // It may be one with a password in it, so it is not quoted.
-                    let title = "this issuer is not a URL that keys could be found at".to_owned();
+            (None, true) => match issuer.parse::<WebAddress>().ok().filter(|address| !address.has_query()) {
+                Some(address) => Some(("issuer", address)),
+                None => {
+                    // It may be a URL with a password in it, so it is not quoted.
+                    let title = match issuer.contains('?') {
+                        true => "this issuer has a `?`, so that its keys cannot be found from it".to_owned(),
+                        false => "this issuer is not a URL that keys could be found at".to_owned(),
+                    };
                     self.at_value(IssueCode::BadValue, &path, title, "add `jwks:` with the URL of the keys, or `key:`");
                     None
                 }
             },
             (None, false) => None,
         };
-        if let Some((key, endpoint)) = fetched
-            && endpoint.scheme() == Scheme::Http
-            && !is_local(endpoint.host())
+        if provider.ca.is_some()
+            && provider.kind == ProviderKind::Jwt
+            && (provider.secret.is_some() || provider.key.is_some())
+        {
+            let title = "`ca` has nothing to do: the provider's key is written here, and not fetched".to_owned();
+            self.at_key(IssueCode::CallerRules, &["auth", name, "ca"], title, "remove `ca`");
+        }
+        if let Some((key, address)) = fetched
+            && address.scheme() == Scheme::Http
+            && !is_local(address.host())
         {
             let title = "public keys travel without TLS: who changes them on the way can sign tokens".to_owned();
             let help = "use https:// unless every machine on the way is yours";
@@ -229,6 +239,7 @@ fn provider_keys(kind: ProviderKind) -> &'static [&'static str] {
             "issuer",
             "audience",
             "jwks",
+            "ca",
             "key",
             "secret",
             "algorithms",

@@ -19,7 +19,7 @@ use crate::config::decode::encode;
 use crate::config::mask::is_credential;
 use crate::config::scalar::{
     AddressRange, Algorithm, ByteSize, Endpoint, FieldName, KeyPrefix, MASK, OriginPattern, Percent, Period, PublicKey,
-    Secret, Template, TenantName,
+    Secret, Template, TenantName, WebAddress,
 };
 use crate::config::section::admin::Admin;
 use crate::config::section::auth::{Audience, AuthRule, Provider, ProviderKind};
@@ -132,6 +132,7 @@ values!(
     Template,
     Threads,
     UpstreamAuth,
+    WebAddress,
     LogFormat,
 );
 // The first format answers the bare path, so their order counts.
@@ -275,6 +276,7 @@ impl Compare for Provider {
             algorithms,
             leeway,
             jwks,
+            ca,
             key,
             keys,
             header,
@@ -286,6 +288,7 @@ impl Compare for Provider {
             revoked,
             key_records,
             revocations,
+            ca_certificates,
         } = self;
         walk.at("type", |walk| kind.compare(&new.kind, walk));
         walk.at("secret", |walk| secret.compare(&new.secret, walk));
@@ -295,6 +298,7 @@ impl Compare for Provider {
         walk.at("algorithms", |walk| algorithms.compare(&new.algorithms, walk));
         walk.at("leeway", |walk| leeway.compare(&new.leeway, walk));
         walk.at("jwks", |walk| jwks.compare(&new.jwks, walk));
+        walk.at("ca", |walk| file(walk, (ca, &new.ca), *ca_certificates == new.ca_certificates));
         walk.at("key", |walk| key.compare(&new.key, walk));
         walk.at("keys", |walk| file(walk, (keys, &new.keys), *key_records == new.key_records));
         walk.at("header", |walk| header.compare(&new.header, walk));

@@ -17,9 +17,10 @@ use super::scalar::{api_key, is_credential_name};
 /// Keys of an upstream that hold no credential, but for what stands in a section where nothing is known of it.
 const PLAIN_UPSTREAM_KEYS: [&str; 7] = ["auth", "headers", "mint", "retry", "timeouts", "tls", "url"];
 /// As [`PLAIN_UPSTREAM_KEYS`], of a provider. Not `key`: a private one may have been put there.
-const PLAIN_PROVIDER_KEYS: [&str; 15] = [
+const PLAIN_PROVIDER_KEYS: [&str; 16] = [
     "algorithms",
     "audience",
+    "ca",
     "header",
     "issuer",
     "jwks",

@@ -116,7 +116,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// Labels of letters, digits, `-` and, as container networks have it, `_`.
-fn is_host_name(host: &str) -> bool {
+pub(super) fn is_host_name(host: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
@@ -147,7 +147,7 @@ pub(crate) fn path_problem(path: &str) -> Option<&'static str> {
     decoded(path).iter().any(u8::is_ascii_control).then_some("a control character")
 }
 
-fn port_of(authority: &http::uri::Authority, default_port: u16) -> Option<u16> {
+pub(super) fn port_of(authority: &http::uri::Authority, default_port: u16) -> Option<u16> {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("") => Some(default_port),
         Some(port) => port.strip_prefix(':')?.parse().ok().filter(|port| *port != 0),

@@ -23,6 +23,7 @@ mod period;
 mod public_key;
 mod template;
 mod tenant;
+mod web_address;
 
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,7 @@ pub use public_key::PublicKey;
 pub(crate) use public_key::{Curve, Numbers};
 pub use template::{Part, Template};
 pub use tenant::TenantName;
+pub use web_address::WebAddress;
 
 /// Implements `Deserialize` through `FromStr`, so that a scalar reads the same
 /// whether YAML took it for a string, a number or a boolean.

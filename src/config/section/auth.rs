@@ -9,7 +9,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::config::scalar::{
-    Algorithm, Endpoint, FieldName, KeyPrefix, Period, PublicKey, Secret, Template, TenantName,
+    Algorithm, FieldName, KeyPrefix, Period, PublicKey, Secret, Template, TenantName, WebAddress,
 };
 use crate::config::section::keys::KeyRecord;
 use crate::config::section::revoked::Revoked;
@@ -41,7 +41,10 @@ pub struct Provider {
     pub leeway: Option<Period>,
     /// `jwt`: where the issuer publishes its public keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub jwks: Option<Endpoint>,
+    pub jwks: Option<WebAddress>,
+    /// `jwt`: a PEM file with the authorities that sign the certificate of who publishes the keys; left out: those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "crate::config::scalar::absolute_path")]
+    pub ca: Option<PathBuf>,
     /// `jwt`: the issuer's public key, PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<PublicKey>,
@@ -75,6 +78,9 @@ pub struct Provider {
     /// The tokens of that file, read when the configuration is loaded.
     #[serde(skip)]
     pub revocations: Vec<Revoked>,
+    /// The certificates of `ca`, DER, read when the configuration is loaded.
+    #[serde(skip)]
+    pub ca_certificates: Vec<Vec<u8>>,
 }
 
 /// A kind of credential.

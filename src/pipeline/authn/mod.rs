@@ -28,7 +28,7 @@ use crate::state::verified::{Entry, Verified};
 use credential::Credential;
 
 pub use provider::{Material, Provider};
-pub use rejection::Rejection;
+pub use rejection::{Finding, Rejection};
 
 /// Who may call a route.
 #[derive(Clone, Debug)]
@@ -74,6 +74,22 @@ impl Authn {
     /// Whether everybody may call.
     pub fn is_public(&self) -> bool {
         matches!(self.0, Rule::Public)
+    }
+
+    /// Those whose credentials look like this one, by its shape alone: on a route, one at most.
+    pub fn judges_of(&self, text: &str) -> Vec<&Arc<Provider>> {
+        let each = self.providers();
+        let by_prefix: Vec<_> = each.iter().filter(|provider| provider.has_prefix_of(text)).collect();
+        if !by_prefix.is_empty() {
+            return by_prefix;
+        }
+        let Ok(token) = Compact::parse(text) else { return Vec::new() };
+        // As `choose` has it: who signs comes before whose workspace it is.
+        let by_issuer: Vec<_> = each.iter().filter(|provider| provider.is_issuer_of(token.claims())).collect();
+        match by_issuer.is_empty() {
+            true => each.iter().filter(|provider| provider.is_workspace_of(token.claims())).collect(),
+            false => by_issuer,
+        }
     }
 
     /// Who calls.

@@ -122,6 +122,20 @@ impl Provider {
         }
     }
 
+    /// Looks at what a token says and not at its signature, for who has no keys: nothing is proven by it.
+    ///
+    /// # Errors
+    /// Why it would be refused even if it were signed well.
+    pub fn check_unproven(&self, token: &Compact<'_>, now: SystemTime) -> Result<(), Rejection> {
+        match &self.judge {
+            Judge::Jwt(jwt) => match jwt.check_claims(token.claims(), &self.revoked, now) {
+                Ok(_) => Ok(()),
+                Err(finding) => Err(self.refused(finding)),
+            },
+            Judge::ApiKey(_) | Judge::Nothing | Judge::TinybirdJwt(_) => Ok(()),
+        }
+    }
+
     pub(super) fn has_prefix_of(&self, text: &str) -> bool {
         matches!(&self.judge, Judge::ApiKey(keys) if keys.has_prefix_of(text))
     }

@@ -58,13 +58,21 @@ pub(super) async fn fetch(client: &Client, clock: &Clock, source: &Source) -> Re
         Place::Jwks(url) => url.parse()?,
     };
     let answer = caller.get(&target).await?;
-    let set = KeySet::parse(&answer.body).map_err(|why| format!("{target}: {why}"))?;
+    let lifetime = lifetime(&answer.headers, clock.wall());
+    read(&answer.body, lifetime).map_err(|why| format!("{target}: {why}"))
+}
+
+/// A set as it was published.
+///
+/// # Errors
+/// There is no key in it that can be used.
+pub(super) fn read(body: &[u8], lifetime: Duration) -> Result<Fetched, String> {
+    let set = KeySet::parse(body)?;
     if set.is_empty() {
         let why = set.left_out().first().map(|why| format!(", {why}")).unwrap_or_default();
-        return Err(format!("{target}: no key in the set can be used{why}"));
+        return Err(format!("no key in the set can be used{why}"));
     }
-    let content = content(&answer.body);
-    Ok(Fetched { set, content, lifetime: lifetime(&answer.headers, clock.wall()) })
+    Ok(Fetched { set, content: content(body), lifetime })
 }
 
 struct Caller<'a> {

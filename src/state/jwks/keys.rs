@@ -17,7 +17,7 @@ use crate::jose::keys::KeySet;
 use crate::outbound::Client;
 
 use super::Source;
-use super::fetch::{Content, Fetched, TIME, fetch};
+use super::fetch::{Content, Fetched, TIME, fetch, read};
 use super::rejected::Rejected;
 
 /// Between the start of any fetch and one that a caller may cause.
@@ -174,6 +174,17 @@ impl Keys {
         if !self.current.load().set.knows(id) {
             progress.rejected.add(id, now);
         }
+    }
+
+    /// Takes a set that somebody brings, instead of asking the source for one.
+    ///
+    /// # Errors
+    /// There is no key in it that can be used.
+    pub fn bring(&self, set: &[u8]) -> Result<(), String> {
+        let brought = read(set, USABLE)?;
+        self.begin();
+        self.take(brought);
+        Ok(())
     }
 
     /// What an operator is told.
