@@ -163,6 +163,7 @@ fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
     let environment = Environment::of([
         ("TINYBIRD_TOKEN", "p.token"),
         ("TINYBIRD_ADMIN_TOKEN", ADMIN_TOKEN),
+        ("SHORT", "too-short"),
         ("STAFF_JWT_SECRET", "a-secret-of-more-than-32-characters"),
         ("TOLLGATE_ADMIN_TOKEN", "an-admin-token-of-some-length"),
         ("CH_KEY", "key"),
@@ -175,6 +176,7 @@ fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
         for part in ["conf.d", "customers"] {
             std::fs::create_dir(folder.path().join(part)).unwrap();
         }
+        write_records(folder.path());
         return load(&file, &environment);
     }
     load_text(name, text, records().path().to_path_buf(), &environment)
@@ -185,13 +187,17 @@ fn records() -> &'static tempfile::TempDir {
     static FOLDER: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["keys.yaml", "revoked.yaml", "examples/partners/keys.yaml", "examples/partners/revoked.yaml"] {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "# none yet\n").unwrap();
-        }
+        write_records(folder.path());
         folder
     })
+}
+
+fn write_records(folder: &Path) {
+    for name in ["keys.yaml", "revoked.yaml", "examples/partners/keys.yaml", "examples/partners/revoked.yaml"] {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "# none yet\n").unwrap();
+    }
 }
 
 /// A fragment with the sections that no configuration can do without.

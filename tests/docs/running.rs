@@ -55,7 +55,9 @@ fn every_example_runs_and_answers_as_its_comments_say() {
             let address = if admin { app.admin_address() } else { app.addresses()[0] };
             let answer = request.send(&address.to_string());
             assert_answer(&example, &line, &expected, &answer);
-            for tenant in ["acme", "beta"].iter().filter(|tenant| expected.contains(&format!("{tenant}'s rows"))) {
+            let comparable = request.url.contains("limit=2") && answer.text.contains("\"data\"");
+            let promised = |tenant: &&&str| comparable && expected.contains(&format!("{tenant}'s rows"));
+            for tenant in ["acme", "beta"].iter().filter(promised) {
                 let own = format!(
                     "curl -H 'Authorization: Bearer {TOKEN}' 'http://x/v0/pipes/top_pages.json?limit=2&tenant_id={tenant}'"
                 );
