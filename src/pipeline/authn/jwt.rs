@@ -77,11 +77,11 @@ impl Jwt {
         }
     }
 
-    /// Grows with every change of the keys.
-    pub(super) fn version(&self) -> u64 {
+    /// Grows with every change of the keys; none while they cannot be believed.
+    pub(super) fn version(&self) -> Option<u64> {
         match &self.keys {
-            Source::Fetched(keys) => keys.version(),
-            Source::Written(_) => 0,
+            Source::Fetched(keys) => keys.is_usable().then(|| keys.version()),
+            Source::Written(_) => Some(0),
         }
     }
 

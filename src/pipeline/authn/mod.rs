@@ -107,7 +107,7 @@ fn judge(
     // The order does not matter: a token is found only under who verified it.
     let entry = Entry::of(text);
     let known = accepting().find_map(|provider| desk.verified?.find(provider.cached_under(&entry)?));
-    if let Some(identity) = known.filter(|identity| identity.until.is_none_or(|until| desk.now <= until)) {
+    if let Some(identity) = known.filter(|identity| identity.until.is_none_or(|until| desk.now < until)) {
         return Ok(identity);
     }
     if !accepting().any(|provider| provider.is_for_tokens()) {
@@ -115,8 +115,10 @@ fn judge(
     }
     let token = Compact::parse(text).map_err(Rejection::Malformed)?;
     let provider = choose(accepting(), &token).ok_or(Rejection::Unrecognised)?;
+    // Before it is judged: keys that change meanwhile are not those that it was verified with.
+    let place = provider.cached_under(&entry);
     let identity = Arc::new(provider.judge_token(text, token, desk.now)?);
-    if let (Some(verified), Some(key)) = (desk.verified, provider.cached_under(&entry)) {
+    if let (Some(verified), Some(key)) = (desk.verified, place) {
         verified.keep(key, text.len(), Arc::clone(&identity));
     }
     Ok(identity)
