@@ -6,6 +6,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
@@ -13,9 +14,11 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use tollgate::clock::Clock;
 use tollgate::config::interpolate::Environment;
 use tollgate::config::load_text;
+use tollgate::exchange::grant::Grant;
 use tollgate::exchange::head::{CallerScheme, RequestHead};
-use tollgate::pipeline::admit;
 use tollgate::pipeline::params::ParameterBody;
+use tollgate::pipeline::rewrite::Trial;
+use tollgate::pipeline::{Case, admit};
 use tollgate::snapshot::Snapshot;
 use tollgate::state::State;
 
@@ -34,7 +37,8 @@ const FORM: &str = "date_from=2026-01-01&date_to=2026-02-01&limit=50&name=caf%C3
 
 fn admission(criterion: &mut Criterion) {
     let loaded = load_text("bench.yaml", CONFIG, PathBuf::new(), &Environment::of([])).expect("the file is right");
-    let snapshot = Snapshot::compile(&loaded.config, &State::new(Clock::system()));
+    let state = State::new(Clock::system());
+    let snapshot = Snapshot::compile(&loaded.config, &state);
     let site = snapshot.site_of("data.example.com").expect("every host is served");
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("data.example.com"));
@@ -55,8 +59,16 @@ fn admission(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || (snapshot.find(site, path).expect("the route is configured"), body.clone(), trace.clone()),
                 |((route, found), body, trace)| {
-                    let permit = admit(&route.params, &head, found.captures, body).expect("nothing to refuse");
-                    let parts = route.rewrite.apply(black_box(&head), &permit, &headers, trace);
+                    let case = Case {
+                        params: &route.params,
+                        head: &head,
+                        captures: found.captures,
+                        grant: Grant::open(),
+                        body,
+                    };
+                    let permit = admit(case, state.paces()).expect("nothing to refuse");
+                    let trial = Trial { traceparent: trace, now: SystemTime::UNIX_EPOCH };
+                    let parts = route.rewrite.apply(black_box(&head), &permit, &headers, trial);
                     // Returned, so that dropping them is not measured.
                     (permit, parts.expect("a target that can be passed on"))
                 },

@@ -149,6 +149,9 @@ const NOUNS: [(&str, &str); 7] = [
 /// YAML keys about the gateway itself: they need a section and a page, and no step.
 const SETTINGS: [&str; 5] = ["admin", "listeners", "log", "server", "state"];
 
+/// Records of files beside the configuration: they need a page, and no key of their own.
+const RECORDS: [&str; 2] = ["keys", "revoked"];
+
 const NAMES_THAT_SAY_NOTHING: [&str; 8] = ["common", "core", "helper", "helpers", "manager", "misc", "prelude", "util"];
 
 #[test]
@@ -429,7 +432,7 @@ fn one_noun_stands_in_five_places() {
         ];
         missing.extend(places.into_iter().filter(|place| !root().join(place).is_file()));
     }
-    for noun in SETTINGS {
+    for noun in SETTINGS.iter().chain(&RECORDS) {
         let places = [format!("src/config/section/{noun}.rs"), format!("docs/reference/{noun}.md")];
         missing.extend(places.into_iter().filter(|place| !root().join(place).is_file()));
     }
@@ -440,8 +443,15 @@ fn one_noun_stands_in_five_places() {
 fn every_section_is_a_noun_or_a_setting() {
     for file in sources().iter().filter(|file| file.file.starts_with("config/section/")) {
         let name = Path::new(&file.file).file_stem().unwrap().to_str().unwrap();
-        let known = NOUNS.iter().any(|(noun, _)| *noun == name) || SETTINGS.contains(&name) || name == "mod";
-        assert!(known, "src/{}: list `{name}` in NOUNS with the step that serves it, or in SETTINGS", file.file);
+        let known = NOUNS.iter().any(|(noun, _)| *noun == name)
+            || SETTINGS.contains(&name)
+            || RECORDS.contains(&name)
+            || name == "mod";
+        assert!(
+            known,
+            "src/{}: list `{name}` in NOUNS with the step that serves it, or in SETTINGS or RECORDS",
+            file.file
+        );
     }
     let steps: BTreeSet<&str> = SECTIONS.iter().map(|(step, _)| *step).collect();
     for file in sources().iter().filter(|file| file.module() == "pipeline") {

@@ -388,7 +388,7 @@ fn routes_lists_what_is_served_and_where_it_leads() {
     assert_eq!(
         rows.first().unwrap(),
         &serde_json::json!({
-            "path": "/ch/*", "methods": "GET", "upstream": "tinybird",
+            "host": null, "path": "/ch/*", "methods": "GET", "upstream": "tinybird",
             "target": "http://127.0.0.1:9/base/{path.rest}",
         })
     );
@@ -599,12 +599,16 @@ fn every_curl_line_of_the_demo_is_answered() {
         let wanted = match path {
             _ if path.contains("q=SELECT") => " 400 ",
             "v0/pipes/openapi.json" => " 404 ",
+            _ if path.starts_with("my/") && bearer.is_empty() => " 401 ",
             _ => " 200 ",
         };
         assert!(answer.lines().next().unwrap().contains(wanted), "{line}: {answer}");
+        if path.starts_with("my/") && !bearer.is_empty() {
+            assert!(answer.contains("\"acme\"") && !answer.contains("\"beta\""), "{answer}");
+        }
         seen += 1;
     }
-    assert!(seen >= 8, "{:?}", lines.welcome);
+    assert!(seen >= 10, "{:?}", lines.welcome);
     demo.signal("INT");
     assert_eq!(demo.wait(), Some(0));
 }

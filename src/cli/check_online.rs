@@ -45,6 +45,7 @@ fn trial_name(trial: Trial) -> &'static str {
         Trial::Address => "address",
         Trial::Answer => "answer",
         Trial::Connect => "connect",
+        Trial::Keys => "keys",
         Trial::Lookup => "name",
         Trial::Pipes => "pipes",
         Trial::Tls => "tls",

@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use anyhow::Context;
+use serde_json::json;
 
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::load_text;
-use crate::demo::{ADMIN_TOKEN, Demo, DemoOptions, WORKSPACE_ID};
+use crate::demo::{ADMIN_TOKEN, Demo, DemoOptions, WORKSPACE_ID, sign};
 use crate::proxy::server::{Claim, Signals};
 use crate::telemetry::program_log;
 
@@ -61,6 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         ("DEMO_ADMIN", arguments.admin.to_string().as_str()),
         ("DEMO_UPSTREAM", format!("http://{}", demo.address()).as_str()),
         ("DEMO_TOKEN", TOKEN),
+        ("DEMO_ADMIN_TOKEN", ADMIN_TOKEN),
     ]);
     let loaded = match load_text("demo.yaml", CONFIG, PathBuf::new(), &environment) {
         Ok(loaded) => loaded,
@@ -72,7 +75,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     program_log::start(&loaded.config.log);
     let app = App::start(&loaded.config, Clock::system(), Signals::Heed)?;
     if let Some(address) = app.addresses().first() {
-        print(&welcome(*address, demo.address(), app.admin_address()));
+        let acme = token_of_acme(Clock::system().wall());
+        print(&welcome(*address, demo.address(), app.admin_address(), &acme));
     }
     app.wait();
     demo.stop();
@@ -106,8 +110,19 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "write it like 127.0.0.1:8080; port 0 takes a free one".to_owned())
 }
 
+/// A Tinybird JWT as a product's backend would sign it for a page of its customer, good for a day.
+fn token_of_acme(now: SystemTime) -> String {
+    let expires = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() + 24 * 3600;
+    sign(&json!({
+        "workspace_id": WORKSPACE_ID,
+        "name": "acme",
+        "exp": expires,
+        "scopes": [{ "type": "PIPES:READ", "resource": "events_list", "fixed_params": { "tenant_id": "acme" } }],
+    }))
+}
+
 /// What a newcomer reads first. The first URL on stdout is the gateway's.
-fn welcome(gateway: SocketAddr, upstream: SocketAddr, admin: SocketAddr) -> String {
+fn welcome(gateway: SocketAddr, upstream: SocketAddr, admin: SocketAddr, acme: &str) -> String {
     let base = format!("http://{gateway}");
     format!(
         "Tollgate serves {base} in front of a bundled Tinybird-like API. Ctrl-C ends it.
@@ -120,6 +135,10 @@ What the gateway holds back: a control parameter, another tenant's rows, a neigh
   curl '{base}/kpis?q=SELECT+1'
   curl '{base}/acme/top-sources?tenant_id=beta&limit=3'
   curl '{base}/v0/pipes/openapi.json'
+
+Rows by who asks: with acme's token, acme's rows, whatever else is asked for; without one, none:
+  curl -H 'Authorization: Bearer {acme}' '{base}/my/events?tenant_id=beta&limit=3'
+  curl '{base}/my/events?limit=3'
 
 Retries: the upstream fails twice, the caller sees one answer (add -i, or look at attempts= below):
   curl '{base}/flaky?fail=500&times=2&key=one'

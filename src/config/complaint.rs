@@ -119,7 +119,9 @@ fn likely(problem: &str, text: &str) -> Vec<String> {
 /// What a value of the right kind looks like.
 fn right_type(path: &[&str], expected: &str) -> String {
     match expected {
-        _ if is_credential(path) => "write one value, best as `${NAME}` or `file://PATH`".to_owned(),
+        _ if is_credential(path) && path.last() != Some(&"sha256") => {
+            "write one value, best as `${NAME}` or `file://PATH`".to_owned()
+        }
         "a map" => "write its keys on lines of their own, indented further, or as { KEY: VALUE }".to_owned(),
         _ if expected.starts_with("struct ") => right_type(path, "a map"),
         "a sequence" => "write [a, b]".to_owned(),

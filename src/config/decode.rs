@@ -100,9 +100,15 @@ fn decode_item<T: DeserializeOwned>(
             Err(error) => error,
         };
         *effort = effort.saturating_sub(node.size().0);
+        let message = error.inner().to_string();
+        // What a record lacks as a whole may be what was wrong in it.
+        let is_of_whole = error.path().iter().next().is_none() && !message.starts_with("missing field");
+        if is_of_whole && entries(node).iter().any(|(_, value)| is_broken(value)) {
+            return None;
+        }
         let inner = with_broken_items(node, &steps(error.path()));
         let path: Vec<String> = std::iter::once(index.to_string()).chain(inner).collect();
-        if !repair_at(document, &path, &error.inner().to_string(), issues) {
+        if !repair_at(document, &path, &message, issues) {
             return None;
         }
     }
@@ -380,7 +386,7 @@ fn report_empty_keys(document: &mut Document, issues: &mut Issues) {
     mark_empty(&mut root, &mut Vec::new(), &mut |path, key| {
         let place = document.place(&key.span);
         let name = quotable(path);
-        issues.push(if is_credential(path) && !key.text.contains(':') {
+        issues.push(if is_credential(path) && !key.text.contains(':') && key.text != "sha256" {
             Issue::at(IssueCode::EmptyCredential, place, format!("`{name}`: this credential is empty"))
                 .help("write its value, best as `${NAME}` or `file://PATH`, or remove the key")
         } else {

@@ -123,7 +123,12 @@ impl Entries {
 
     /// Gives back the room for more entries.
     pub fn close(mut self) -> Self {
-        self.list.shrink_to_fit();
+        if self.list.capacity() > self.list.len() {
+            // Moved to a place of its own: an allocator may leave what it only shrinks where it is.
+            let mut exact = Vec::with_capacity(self.list.len());
+            exact.append(&mut self.list);
+            self.list = exact;
+        }
         self
     }
 

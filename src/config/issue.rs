@@ -480,6 +480,7 @@ issue_codes! {
     RefusedPipe = "TG0212", Warning, "`tinybird_api` opens a path that refuses every request.";
     DoubledVersion = "TG0213", Warning, "The URL of an upstream with pipes ends in `/v0`.";
     UnusedProvider = "TG0214", Warning, "A provider that nothing uses.";
+    RefusedOnHost = "TG0215", Warning, "A public route that a tenant's host always refuses.";
     UnresolvedHost = "TG0301", Error, "The host name of an upstream cannot be resolved from here.";
     NoConnection = "TG0302", Error, "No connection to an upstream can be opened from here.";
     TlsRefused = "TG0303", Error, "TLS with an upstream fails, or its certificate cannot be verified.";
@@ -491,4 +492,5 @@ issue_codes! {
     AddressUnusable = "TG0309", Error, "An address of the file cannot be listened on here.";
     LogUnwritable = "TG0310", Error, "The access log cannot be written here.";
     StateUnusable = "TG0311", Warning, "The admin token cannot be kept here, or others can read it.";
+    KeysUnfetched = "TG0312", Error, "The public keys of an identity provider cannot be fetched.";
 }

@@ -353,7 +353,7 @@ impl<'t> Builder<'t> {
                 Event::MappingEnd => {
                     self.open.pop();
                     let end = entries.last().map_or(start.end, |(_, node)| node.span.end);
-                    return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::Map(entries) });
+                    return Ok(Node { span: start.start..end.max(start.end), kind: NodeKind::Map(entries.close()) });
                 }
                 Event::Scalar(text, ..) if text.len() > MAX_KEY => {
                     return Err(Problem::new(IssueCode::TooLarge, span.start..span.start, "this key is too long")

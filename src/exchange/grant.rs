@@ -10,6 +10,7 @@ use crate::config::scalar::{Part, Template, TenantName};
 
 use super::caller::{Caller, Facts, FixedParams, Identity, PipeScope, scalar};
 use super::captures::Captures;
+use super::host_labels;
 
 /// What a caller may do on the matched route.
 #[derive(Clone, Debug)]
@@ -64,7 +65,7 @@ impl Grant {
         match part {
             Part::Literal(text) => Some(Cow::Borrowed(text)),
             Part::Path(name) => some(around.captures.value(name)),
-            Part::Host(label) => some(host_label(around.host, *label)?),
+            Part::Host(label) => some(host_labels::label(around.host, *label)?),
             Part::Tenant => some(self.tenant.as_ref()?.as_str()),
             Part::FixedParam(name) => {
                 self.fixed().iter().find(|(known, _)| **known == **name).and_then(|(_, value)| some(value))
@@ -84,9 +85,4 @@ impl Grant {
     fn scope(&self) -> Option<&PipeScope> {
         self.identity()?.pipes.get(self.pipe?)
     }
-}
-
-/// The label of a host at this position; the leftmost is 1.
-pub fn host_label(host: &str, position: usize) -> Option<&str> {
-    host.split('.').nth(position.checked_sub(1)?)
 }

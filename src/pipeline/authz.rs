@@ -9,11 +9,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::config::scalar::{Part, Template, TenantName};
+use crate::config::scalar::{Template, TenantName};
 use crate::config::section::routes::{Require, Route};
 use crate::exchange::caller::{Caller, CallerKind, Identity, TenantOf};
 use crate::exchange::captures::Captures;
-use crate::exchange::grant::{Circumstances, Grant, host_label};
+use crate::exchange::grant::{Circumstances, Grant};
+use crate::exchange::host_labels;
 use crate::exchange::refusal::Refusal;
 
 /// The compiled rules of a route.
@@ -136,17 +137,6 @@ impl Authz {
 
 impl Asked<'_> {
     fn tenant_of(&self, template: &Template) -> Result<TenantName, Refusal> {
-        let part = |part: &Part| match part {
-            Part::Literal(text) => Some(text.clone()),
-            Part::Host(label) => host_label(self.host, *label).map(str::to_owned),
-            Part::Claim(_)
-            | Part::FixedParam(_)
-            | Part::KeyMeta(_)
-            | Part::KeyTenant
-            | Part::Path(_)
-            | Part::Tenant => None,
-        };
-        let text: Option<String> = template.parts().iter().map(part).collect();
-        text.and_then(|text| text.parse().ok()).ok_or(Refusal::TenantMissing)
+        host_labels::fill(template, self.host).and_then(|text| text.parse().ok()).ok_or(Refusal::TenantMissing)
     }
 }

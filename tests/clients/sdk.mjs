@@ -2,7 +2,7 @@
 //
 // Usage: node sdk.mjs BASE_URL TOKEN. Out: one line per check, `ok NAME` or `FAIL NAME: why`; exit code 1 if one failed.
 // TOKEN is the caller's own and must be one the upstream does not know: that anything is answered shows that the gateway replaced it.
-// Not here: starting the gateway (tests/clients.rs).
+// Not here: starting the gateway (tests/clients/main.rs).
 
 import assert from "node:assert/strict";
 import { Tinybird, TinybirdError, createClient, createTinybirdApi, defineEndpoint, node, p, t } from "@tinybirdco/sdk";

@@ -39,6 +39,12 @@ fn piece() -> impl Strategy<Value = String> {
         prop::sample::select(vec![
             "upstreams:",
             "routes:",
+            "hosts:",
+            "A.example.com:",
+            "a.example.com:",
+            "\"*.example.com\":",
+            "tenant:",
+            "\"{host.3}\"",
             "cors:",
             "log:",
             "server:",

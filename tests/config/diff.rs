@@ -78,6 +78,26 @@ needs a restart: listeners, server.threads
 }
 
 #[test]
+fn changes_of_hosts_read_well() {
+    let hosts = |hosts: &str| format!("{BASE}hosts:\n{hosts}");
+    let old = hosts("  a.example.com: { tenant: a }\n  b.example.com: {}\n  c.example.com: {}\n");
+    let new = hosts(
+        "  B.Example.com: { cors: { origins: ['*'] }, routes: { /b: { pipe: b, upstream: other } } }\n  \
+         a.example.com: { tenant: acme }\n  '*.d.example.com': { tenant: '{host.1}' }\n  e.example.com: {}\n",
+    );
+    let expected = "\
++ hosts.\"*.d.example.com\": tenant {host.1}
+~ hosts.a.example.com.tenant: a -> acme
++ hosts.b.example.com.cors: { origins: [\"*\"], credentials: false, max_age: 10m }
++ hosts.b.example.com.routes: pipe b
+- hosts.c.example.com
++ hosts.e.example.com: {}
+";
+    assert_eq!(between(&old, &new), expected);
+    assert_eq!(between(&old, &hosts("  C.example.com: {}\n  A.example.com: { tenant: a }\n  b.EXAMPLE.com: {}\n")), "");
+}
+
+#[test]
 fn how_a_file_is_written_is_no_change() {
     let same = "\
 # Another order, other quotes, defaults written out.

@@ -247,6 +247,25 @@ fn d7_paths_that_are_compared_do_not_multiply() {
 }
 
 #[test]
+fn d7_hosts_and_their_routes_do_not_multiply() {
+    let shared: String = (0..1_000).map(|at| format!("  /r{at}/{{x}}: {{ pipe: p{at} }}\n")).collect();
+    let hosts: String = (0..20_000).map(|at| format!("  h{at}.example.com: {{ tenant: h{at} }}\n")).collect();
+    let said = checked(&format!("{UPSTREAMS}routes:\n{shared}hosts:\n{hosts}"));
+    assert!(said.contains("20000 hosts"), "{}", beginning(&said));
+    let own: String = (0..10_000)
+        .map(|at| {
+            format!(
+                "  \"*.h{at}.example.com\": {{ routes: {{ '/{{a}}/x': {{ pipe: p }}, '/x/{{b}}': {{ pipe: q }} }} }}\n"
+            )
+        })
+        .collect();
+    checked(&format!("{UPSTREAMS}hosts:\n{own}"));
+    let cased: String =
+        (0..20_000).map(|at| format!("  H{at}.example.com: {{}}\n  h{at}.Example.com: {{}}\n")).collect();
+    assert_refused(&format!("{UPSTREAMS}routes:\n{shared}hosts:\n{cased}"));
+}
+
+#[test]
 fn what_was_not_compared_is_said() {
     let routes: String = (0..10_000).map(|at| format!("  \"/{{a}}-r{at:05}\": {{ proxy: /x }}\n")).collect();
     let said = checked(&format!("{UPSTREAMS}routes:\n{routes}"));

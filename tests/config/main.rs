@@ -14,6 +14,7 @@ mod diff;
 mod limits;
 mod mutations;
 mod overlaps;
+mod records;
 mod schema;
 mod show;
 

@@ -1,8 +1,8 @@
 //! What the documentation says is true: its files load, its examples run, its tables are complete.
 //!
 //! Fences: a `yaml` block is a whole configuration; `yaml,fragment` is some top-level keys of one; `yaml,error=TG0108` must
-//! fail with that code. In the README and in docs/commands.md a `sh` block is run (`curl` against a `tollgate demo`, `tollgate`
-//! as it stands, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why; `sh,exit=1` must
+//! fail with that code; `yaml,keys` and `yaml,revoked` are whole files of records. In the README and in docs/commands.md a
+//! `sh` block is run (`curl` against a `tollgate demo`, `tollgate` as it stands, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why; `sh,exit=1` must
 //! end with that code. A `text,answer` block stands below the lines that print it, on stderr or stdout; `…` stands for what
 //! was cut or differs. A `yaml,error=` block of these two pages is the file `wrong.yaml` of the commands below it.
 //!
@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 use tollgate::config::interpolate::Environment;
 use tollgate::config::issue::Issues;
+use tollgate::config::keys::{KeyFile, revoked_of};
 use tollgate::config::{Loaded, load, load_text};
 
 /// What serves a YAML key each; every one has an example and a page.
@@ -45,6 +46,9 @@ const NOUNS: [&str; 14] = [
     "white_label",
 ];
 
+/// What stands in files beside the configuration: a page for each, and no example, which is a whole configuration.
+const RECORDS: [&str; 2] = ["keys", "revoked"];
+
 #[test]
 fn every_file_under_conf_loads() {
     // The Compose file gives this one to its container; the examples load without any environment.
@@ -64,10 +68,13 @@ fn every_noun_has_an_example_and_a_page() {
         files(folder, extension).iter().map(|file| file.file_stem().unwrap().to_string_lossy().into_owned()).collect()
     };
     assert_eq!(names("conf/examples", "yaml"), NOUNS);
-    assert_eq!(names("docs/reference", "md"), NOUNS);
+    let mut pages: Vec<&str> = NOUNS.into_iter().chain(RECORDS).collect();
+    pages.sort_unstable();
+    assert_eq!(names("docs/reference", "md"), pages);
     let sections = names("src/config/section", "rs").into_iter().filter(|name| name != "mod");
     for section in sections {
-        assert!(NOUNS.contains(&section.as_str()), "the section `{section}` has no example and no page");
+        let is_known = NOUNS.contains(&section.as_str()) || RECORDS.contains(&section.as_str());
+        assert!(is_known, "the section `{section}` has no example and no page");
     }
 }
 
@@ -78,6 +85,10 @@ fn every_yaml_block_is_what_it_says() {
         for block in markdown::blocks(&read(&page)).filter(|block| block.language == "yaml") {
             blocks += 1;
             let place = format!("{}:{}", page.display(), block.line);
+            if RECORDS.contains(&block.flags) {
+                assert_records(&place, block.flags, &block.text);
+                continue;
+            }
             let text = match block.flags {
                 "" => block.text.clone(),
                 _ => completed(&block.text),
@@ -120,6 +131,21 @@ fn every_link_leads_somewhere() {
             assert!(anchor.is_empty() || is_there(), "{}: {target}: there is no such heading", page.display());
         }
     }
+}
+
+/// A block that is a whole `keys.yaml` or `revoked.yaml`.
+fn assert_records(place: &str, kind: &str, text: &str) {
+    let (records, issues) = match kind {
+        "keys" => match KeyFile::of(place, text) {
+            Ok(file) => (file.records().len(), Issues::default()),
+            Err(issues) => (0, issues),
+        },
+        _ => {
+            let (records, issues) = revoked_of(place, 0, text);
+            (records.len(), issues)
+        }
+    };
+    assert!(issues.is_empty() && records > 0, "{place}\n{issues}");
 }
 
 fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {

@@ -104,8 +104,8 @@ fn tenants_of_the_examples_stay_apart() {
 /// Pages whose commands are run.
 const PAGES: [&str; 2] = ["README.md", "docs/commands.md"];
 
-/// Words of a command that stand in a folder of the page's own: the last YAML block that is wrong, and what `init` writes.
-const SCRATCH: [&str; 2] = ["wrong.yaml", "my-gateway"];
+/// Words of a command that stand in a folder of the page's own: the last YAML block that is wrong, and what `init` and `keys create` write.
+const SCRATCH: [&str; 3] = ["keys.yaml", "my-gateway", "wrong.yaml"];
 
 #[test]
 fn commands_do_what_their_pages_show() {

@@ -35,7 +35,7 @@ fn expired() -> String {
 
 fn gateway() -> (TestGateway, TestClock) {
     let time = TestClock::new();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder for the test");
     let lines = [
         record(&good(), ", tenant: acme, scopes: [reports.read, other], meta: { region: eu }"),
         record(&revoked(), ", tenant: acme, enabled: false"),
@@ -45,7 +45,7 @@ fn gateway() -> (TestGateway, TestClock) {
         // 1790000000 is 2026-09-21T14:13:20Z.
         record(&api_key("Soon00000001", "soon"), ", tenant: acme, expires: 2026-09-21T14:14:20Z"),
     ];
-    std::fs::write(folder.path().join("keys.yaml"), lines.concat()).unwrap();
+    std::fs::write(folder.path().join("keys.yaml"), lines.concat()).expect("a file");
     (TestGateway::from_folder(folder, &format!("{PROVIDERS}{ROUTES}"), time.clock()), time)
 }
 
@@ -126,9 +126,9 @@ async fn a_key_opens_what_its_record_says() {
 
 /// From another address of this machine.
 async fn from(source: &str, gw: &TestGateway, request: Request) -> Response {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::new(source.parse().unwrap(), 0)).unwrap();
-    let mut client = RawClient::over(socket.connect(gw.addr()).await.unwrap());
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::new(source.parse().expect("an address"), 0)).expect("an address of this machine");
+    let mut client = RawClient::over(socket.connect(gw.addr()).await.expect("the gateway listens"));
     request.send_on(&mut client).await
 }
 

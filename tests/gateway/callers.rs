@@ -28,8 +28,8 @@ fn key() -> String {
 }
 
 fn gateway_with(more: &str) -> TestGateway {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("keys.yaml"), record(&key(), ", tenant: acme")).unwrap();
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    std::fs::write(folder.path().join("keys.yaml"), record(&key(), ", tenant: acme")).expect("a file");
     TestGateway::from_folder(folder, &format!("{PROVIDERS}{ROUTES}{more}"), TestClock::new().clock())
 }
 

@@ -12,6 +12,7 @@ use tollgate::config::interpolate::Environment;
 use tollgate::config::load_text;
 use tollgate::demo::{Demo, DemoOptions};
 
+use crate::support::identity_provider::{IdentityProvider, Lie};
 use crate::support::tls_origin::{Authority, TlsOrigin};
 use crate::support::unreachable::RefusedPort;
 
@@ -377,4 +378,25 @@ async fn the_folder_of_the_admin_token_is_tried_and_left_as_it_was() {
     std::fs::write(&token, "\n").expect("no token");
     let found = issues(&text(&dir, "")).await;
     assert!(found.len() == 1 && found[0].contains("cannot be used: "), "{found:?}");
+}
+
+#[tokio::test]
+async fn keys_of_a_provider_are_fetched() {
+    let provider = IdentityProvider::start();
+    provider.rotate(["rs-1"]);
+    let origin = demo().await;
+    let file = |jwks: &str| {
+        format!(
+            "upstreams: {{ tb: {{ url: 'http://{}', token: \"${{TOKEN}}\" }} }}\nauth:\n  staff: {{ type: jwt, issuer: 'https://id.example.com/', audience: any, jwks: '{jwks}' }}\nroutes:\n  /kpis: {{ pipe: kpis, auth: staff }}\n",
+            origin.address()
+        )
+    };
+    let good = probed(&file(&provider.jwks_url()), &Clock::system()).await;
+    let keys: Vec<_> = good.findings.iter().filter(|finding| finding.trial == Trial::Keys).collect();
+    assert_eq!((keys.len(), keys[0].grade), (1, Grade::Ok), "{keys:?}");
+    assert!(keys[0].words.starts_with("1 public key of http"), "{keys:?}");
+    provider.lie(Lie::Html);
+    let bad = issues(&file(&provider.jwks_url())).await;
+    assert!(bad.iter().any(|issue| issue.starts_with("TG0312 at 3:")), "{bad:?}");
+    origin.stop();
 }

@@ -19,9 +19,9 @@ routes:
   /top: { pipe: top }
   /who: { pipe: shared }
 hosts:
-  a.example.com: { tenant: acme, routes: { /who: { pipe: exact }, /only-here: { pipe: only } } }
-  "*.example.com": { tenant: "{host.1}", routes: { /who: { pipe: star } } }
-  "*.b.example.com": { tenant: "b-{host.1}", routes: { /who: { pipe: deep } } }
+  a.example.com: { tenant: acme, routes: { /who: { pipe: exact, params: { allow_public_tenant: true } }, /only-here: { pipe: only, params: { allow_public_tenant: true } } } }
+  "*.example.com": { tenant: "{host.1}", routes: { /who: { pipe: star, params: { allow_public_tenant: true } } } }
+  "*.b.example.com": { tenant: "b-{host.1}", routes: { /who: { pipe: deep, params: { allow_public_tenant: true } } } }
   shop.test: {}
   127.0.0.1: {}
   "[::1]": {}

@@ -192,10 +192,10 @@ routes:
 }
 
 fn with_files() -> TestGateway {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder for the test");
     let key = api_key("Aaaaaaaaaaa1", "acme's key");
-    std::fs::write(folder.path().join("keys.yaml"), record(&key, ", tenant: acme")).unwrap();
-    std::fs::write(folder.path().join("revoked.yaml"), "[]\n").unwrap();
+    std::fs::write(folder.path().join("keys.yaml"), record(&key, ", tenant: acme")).expect("a file");
+    std::fs::write(folder.path().join("revoked.yaml"), "[]\n").expect("a file");
     TestGateway::from_folder(folder, &written(SECRET, ADMIN), TestClock::new().clock())
 }
 

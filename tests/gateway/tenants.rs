@@ -30,8 +30,8 @@ fn keys() -> String {
 
 fn gateway_with(sections: &str) -> (TestGateway, TestClock) {
     let time = TestClock::new();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("keys.yaml"), keys()).unwrap();
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    std::fs::write(folder.path().join("keys.yaml"), keys()).expect("a file");
     (TestGateway::from_folder(folder, sections, time.clock()), time)
 }
 

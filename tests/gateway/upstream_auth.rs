@@ -43,8 +43,9 @@ fn minted() -> String {
 
 fn gateway(sections: &str) -> (TestGateway, TestClock) {
     let time = TestClock::new();
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("keys.yaml"), record(&api_key("Aaaaaaaaaaa1", "key"), ", tenant: acme")).unwrap();
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    std::fs::write(folder.path().join("keys.yaml"), record(&api_key("Aaaaaaaaaaa1", "key"), ", tenant: acme"))
+        .expect("a file");
     let origin = MockOrigin::start();
     let sections = sections.replace("{origin}", &origin.url());
     // The kit starts an origin of its own, which nobody calls.
@@ -60,7 +61,7 @@ async fn call(gw: &TestGateway, path: &str, token: &str) -> Response {
 /// The token of a request at the origin; there is one, in one place.
 fn bearer(seen: &Received) -> String {
     assert!(!seen.target.contains("token"), "{seen:?}");
-    seen.header("authorization").unwrap().strip_prefix("Bearer ").unwrap().to_owned()
+    seen.header("authorization").expect("a credential").strip_prefix("Bearer ").expect("a token").to_owned()
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! query, changes nothing, and ends within [`TIME`]. Not here: showing it
 //! (`cli`).
 
+mod keys;
 mod local;
 mod upstream;
 
@@ -51,6 +52,8 @@ pub enum Trial {
     Answer,
     /// Opening a connection.
     Connect,
+    /// Fetching the public keys of an identity provider.
+    Keys,
     /// Resolving a host name.
     Lookup,
     /// Whether the pipes of the routes are among those that the credential can read.
@@ -81,9 +84,9 @@ pub async fn probe(loaded: &Loaded, clock: &Clock) -> Probed {
         let trial = upstream::probe(name.clone(), section.clone(), pipes_of(config, name), clock.clone());
         (name.clone(), trial)
     });
-    let trials = side_by_side(upstreams).await;
+    let (trials, keys) = tokio::join!(side_by_side(upstreams), keys::probe(config, clock));
     let mut probed = Probed::default();
-    for found in trials.into_values().chain([local::probe(config)]) {
+    for found in trials.into_values().chain([keys, local::probe(config)]) {
         let Trials { findings, problems } = found;
         probed.findings.extend(findings);
         problems.into_iter().for_each(|problem| probed.issues.push(problem.at_its_place(loaded)));

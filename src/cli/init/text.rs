@@ -49,6 +49,7 @@ upstreams:
         url = scalar(&facts.url.to_string()),
         variable = facts.variable,
     );
+    text.push_str(CALLERS);
     match import {
         None => text.push_str(EXAMPLE),
         Some(import) => {
@@ -68,6 +69,16 @@ routes:
     text
 }
 
+const CALLERS: &str = "\
+# Who may call. Without this, everybody may call every route below.
+# auth:
+#   partners: { type: api_key, keys: ./keys.yaml }     # tollgate keys create -f keys.yaml --tenant acme
+#   staff:                                             # or tokens of your identity provider
+#     { type: jwt, issuer: \"https://id.example.com/\", audience: analytics, tenant: \"{claims.org_id}\" }
+# default_auth: [partners, staff]
+
+";
+
 const EXAMPLE: &str = "\
 # Which paths exist. This one answers GET /top-10-products?limit=5 from the pipe `top-10-products`: put yours here.
 routes:
@@ -76,7 +87,7 @@ routes:
     # formats: [json, csv]            # opens /top-10-products.json and .csv, too
     # params:
     #   allow: [limit]                # other parameters do not reach the pipe
-    #   fixed: { company_id: acme }   # always wins over the caller's
+    #   fixed: { company_id: acme }   # always wins over the caller's; with `auth`, \"{tenant}\" is each caller's own
 ";
 
 /// The text of `.env.example`.

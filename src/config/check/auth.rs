@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{Algorithm, Part, Period, Scheme, Template};
+use crate::config::scalar::{Algorithm, HostPattern, Part, Period, Scheme, Template};
 use crate::config::section::auth::{AuthRule, Provider, ProviderKind};
+use crate::config::section::hosts::Host;
 use crate::config::section::routes::Route;
 use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::config::{WrittenRoute, listed, nearest};
@@ -285,12 +286,37 @@ impl Checker<'_> {
                 "add `auth:` with a provider, or `auth: public`; `default_auth` speaks for routes that say nothing";
             self.at_key(IssueCode::NoCallers, &base, title, help);
         }
+        self.refused_on_a_host(at);
         for rule in &rules {
             let rule = rule.as_ref().unwrap_or(&AuthRule::Public);
             self.requirements(at, rule);
             self.holes_of_fixed(at, rule);
             self.credential_towards(at, rule);
         }
+    }
+
+    /// Who has no credential has no tenant, and is let in at no tenant's host.
+    fn refused_on_a_host(&mut self, at: WrittenRoute<'_>) {
+        if at.route.params.allow_public_tenant {
+            return;
+        }
+        let config = self.config;
+        let serves = |host: &HostPattern, section: &Host| match at.host {
+            None => section.routes.is_none(),
+            Some(own) => own == host,
+        };
+        let is_public = |section: &Host| {
+            let rule = at.route.auth.as_ref().or(section.auth.as_ref()).or(config.default_auth.as_ref());
+            !matches!(rule, Some(AuthRule::Providers(_))) && (rule.is_some() || config.auth.is_empty())
+        };
+        let refused = config.hosts.iter().filter(|(host, section)| serves(host, section) && section.tenant.is_some());
+        let Some((host, _)) = refused.into_iter().find(|(_, section)| is_public(section)) else { return };
+        let title = format!("`{}` is public, and `{host}` has a tenant: every request for it there is refused", at.key);
+        let tenant = self.document.key_place(&["hosts", host.as_str(), "tenant"]);
+        let issue = Issue::at(IssueCode::RefusedOnHost, self.document.key_place(&at.path(&[])), title);
+        self.issues.push(issue.related(tenant, "whose host it is").help(
+            "add `auth:` with a provider that says whose rows a caller may see; if everybody may see them, write `allow_public_tenant: true` under `params`",
+        ));
     }
 
     fn requirements(&mut self, at: WrittenRoute<'_>, rule: &AuthRule) {
@@ -358,7 +384,15 @@ impl Checker<'_> {
                             format!("`{{{hole}}}` has no value for callers of `{lacking}`: all would be refused");
                         let help = match part {
                             Part::Tenant => format!("add `tenant:` to `{lacking}`"),
-                            _ => "use {tenant}, which every provider can say, or name other providers here".to_owned(),
+                            Part::Claim(_)
+                            | Part::FixedParam(_)
+                            | Part::Host(_)
+                            | Part::KeyMeta(_)
+                            | Part::KeyTenant
+                            | Part::Literal(_)
+                            | Part::Path(_) => {
+                                "use {tenant}, which every provider can say, or name other providers here".to_owned()
+                            }
                         };
                         self.at_value(IssueCode::UnknownCapture, &path, title, &help);
                     }

@@ -84,7 +84,7 @@ impl Checker<'_> {
                 1 => format!("`{{host.{highest}}}` has no value: `{host}` has one label"),
                 labels => format!("`{{host.{highest}}}` has no value: `{host}` has {labels} labels"),
             },
-            None if !self.config.hosts.is_empty() && highest > self.most_labels() => {
+            None if self.sharing.labels.is_some_and(|labels| highest > labels) && !self.is_a_host_reported() => {
                 format!("`{{host.{highest}}}` has no value: no host that serves this route has so many labels")
             }
             Some(_) | None => return,
@@ -92,12 +92,6 @@ impl Checker<'_> {
         let place = self.document.value_place(path);
         let help = "labels are counted from the left: of a.example.com {host.1} is `a`, {host.3} is `com`";
         self.issues.push(Issue::at(IssueCode::UnknownCapture, place, title).help(help));
-    }
-
-    /// Of the hosts that serve the routes of the top level.
-    fn most_labels(&self) -> usize {
-        let sharing = self.config.hosts.iter().filter(|(_, host)| host.routes.is_none());
-        sharing.map(|(pattern, _)| pattern.labels()).max().unwrap_or_default()
     }
 }
 

@@ -48,9 +48,7 @@ const MAX_LISTENERS: usize = 1_000;
 pub(super) fn check(config: &Config, document: &Document) -> Issues {
     let pipes = config.all_routes().map(|at| at.route).filter(|route| route.pipe.is_some());
     let with_pipes = pipes.filter_map(|route| config.upstream_of(route)).collect();
-    let mut sharing = config.hosts.values().filter(|host| host.routes.is_none());
-    let is_cors_of_a_sharing_host = sharing.any(|host| host.cors.is_some());
-    let mut checker = Checker { config, document, with_pipes, is_cors_of_a_sharing_host, issues: Issues::default() };
+    let mut checker = Checker { config, document, with_pipes, sharing: Sharing::of(config), issues: Issues::default() };
     checker.addresses();
     checker.limits();
     checker.auth();
@@ -107,9 +105,26 @@ struct Checker<'a> {
     document: &'a Document,
     /// The upstreams that routes with pipes lead to.
     with_pipes: BTreeSet<&'a str>,
-    /// Whether a host that serves the routes of the top level has cross-origin rules.
-    is_cors_of_a_sharing_host: bool,
+    sharing: Sharing,
     issues: Issues,
+}
+
+/// The hosts that serve the routes of the top level.
+struct Sharing {
+    /// Whether one has cross-origin rules of its own.
+    has_cors: bool,
+    /// The most labels that one has; none where every host is served.
+    labels: Option<usize>,
+}
+
+impl Sharing {
+    fn of(config: &Config) -> Self {
+        let sharing = || config.hosts.iter().filter(|(_, host)| host.routes.is_none());
+        Sharing {
+            has_cors: sharing().any(|(_, host)| host.cors.is_some()),
+            labels: sharing().map(|(pattern, _)| pattern.labels()).max(),
+        }
+    }
 }
 
 /// Whether there are rules around a section that it takes away by being there.

@@ -20,7 +20,7 @@ impl Checker<'_> {
             self.only_captures(&at.path(&["require", "pipe"]), at, pipe);
         }
         let outer = match at.host {
-            None => self.config.cors.is_some() || self.is_cors_of_a_sharing_host,
+            None => self.config.cors.is_some() || self.sharing.has_cors,
             Some(host) => {
                 self.config.cors.is_some() || self.config.hosts.get(host).is_some_and(|host| host.cors.is_some())
             }

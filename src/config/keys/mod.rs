@@ -191,18 +191,16 @@ fn text_of(path: &Path, named: &Named, reader: &mut Reader, help: &str) -> Resul
         // What an operator names may come from a pipe.
         None => reader.read_stream(path, MAX_FILE),
     };
-    let bytes = bytes.map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => one(
-            IssueCode::TooLarge,
-            format!("the file `{name}` is larger than 32 MiB"),
-            "a file of records has at most 32 MiB: use several, each with a provider of its own",
-        ),
-        io::ErrorKind::NotFound => one(IssueCode::Unreadable, format!("there is no file `{name}`"), help),
-        _ => one(
-            IssueCode::Unreadable,
-            format!("the file `{name}` cannot be read: {error}"),
-            "give the path of a YAML file that this user may read",
-        ),
+    let bytes = bytes.map_err(|error| {
+        if error.kind() == io::ErrorKind::FileTooLarge {
+            let title = format!("the file `{name}` is larger than 32 MiB");
+            return one(IssueCode::TooLarge, title, "use several files, each with a provider of its own");
+        }
+        if error.kind() == io::ErrorKind::NotFound {
+            return one(IssueCode::Unreadable, format!("there is no file `{name}`"), help);
+        }
+        let title = format!("the file `{name}` cannot be read: {error}");
+        one(IssueCode::Unreadable, title, "give the path of a YAML file that this user may read")
     })?;
     text_in(path, named.order, bytes)
 }

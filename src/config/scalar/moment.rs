@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveTime, SecondsFormat, Utc};
 
 /// A point in time from 1970 to 9999, as RFC 3339 writes it. A day alone is its beginning, in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,10 +59,10 @@ impl FromStr for Moment {
                 text.chars().take(40).collect::<String>()
             )
         };
-        let day = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(|day| day.and_time(NaiveTime::MIN).and_utc());
+        let parse = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc));
         let time = match text.len() {
-            10 => day(),
-            _ => DateTime::parse_from_rfc3339(text).ok().map(|time| time.with_timezone(&Utc)),
+            10 => parse(&format!("{text}T00:00:00Z")),
+            _ => parse(text),
         };
         let moment = time.and_then(Self::within);
         moment.ok_or_else(wrong)

@@ -28,6 +28,9 @@ impl FromStr for TenantName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("this tenant is empty: write its name, or leave it out".to_owned());
+        }
         match TenantName::is_legal(text) {
             true => Ok(TenantName(text.into())),
             false => Err(format!(

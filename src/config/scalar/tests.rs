@@ -70,10 +70,26 @@ fn paths_and_templates_are_checked() {
     ] {
         assert!(bad.parse::<PathPattern>().is_err(), "{bad}");
     }
-    for bad in ["{", "}", "{x}", "{path.}", "{path.a b}", "a}b{path.x}", "{tenant}"] {
+    for bad in [
+        "{",
+        "}",
+        "{x}",
+        "{path.}",
+        "{path.a b}",
+        "a}b{path.x}",
+        "{tenant.}",
+        "{claims.}",
+        "{host.0}",
+        "{key.x}",
+        "{key.meta.}",
+    ] {
         assert!(bad.parse::<Template>().is_err(), "{bad}");
     }
-    assert_eq!("a{path.x}b".parse::<Template>().unwrap().to_string(), "a{path.x}b");
+    for good in
+        ["a{path.x}b", "{tenant}", "{claims.https://acme.com/org}", "{fixed_params.x}", "{key.tenant}", "{host.12}"]
+    {
+        assert_eq!(good.parse::<Template>().unwrap().to_string(), good);
+    }
 }
 
 #[test]

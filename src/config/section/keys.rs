@@ -68,7 +68,10 @@ impl FromStr for Scope {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c)) {
+        if text.is_empty() {
+            return Err("this scope is empty: write a word like reports.read".to_owned());
+        }
+        match text.chars().all(|c| c.is_ascii_graphic() && !"\"\\".contains(c)) {
             true => Ok(Scope(text.to_owned())),
             false => Err(format!("`{text}` is not a scope: write a word like reports.read, and each on its own")),
         }

@@ -56,10 +56,10 @@ impl ApiKeys {
         let is_it: bool = record.map_or([0; 32], |record| record.hash).ct_eq(&given).into();
         let record = record.filter(|_| is_it).ok_or(Finding::KeyUnknown)?;
         if !record.enabled {
-            return Err(Finding::KeyRevoked);
+            return Err(Finding::KeyRevoked(parts.id.into()));
         }
         match record.expires.is_some_and(|expires| now >= expires) {
-            true => Err(Finding::KeyExpired),
+            true => Err(Finding::KeyExpired(parts.id.into())),
             false => Ok(&record.identity),
         }
     }

@@ -77,7 +77,7 @@ impl Jwt {
         }
     }
 
-    /// Grows with every change of the keys; none while they cannot be believed.
+    /// Grows with every change of the keys; none while these are too old to be believed.
     pub(super) fn version(&self) -> Option<u64> {
         match &self.keys {
             Source::Fetched(keys) => keys.is_usable().then(|| keys.version()),

@@ -115,10 +115,10 @@ fn judge(
     }
     let token = Compact::parse(text).map_err(Rejection::Malformed)?;
     let provider = choose(accepting(), &token).ok_or(Rejection::Unrecognised)?;
-    // Before it is judged: keys that change meanwhile are not those that it was verified with.
-    let place = provider.cached_under(&entry);
+    // Before it is judged: keys that change meanwhile must not find it under their own version.
+    let key = provider.cached_under(&entry);
     let identity = Arc::new(provider.judge_token(text, token, desk.now)?);
-    if let (Some(verified), Some(key)) = (desk.verified, place) {
+    if let (Some(verified), Some(key)) = (desk.verified, key) {
         verified.keep(key, text.len(), Arc::clone(&identity));
     }
     Ok(identity)

@@ -49,10 +49,10 @@ pub enum Finding {
     Claim(&'static str),
     /// Its time is over.
     Expired(SystemTime),
-    /// The key exists, and its time is over.
-    KeyExpired,
-    /// The key exists, and is switched off.
-    KeyRevoked,
+    /// The key with this id exists, and its time is over.
+    KeyExpired(Box<str>),
+    /// The key with this id exists, and is switched off.
+    KeyRevoked(Box<str>),
     /// There is no such key in the file, or its secret is another one.
     KeyUnknown,
     /// The public keys cannot be fetched, or not for too long.
@@ -123,8 +123,8 @@ impl fmt::Display for Finding {
             Finding::Audience => f.write_str("its `aud` is not the provider's `audience`"),
             Finding::Claim(what) => f.write_str(what),
             Finding::Expired(at) => write!(f, "it expired at {}", moment(*at)),
-            Finding::KeyExpired => f.write_str("the key has expired (`expires` in the file of keys)"),
-            Finding::KeyRevoked => f.write_str("the key is revoked (`enabled: false` in the file of keys)"),
+            Finding::KeyExpired(id) => write!(f, "the key {id} has expired (`expires` in the file of keys)"),
+            Finding::KeyRevoked(id) => write!(f, "the key {id} is revoked (`enabled: false` in the file of keys)"),
             Finding::KeyUnknown => f.write_str("the file of keys has no such key"),
             Finding::KeysUnavailable => f.write_str("the provider's public keys could not be fetched"),
             Finding::NoSuchKey => f.write_str("the provider has no key with the id (`kid`) of its header"),

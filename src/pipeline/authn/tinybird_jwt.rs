@@ -40,7 +40,7 @@ pub(super) struct Verified {
     pub(super) rps: Option<f64>,
 }
 
-/// What a token says about one pipe.
+/// A pipe that a token opens, and what it fixes there.
 #[derive(Debug)]
 pub(super) struct Pipe {
     /// Its name or id.

@@ -139,9 +139,10 @@ fn hex(bytes: &[u8]) -> String {
 
 fn merged(mut base: Value, changes: &Value) -> Value {
     for (name, value) in changes.as_object().expect("changes are an object") {
-        match value {
-            Value::Null => drop(base.as_object_mut().expect("an object").remove(name)),
-            value => base[name] = value.clone(),
+        if value.is_null() {
+            drop(base.as_object_mut().expect("an object").remove(name));
+        } else {
+            base[name] = value.clone();
         }
     }
     base

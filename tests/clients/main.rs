@@ -1,25 +1,23 @@
-//! Tinybird's own clients through the gateway: they must not notice that it is there.
+//! Real clients through the gateway: Tinybird's own, which must not notice that it is there, and a browser.
 //!
-//! Each test starts `tollgate demo`, the gateway with its bundled upstream, and runs one driver of `tests/clients/` against it. The checks
+//! Each test starts a gateway with the bundled upstream and runs one driver of `tests/clients/` against it. The checks
 //! themselves are in the drivers, in the clients' own languages. `make test` installs the clients (`.ci/setup clients`).
+
+mod browser;
+mod guarded;
+mod jwt;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 #[test]
 fn typescript_sdk_works_unchanged() {
-    // Node looks for packages upwards from the driver, so the driver has to lie beside them.
-    let (source, driver) = (project("tests/clients/sdk.mjs"), clients("sdk.mjs"));
-    let outcome = installed("node_modules/@tinybirdco/sdk")
-        .and_then(|()| {
-            fs::copy(&source, &driver).map_err(|error| format!("{} cannot be copied: {error}", source.display()))
-        })
-        .and_then(|_| drive(&clients("node"), &driver));
+    let outcome = beside_the_packages("sdk.mjs").and_then(|driver| drive(&clients("node"), &driver));
     let problem = outcome.err().unwrap_or_default();
     assert!(problem.is_empty(), "{problem}");
 }
@@ -35,14 +33,33 @@ fn verdin_works_unchanged() {
 /// Runs a driver against a demo of its own; an error carries what both of them printed.
 fn drive(program: &Path, driver: &Path) -> Result<(), String> {
     let mut demo = Demo::start()?;
+    let base_url = demo.base_url.clone();
+    pass(program, driver, &[&base_url, CALLERS_OWN_TOKEN])
+        .map_err(|said| format!("{said}\nThe demo said:\n{}", demo.said()))
+}
+
+/// Runs a driver to its end; an error carries what it printed.
+fn pass(program: &Path, driver: &Path, arguments: &[&str]) -> Result<(), String> {
     let mut client = Command::new(program);
     // An empty environment: proxies and the clients' own variables (TINYBIRD_TOKEN, GITHUB_HEAD_REF, ..) must not play a part.
-    client.arg(driver).args([demo.base_url.as_str(), CALLERS_OWN_TOKEN]).env_clear();
+    client.arg(driver).args(arguments).env_clear();
     let (finished, said) = run(&mut client)?;
     if finished && said.lines().any(|line| line.starts_with("ok ")) {
         return Ok(());
     }
-    Err(format!("{} did not pass:\n{said}\nThe demo said:\n{}", driver.display(), demo.said()))
+    Err(format!("{} did not pass:\n{said}", driver.display()))
+}
+
+/// Node looks for packages upwards from a driver, so the driver has to lie beside them.
+fn beside_the_packages(name: &str) -> Result<PathBuf, String> {
+    installed("node_modules/@tinybirdco/sdk")?;
+    let (source, driver) = (project("tests/clients").join(name), clients(name));
+    // Whole or not at all: another test may be reading it.
+    let copy = clients(&format!("{name}.{}.tmp", process::id()));
+    fs::copy(&source, &copy)
+        .and_then(|_| fs::rename(&copy, &driver))
+        .map_err(|error| format!("{} cannot be copied: {error}", source.display()))?;
+    Ok(driver)
 }
 
 /// Runs to the end, or until it falls silent; whether it succeeded, and what it printed.
