@@ -120,10 +120,17 @@ pub fn look_up<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Val
     })
 }
 
-/// A value that can stand for one parameter: a string, a number or a boolean, with something in it.
+/// Whole numbers up to here are exact in floating point.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// A value that can stand for one parameter: a string, a number or a boolean, with something in it. A number that has lost
+/// digits is none: two companies could be one by it.
 pub fn scalar(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() && number.as_f64().is_none_or(|number| number.abs() >= EXACT) => {
+            return None;
+        }
         Value::Number(number) => number.to_string(),
         Value::Bool(value) => value.to_string(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, StatusCode, header};
 
@@ -207,6 +208,11 @@ impl Refusal {
     /// A bad parameter, its name cut and cleaned so that it can be shown.
     pub fn bad_parameter(name: &str, why: &'static str) -> Self {
         Refusal::BadParameter { name: presentable(name), why }
+    }
+
+    /// Too many requests, for who may come again after this time; who comes then is not sent away once more.
+    pub fn rate_limited(wait: Duration) -> Self {
+        Refusal::RateLimited { retry_after: wait.as_secs() + u64::from(wait.subsec_nanos() > 0) }
     }
 
     /// Its stable code.

@@ -119,7 +119,5 @@ fn spend(grant: &Grant, paces: &Paces) -> Result<(), Refusal> {
     };
     let workspace = identity.workspace.as_deref().unwrap_or_default();
     let tenant = grant.tenant.as_ref().map_or("", |tenant| tenant.as_str());
-    paces
-        .spend(&[workspace, &identity.id, tenant], rps)
-        .map_err(|wait| Refusal::RateLimited { retry_after: wait.as_secs() + u64::from(wait.subsec_nanos() > 0) })
+    paces.spend(&[workspace, &identity.id, tenant], rps).map_err(Refusal::rate_limited)
 }

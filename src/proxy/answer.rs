@@ -51,6 +51,9 @@ impl Proxy {
             self.trip(ctx, "a response header");
             return Err(Error::new_up(DECIDED));
         }
+        if ctx.grant.as_ref().is_some_and(|grant| grant.identity().is_some()) {
+            keep_private(response)?;
+        }
         let head_only = session.req_header().method == Method::HEAD;
         if response.status.is_client_error() || response.status.is_server_error() {
             self.replace_error(response, ctx, head_only)?;
@@ -60,9 +63,6 @@ impl Proxy {
         {
             // HTTP/1.0 knows no chunks: the end of the connection ends the body.
             session.set_keepalive(None);
-        }
-        if ctx.grant.as_ref().is_some_and(|grant| grant.identity().is_some()) {
-            keep_private(response)?;
         }
         respond::decorate(session, ctx, response)
     }

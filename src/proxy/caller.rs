@@ -91,5 +91,5 @@ fn slowed_down(rejection: &Rejection, ctx: &Ctx, state: &State) -> Option<Refusa
     if wait.is_none() {
         state.guessers().count(Some(ctx.client));
     }
-    wait.map(|wait| Refusal::RateLimited { retry_after: wait.as_secs() + 1 })
+    wait.map(Refusal::rate_limited)
 }

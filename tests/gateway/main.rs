@@ -4,18 +4,23 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::string_slice,
     reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"
 )]
 
 mod support;
 
 mod admin;
+mod api_keys;
+mod callers;
 mod check_online;
 mod cors;
 mod explain;
 mod head;
 mod hosts;
+mod isolation;
 mod jwks;
+mod key_sets;
 mod log;
 mod metrics;
 mod params;
@@ -24,6 +29,10 @@ mod retry;
 mod routes;
 mod server;
 mod shutdown;
+mod tenants;
 mod tinybird_api;
+mod tinybird_jwt;
+mod tokens;
+mod upstream_auth;
 mod upstreams;
 mod white_label;

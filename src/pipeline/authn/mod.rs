@@ -123,7 +123,7 @@ fn judge(
     // The order does not matter: a token is found only under who verified it.
     let entry = Entry::of(text);
     let known = accepting().find_map(|provider| desk.verified?.find(provider.cached_under(&entry)?));
-    if let Some(identity) = known.filter(|identity| identity.until.is_none_or(|until| desk.now <= until)) {
+    if let Some(identity) = known.filter(|identity| identity.until.is_none_or(|until| desk.now < until)) {
         return Ok(identity);
     }
     if !accepting().any(|provider| provider.is_for_tokens()) {

@@ -152,7 +152,7 @@ impl Provider {
         matches!(&self.judge, Judge::TinybirdJwt(jwt) if says(claims, "workspace_id", &jwt.workspace))
     }
 
-    /// Under what a verified token is kept; none where nothing is.
+    /// Under what a verified token is kept; none where nothing is, or where the keys are too old to be believed.
     pub(super) fn cached_under(&self, entry: &Entry) -> Option<CacheKey> {
         let version = match &self.judge {
             Judge::ApiKey(_) | Judge::Nothing => return None,
@@ -253,9 +253,9 @@ impl Naming {
         }
     }
 
-    fn of_pipe(&self, (resource, fixed): Pipe, claims: &Map<String, Value>) -> PipeScope {
-        let tenant = self.tenant_of(self.tenant.as_ref(), |part| claim_part(part, claims, fixed.as_ref()));
-        PipeScope { resource, fixed, tenant }
+    fn of_pipe(&self, pipe: Pipe, claims: &Map<String, Value>) -> PipeScope {
+        let tenant = self.tenant_of(self.tenant.as_ref(), |part| claim_part(part, claims, Some(&pipe.names)));
+        PipeScope { resource: pipe.resource, fixed: pipe.fixed, tenant }
     }
 
     fn tenant_of(&self, template: Option<&Template>, fill: impl Fn(&Part) -> Option<String>) -> TenantOf {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::config::scalar::{Algorithm, Secret};
-use crate::exchange::caller::{FixedParams, scalar};
+use crate::exchange::caller::{FixedParams, scalar, tenant};
 use crate::jose::compact::Compact;
 use crate::jose::key::Key;
 
@@ -30,17 +30,25 @@ pub(super) struct TinybirdJwt {
     key: Key,
 }
 
-/// A pipe that a token opens, and what it fixes there.
-pub(super) type Pipe = (Box<str>, Option<FixedParams>);
-
 /// What a good token says.
 #[derive(Debug)]
 pub(super) struct Verified {
     pub(super) name: Box<str>,
     pub(super) until: SystemTime,
-    /// Resource and fixed parameters of each pipe, in the token's order.
+    /// In the token's order.
     pub(super) pipes: Vec<Pipe>,
     pub(super) rps: Option<f64>,
+}
+
+/// A pipe that a token opens, and what it fixes there.
+#[derive(Debug)]
+pub(super) struct Pipe {
+    /// Its name or id.
+    pub(super) resource: Box<str>,
+    /// None where one of them has no value that a parameter can have.
+    pub(super) fixed: Option<FixedParams>,
+    /// Those of them that can name a tenant.
+    pub(super) names: FixedParams,
 }
 
 impl TinybirdJwt {
@@ -81,7 +89,8 @@ fn pipes(claims: &Map<String, Value>) -> Result<Vec<Pipe>, Finding> {
         let kind = scope.get("type").and_then(Value::as_str).ok_or(WRONG)?;
         let resource = scope.get("resource").and_then(Value::as_str).ok_or(WRONG)?;
         if kind == READ {
-            pipes.push((resource.into(), fixed(scope.get("fixed_params"))));
+            let params = scope.get("fixed_params");
+            pipes.push(Pipe { resource: resource.into(), fixed: fixed(params), names: names(params) });
         }
     }
     Ok(pipes)
@@ -98,6 +107,11 @@ fn fixed(params: Option<&Value>) -> Option<FixedParams> {
         pairs.insert(name.as_str(), scalar(value)?);
     }
     Some(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+}
+
+fn names(params: Option<&Value>) -> FixedParams {
+    let params = params.and_then(Value::as_object).into_iter().flatten();
+    params.filter_map(|(name, value)| Some((name.as_str().into(), tenant(value)?.into()))).collect()
 }
 
 /// Requests per second; zero and less mean as many as one likes.

@@ -143,6 +143,10 @@ impl Params {
         };
         let Binding { supplied, watch, .. } = binding;
         for ((name, template), _) in self.default.iter().zip(supplied).filter(|(_, supplied)| !supplied) {
+            // A token may fix what the route only suggests: beside it, an upstream might take the suggestion.
+            if fixed.iter().any(|fixed| folds_to(fixed.name, name)) {
+                continue;
+            }
             // What nobody says need not be said.
             let Some(value) = grant.fill(template, around) else { continue };
             watch.added(Addition::Default, name, &value, Some(template));
@@ -236,5 +240,7 @@ impl<W: Watch> Binding<'_, W> {
     }
 }
 
+#[cfg(test)]
+mod tenant_tests;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@
 #![expect(unreachable_pub, reason = "`pub` says what tests may use")]
 
 pub mod client;
+pub mod credentials;
 pub mod eventually;
 pub mod gateway;
 pub mod h2_client;
