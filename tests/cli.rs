@@ -377,10 +377,10 @@ fn routes_lists_what_is_served_and_where_it_leads() {
     assert_eq!(
         out(&output),
         "\
-/ch/*      GET            http://127.0.0.1:9/base/{path.rest}
-/top       GET,HEAD,POST  http://127.0.0.1:9/v0/pipes/top.json
-/top.json  GET,HEAD,POST  http://127.0.0.1:9/v0/pipes/top.json
-/top.csv   GET,HEAD,POST  http://127.0.0.1:9/v0/pipes/top.csv
+/ch/*      GET            public  http://127.0.0.1:9/base/{path.rest}
+/top       GET,HEAD,POST  public  http://127.0.0.1:9/v0/pipes/top.json
+/top.json  GET,HEAD,POST  public  http://127.0.0.1:9/v0/pipes/top.json
+/top.csv   GET,HEAD,POST  public  http://127.0.0.1:9/v0/pipes/top.csv
 "
     );
     let lines = out(&tollgate(&["routes", "--format", "json", "-c", folder.file()]));
@@ -390,7 +390,7 @@ fn routes_lists_what_is_served_and_where_it_leads() {
         rows.first().unwrap(),
         &serde_json::json!({
             "host": null, "path": "/ch/*", "methods": "GET", "upstream": "tinybird",
-            "target": "http://127.0.0.1:9/base/{path.rest}",
+            "target": "http://127.0.0.1:9/base/{path.rest}", "auth": { "public": true }, "tenants": {},
         })
     );
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::config::section::auth::{Audience, Provider, ProviderKind};
 use crate::config::section::routes::Route;
-use crate::exchange::refusal::{Refusal, RefusalCode};
+use crate::exchange::refusal::Refusal;
 use crate::pipeline::authn::{Finding, Rejection};
 
 use super::age::distance;
@@ -117,20 +117,37 @@ impl Refused<'_> {
     /// For who is known, and may not do this.
     pub(super) fn on_refusal(&self, refusal: &Refusal, route: Option<&Route>) -> Option<String> {
         let template = self.provider.and_then(|provider| provider.tenant.as_ref());
-        match refusal.code() {
-            RefusalCode::Forbidden => Some(self.on_forbidden(route)),
-            RefusalCode::TenantMissing => Some(match template {
+        match refusal {
+            Refusal::Forbidden => Some(self.on_forbidden(route)),
+            Refusal::TenantMissing => Some(match template {
                 Some(template) => {
                     format!("a value is missing: the provider's `tenant` is `{template}`, and `params.fixed` of the route may need more")
                 }
                 None => "its provider has no `tenant`, and the host or `params.fixed` of the route needs one".to_owned(),
             }),
-            RefusalCode::TenantMismatch => Some(
+            Refusal::TenantMismatch => Some(
                 "compare its tenant with that of the host, with `tenants` of the provider, and its `fixed_params` with \
                  `params.fixed` of the route"
                     .to_owned(),
             ),
-            _ => None,
+            Refusal::BadParameter { .. }
+            | Refusal::BadRequest(_)
+            | Refusal::BodyTooLarge { .. }
+            | Refusal::ControlParameter { .. }
+            | Refusal::CredentialExpired { .. }
+            | Refusal::CredentialInvalid { .. }
+            | Refusal::CredentialMissing { .. }
+            | Refusal::HeadersTooLarge { .. }
+            | Refusal::KeysUnavailable
+            | Refusal::MethodNotAllowed { .. }
+            | Refusal::RateLimited { .. }
+            | Refusal::RequestTimeout
+            | Refusal::RouteNotFound
+            | Refusal::UnsupportedBody(_)
+            | Refusal::UpstreamFailed
+            | Refusal::UpstreamTimeout
+            | Refusal::UpstreamUnavailable
+            | Refusal::UriTooLong { .. } => None,
         }
     }
 

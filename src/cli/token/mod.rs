@@ -37,7 +37,7 @@ enum Command {
     /// Show what a token or key says, without verifying it: exit 0 shown, 1 it is nothing that is known here
     Inspect(inspect::Arguments),
     /// Make a token to try with
-    Sign(sign::Arguments),
+    Sign(Box<sign::Arguments>),
     /// Say whether a gateway would accept a token or key, and why not: exit 0 accepted, 1 refused, 2 cannot be told
     Verify(verify::Arguments),
 }

@@ -247,7 +247,9 @@ impl Arguments {
         if let Some(secret) = provider.and_then(|provider| provider.secret.as_ref()) {
             return SigningKey::secret(secret.expose().as_bytes()).map_err(anyhow::Error::msg);
         }
-        match std::env::var(VARIABLE) {
+        #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
+        let variable = std::env::var(VARIABLE);
+        match variable {
             Ok(secret) if !secret.is_empty() => {
                 SigningKey::secret(secret.as_bytes()).map_err(|why| anyhow!("{VARIABLE}: {why}"))
             }
@@ -295,9 +297,9 @@ fn told(claims: &Map<String, Value>, algorithm: Algorithm, now: SystemTime) -> S
     let says: Vec<String> = claims
         .iter()
         .filter(|(name, _)| !["exp", "iat"].contains(&name.as_str()))
-        .map(|(name, value)| match value {
-            Value::String(text) => format!("{} {}", shown(name), shown(text)),
-            other => format!("{} {}", shown(name), shown(&other.to_string())),
+        .map(|(name, value)| {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            format!("{} {}", shown(name), shown(&text))
         })
         .collect();
     let ends = claims.get("exp").and_then(Value::as_u64).and_then(|ends| {
