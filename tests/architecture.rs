@@ -144,7 +144,7 @@ const NOUNS: [(&str, &str); 9] = [
     ("hosts", "src/snapshot/hosts.rs"),
     ("params", "src/pipeline/params/mod.rs"),
     ("retry", "src/pipeline/retry.rs"),
-    ("routes", "src/pipeline/rewrite.rs"),
+    ("routes", "src/pipeline/rewrite/mod.rs"),
     ("tenants", "src/pipeline/authz.rs"),
     ("upstreams", "src/upstream/mod.rs"),
     ("white_label", "src/pipeline/scrub/mod.rs"),

@@ -172,7 +172,7 @@ fn samples() -> Vec<PathBuf> {
         for entry in std::fs::read_dir(folder).expect("it can be read") {
             let path = entry.expect("it can be read").path();
             // Files of records are beside those that name them.
-            if path.is_dir() && !path.ends_with("partners") {
+            if path.is_dir() && !path.ends_with("partners.d") {
                 folders.push(path);
             } else if path.is_file() && path.extension().is_some_and(|extension| extension == "yaml") {
                 found.push(path);

@@ -193,7 +193,7 @@ fn records() -> &'static tempfile::TempDir {
 }
 
 fn write_records(folder: &Path) {
-    for name in ["keys.yaml", "revoked.yaml", "examples/partners/keys.yaml", "examples/partners/revoked.yaml"] {
+    for name in ["keys.yaml", "revoked.yaml", "examples/partners.d/keys.yaml", "examples/partners.d/revoked.yaml"] {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "# none yet\n").unwrap();

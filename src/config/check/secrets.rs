@@ -70,13 +70,14 @@ impl Checker<'_> {
 
     /// Whether a credential is of use only on this machine, as those of demonstrations are.
     fn is_local(&self, path: &[&str]) -> bool {
+        // Where the URL itself was reported, nobody knows where the upstream is.
+        let somewhere = |upstream: &&Upstream| !upstream.url.host().ends_with(".invalid");
         match path {
-            // Where the URL itself was reported, nobody knows where the upstream is.
-            ["upstreams", name, ..] => {
-                let somewhere = |upstream: &&Upstream| !upstream.url.host().ends_with(".invalid");
-                self.config.upstreams.get(*name).filter(somewhere).is_none_or(is_loopback)
+            ["upstreams", name, ..] => self.config.upstreams.get(*name).filter(somewhere).is_none_or(is_loopback),
+            // Whoever can make tokens gets at what is behind the gateway.
+            ["auth", ..] => {
+                self.config.upstreams.values().all(|upstream| somewhere(&upstream) && is_loopback(upstream))
             }
-            ["auth", ..] => false,
             _ => self.config.admin.address.ip().is_loopback(),
         }
     }
