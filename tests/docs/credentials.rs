@@ -5,9 +5,10 @@
 //! others by an identity provider of our own.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde_json::Value;
+use tollgate::clock::Clock;
 use tollgate::demo;
 
 use crate::support::identity_provider::IdentityProvider;
@@ -38,7 +39,7 @@ impl Credentials {
     pub(crate) fn sign(&mut self, name: &str, claims: &str) {
         let mut claims: Value =
             serde_json::from_str(claims).unwrap_or_else(|error| panic!("{name}: {error} in {claims}"));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now = Clock::system().wall().duration_since(UNIX_EPOCH).unwrap().as_secs();
         claims["exp"] = Value::from(now + LIFE);
         let token = match claims.get("workspace_id") {
             Some(_) => demo::sign(&claims),
