@@ -50,3 +50,36 @@ impl Minted {
         Some(coin.value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d5_however_many_tokens_are_made_few_are_kept() {
+        let (minted, now) = (Minted::default(), SystemTime::UNIX_EPOCH);
+        let coin = || {
+            Some(Coin {
+                value: HeaderValue::from_static("Bearer a.b.c"),
+                until: now + std::time::Duration::from_secs(1),
+            })
+        };
+        for index in 0..5 * KEPT {
+            minted.get(&[&index.to_string()], now, coin);
+        }
+        assert!(minted.0.len() <= KEPT, "{}", minted.0.len());
+    }
+
+    #[test]
+    fn words_are_not_run_together() {
+        let (minted, now) = (Minted::default(), SystemTime::UNIX_EPOCH);
+        let mut made = 0;
+        for words in [&["a", "bc"][..], &["ab", "c"], &["abc"], &["", "abc"], &["abc", ""], &["a", "b", "c"]] {
+            minted.get(words, now, || {
+                made += 1;
+                Some(Coin { value: HeaderValue::from_static("x"), until: now + std::time::Duration::from_secs(1) })
+            });
+        }
+        assert_eq!(made, 6);
+    }
+}

@@ -96,6 +96,25 @@ mod tests {
     }
 
     #[test]
+    fn d5_however_many_callers_come_few_are_remembered() {
+        let paces = Paces::new(TestClock::new().clock());
+        for index in 0..2 * REMEMBERED {
+            assert_eq!(paces.spend(&[&index.to_string()], 1.0), Ok(()));
+        }
+        assert!(paces.due.len() <= REMEMBERED, "{}", paces.due.len());
+    }
+
+    #[test]
+    fn odd_rates_are_no_trouble() {
+        let paces = Paces::new(TestClock::new().clock());
+        for rps in [f64::MIN_POSITIVE, 1e-300, 1e-9, 0.5, 1.5, 1e12, 1e300, f64::MAX, f64::INFINITY] {
+            let who = rps.to_string();
+            assert_eq!(paces.spend(&[&who], rps), Ok(()), "{rps}: one may always come");
+            assert_eq!(paces.spend(&[&who], rps).is_ok(), rps >= 2.0, "{rps}");
+        }
+    }
+
+    #[test]
     fn a_slow_rate_lets_one_in() {
         let time = TestClock::new();
         let paces = Paces::new(time.clock());

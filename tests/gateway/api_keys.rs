@@ -172,6 +172,30 @@ async fn k2_who_sends_many_wrong_credentials_has_to_wait() {
 }
 
 #[tokio::test]
+async fn k2_behind_a_proxy_each_caller_is_counted_alone() {
+    let time = TestClock::new();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keys.yaml"), record(&good(), ", tenant: acme")).unwrap();
+    let text = format!(
+        "{PROVIDERS}server: {{ trusted_proxies: [127.0.0.1] }}\nroutes: {{ /all: {{ pipe: top, auth: [dashboards, employees, partners] }} }}\n"
+    );
+    let gw = TestGateway::from_folder(folder, &text, time.clock());
+    let mut client = RawClient::connect(gw.addr()).await;
+    let guess = |from: &str| Request::get("/all").bearer("nonsense").header("X-Forwarded-For", from);
+    for index in 0..100 {
+        // What stands before the last address was said by the caller.
+        let from = format!("192.0.2.{index}, 198.51.100.7");
+        assert_eq!(guess(&from).send_on(&mut client).await.status, 401);
+    }
+    assert_eq!(guess("198.51.100.7").send_on(&mut client).await.status, 429);
+    assert_eq!(guess("192.0.2.1, 198.51.100.7").send_on(&mut client).await.status, 429);
+    assert_eq!(guess("198.51.100.8").send_on(&mut client).await.status, 401);
+    assert_eq!(guess("192.0.2.1").send_on(&mut client).await.status, 401);
+    let own = Request::get("/all").bearer(&good()).header("X-Forwarded-For", "198.51.100.7");
+    assert_eq!(own.send_on(&mut client).await.status, 200);
+}
+
+#[tokio::test]
 async fn k2_a_page_that_was_left_open_is_no_guesser() {
     let (gw, _) = gateway();
     let mut client = RawClient::connect(gw.addr()).await;

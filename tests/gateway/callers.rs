@@ -277,8 +277,11 @@ async fn l5_a_token_in_the_query_is_used_and_then_gone() {
         );
         assert_eq!(response.header("referrer-policy").as_deref(), Some("no-referrer"), "{response:?}");
     }
-    // Where nobody is asked for one it is dropped all the same.
     gw.origin.always(Answer::ok());
+    gw.origin.forget_requests();
+    assert_eq!(gw.get(&format!("/p/x?a=1&token={}&b=2", jwt(&claims()))).await.status, 200);
+    assert_eq!(gw.origin.only_request().target, "/x?a=1&b=2");
+    // Where nobody is asked for one it is dropped all the same.
     gw.origin.forget_requests();
     assert_eq!(gw.get(&format!("/open?token={}&limit=5", key())).await.status, 200);
     assert_eq!(gw.origin.only_request().target, "/v0/pipes/open.json?limit=5");

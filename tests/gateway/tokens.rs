@@ -15,6 +15,7 @@ use crate::support::credentials::{
 };
 use crate::support::eventually::eventually_async;
 use crate::support::gateway::{TestGateway, assert_refused};
+use crate::support::h2_client::H2Client;
 use crate::support::identity_provider::{IdentityProvider, Lie};
 
 const HS: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -603,6 +604,33 @@ async fn j9_two_credentials_in_one_request_are_refused() {
     let response = gw.post("/both", "application/x-www-form-urlencoded", format!("token={one}").as_bytes()).await;
     assert_refused(&response, 401, "credential_missing");
     gw.origin.assert_untouched();
+}
+
+#[tokio::test]
+async fn j9_two_credentials_over_http2_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keys.yaml"), record(&key(), ", tenant: beta")).unwrap();
+    let gw = TestGateway::from_folder(folder, TWO_HEADERS, TestClock::new().clock());
+    let (one, other) = (jwt(&claims()), jwt(&claims_with(&json!({ "org_id": "beta" }))));
+    let client = H2Client::connect(gw.addr()).await;
+    let bearer = |token: &str| format!("Bearer {token}").parse::<http::HeaderValue>().unwrap();
+    for (path, headers) in [
+        ("/both".to_owned(), vec![("authorization", bearer(&one)), ("authorization", bearer(&other))]),
+        (format!("/both?token={other}"), vec![("authorization", bearer(&one))]),
+        ("/both".to_owned(), vec![("authorization", bearer(&one)), ("x-api-key", key().parse().unwrap())]),
+    ] {
+        let mut request = H2Client::build("GET", &path);
+        for (name, value) in headers {
+            request.headers_mut().append(name, value);
+        }
+        let response = client.request(request, None).await;
+        assert_eq!(response.status, 400, "{path}");
+        gw.origin.assert_untouched();
+    }
+    let mut request = H2Client::build("GET", "/both");
+    request.headers_mut().insert("authorization", bearer(&one));
+    assert_eq!(client.request(request, None).await.status, 200);
+    assert_eq!(gw.origin.only_request().target, "/v0/pipes/top.json?company_id=acme");
 }
 
 #[tokio::test]
