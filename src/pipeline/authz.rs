@@ -42,10 +42,12 @@ impl Authz {
     /// The rules of `route`; nobody gets anything for a tenant that is suspended.
     pub fn compile(route: &Route, suspended: Arc<BTreeSet<TenantName>>) -> Self {
         let Require { scopes, pipe } = &route.require;
+        let is_one_pipe = route.pipe.as_ref().is_some_and(|pipe| pipe.literal().is_some());
         Authz {
             scopes: scopes.iter().map(|scope| scope.as_str().into()).collect(),
             pipe: route.pipe.clone().or_else(|| pipe.clone()),
-            pipe_id: route.pipe_id.as_deref().map(Into::into),
+            // One id is one pipe: a path that can ask for many has none.
+            pipe_id: route.pipe_id.as_deref().filter(|_| is_one_pipe).map(Into::into),
             public_tenant: route.params.allow_public_tenant,
             suspended,
         }

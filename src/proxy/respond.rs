@@ -55,6 +55,8 @@ pub(super) async fn refuse(
     if let Refusal::MethodNotAllowed { allow } = &refusal {
         headers.extend(HeaderValue::from_str(allow).ok().map(|allow| (header::ALLOW, allow)));
     }
+    // What was asked may have a credential in its address.
+    headers.push((header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")));
     headers.extend(of_credentials(&refusal));
     let reply = Reply { status: refusal.status(), headers, body: Bytes::from(body) };
     ctx.refusal = Some(refusal);

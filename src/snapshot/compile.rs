@@ -14,7 +14,7 @@ use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::{HeadGuard, RouteGuard};
 use crate::pipeline::params::{MAX_PARAMETER_BODY, Params};
 use crate::pipeline::retry::Retry;
-use crate::pipeline::rewrite::Rewrite;
+use crate::pipeline::rewrite::{Rewrite, Vault};
 use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
 use crate::state::State;
 use crate::state::jwks::Source;
@@ -70,6 +70,10 @@ impl Snapshot {
                 .map(|(name, section)| (name.as_str(), Upstream::compile_after(known(name), name, section)))
                 .collect(),
             suspended: Arc::new(suspended),
+            vault: Vault {
+                credentials: providers.values().map(|provider| provider.header().clone()).collect(),
+                minted: Arc::clone(state.minted()),
+            },
             providers,
             wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
             tripwire: Arc::new(Tripwire::compile(credentials(&config).map(Secret::expose))),
@@ -104,6 +108,7 @@ struct Shared<'a> {
     upstreams: BTreeMap<&'a str, Arc<Upstream>>,
     providers: BTreeMap<&'a str, Arc<Provider>>,
     suspended: Arc<BTreeSet<TenantName>>,
+    vault: Vault,
     wording: Arc<Wording>,
     tripwire: Arc<Tripwire>,
 }
@@ -176,7 +181,7 @@ impl Shared<'_> {
             cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
             body: rule,
             params: Params::compile(params),
-            rewrite: Rewrite::compile(route, path.format, upstream_section, self.state.minted()),
+            rewrite: Rewrite::compile(route, path.format, upstream_section, &self.vault),
             retry: Retry::compile(&upstream_section.retry, timeouts, self.state.retry_budget(name)),
             scrub: Scrub::compile(
                 self.config.white_label.error_text,

@@ -15,6 +15,10 @@ use super::{ParameterBody, Params};
 const BODY_OF_A_READ: Refusal =
     Refusal::UnsupportedBody("A GET or HEAD request cannot have a body here. Send parameters by POST.");
 
+const BODY_BESIDE_A_TOKEN: Refusal = Refusal::UnsupportedBody(
+    "A request with this credential cannot have a body here: the credential decides its parameters. Send them in the query.",
+);
+
 /// The media types that hold parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MediaType {
@@ -53,11 +57,13 @@ impl Params {
     /// query.
     ///
     /// # Errors
-    /// 415 for a body that reading has no need of, on a route that confines its parameters.
+    /// 415 for a body that reading has no need of, on a route that confines its parameters; and for any body of a caller
+    /// whose own token fixes parameters, which nobody looks for in it.
     pub fn let_body_pass(&self, method: &Method, grant: &Grant) -> Result<(), Refusal> {
-        match is_read(method) && self.confines(grant) {
-            true => Err(BODY_OF_A_READ),
-            false => Ok(()),
+        match (is_read(method) && self.confines(grant), grant.fixed().is_empty()) {
+            (true, _) => Err(BODY_OF_A_READ),
+            (false, true) => Ok(()),
+            (false, false) => Err(BODY_BESIDE_A_TOKEN),
         }
     }
 }

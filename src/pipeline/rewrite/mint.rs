@@ -17,8 +17,8 @@ use crate::jose::sign::hs256;
 use crate::pipeline::permit::Permit;
 use crate::state::minted::{Coin, Minted};
 
-/// What callers are called who have no tenant and no provider.
-const PUBLIC: &str = "public";
+/// What callers are called who have no tenant and no provider. No tenant can have such a name.
+const PUBLIC: &str = "public/";
 
 /// Makes tokens for one pipe.
 #[derive(Clone, Debug)]
@@ -45,8 +45,13 @@ impl Mint {
     pub(super) fn token(&self, permit: &Permit, now: SystemTime) -> Option<HeaderValue> {
         let pipe = permit.captures().fill(&self.pipe);
         let grant = permit.grant();
-        let provider = grant.identity().map(|identity| &*identity.provider);
-        let name = grant.tenant.as_ref().map(|tenant| tenant.as_str()).or(provider).unwrap_or(PUBLIC);
+        // Who has no tenant shares a name with nobody who has one.
+        let provider = || grant.identity().map(|identity| format!("provider/{}", identity.provider));
+        let name = match &grant.tenant {
+            Some(tenant) => tenant.to_string(),
+            None => provider().unwrap_or_else(|| PUBLIC.to_owned()),
+        };
+        let name = &*name;
         let mut words = vec![self.secret.expose(), &*self.workspace, &*pipe, name];
         // Another life is another token, so that a shorter one takes effect at once.
         let ttl = self.ttl.as_millis().to_string();

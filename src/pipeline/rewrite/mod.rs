@@ -68,6 +68,15 @@ enum Own {
     Passed,
 }
 
+/// What all routes know of credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Vault {
+    /// Headers that carry the callers' own, which reach no upstream.
+    pub credentials: Vec<HeaderName>,
+    /// Tokens that were made for upstreams.
+    pub minted: Arc<Minted>,
+}
+
 /// What differs from try to try.
 #[derive(Clone, Debug)]
 pub struct Trial {
@@ -88,7 +97,7 @@ enum Piece {
 
 impl Rewrite {
     /// The way of `route`, answering in `format` where it is a pipe.
-    pub fn compile(route: &Route, format: Option<Format>, upstream: &Upstream, minted: &Arc<Minted>) -> Self {
+    pub fn compile(route: &Route, format: Option<Format>, upstream: &Upstream, vault: &Vault) -> Self {
         let mut path = vec![Piece::Literal(upstream.url.base_path().into())];
         let mut passed = PASSED.to_vec();
         if let Some(pipe) = &route.pipe {
@@ -101,11 +110,12 @@ impl Rewrite {
             passed.push(header::CONTENT_ENCODING);
         }
         passed.extend(route.pass_headers.iter().map(FieldName::name));
+        passed.retain(|name| !vault.credentials.contains(name));
         Rewrite {
             path: path.into(),
             host: HeaderValue::from_str(&upstream.url.authority()).unwrap_or(HeaderValue::from_static("")),
             set: credentials(upstream),
-            own: own(route, upstream, minted),
+            own: own(route, upstream, &vault.minted),
             passed: passed.into(),
         }
     }
