@@ -70,6 +70,10 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     }
     checker.secrets();
     checker.traps();
+    if checker.issues.is_enough() {
+        // What follows compares every path with every other, which takes memory that a file of mistakes is not worth.
+        return checker.issues;
+    }
     let (overlaps, mut conflicts) = (Cell::new(0), 0);
     for set in config.route_sets() {
         let served = config.served_in(set);
