@@ -16,6 +16,14 @@ END = "<!-- measured: end -->"
 TITLES = {"direct": "no proxy", "tollgate": "**Tollgate**", "pingora": "bare Pingora", "timed": "bare Pingora with time-outs", "nginx": "NGINX"}
 PROXIES = ["tollgate", "pingora", "timed", "nginx"]
 GOAL = 1.10
+# Whom a route lets in, as run.sh calls it, and what it costs more than the route that everybody may call.
+CALLERS = {
+    "public": "everybody",
+    "ignored": "everybody, a token comes along",
+    "one": "one token, again and again",
+    "many": "1 000 tokens in turn",
+}
+OWN_GOAL = 3.0
 
 
 def main(folder, target):
@@ -91,6 +99,34 @@ def render(machine, samples):
         ],
     )
     yield from verdict(cpu, samples)
+    yield from callers(machine, samples)
+
+
+def callers(machine, samples):
+    """What it costs to know who calls."""
+    cpu = {name: cpu_micros(group, machine) for (kind, name), group in samples.items() if kind == "callers"}
+    yield "### Callers with a token"
+    yield ""
+    rows = []
+    for proxy, title in [("tollgate", "**Tollgate**"), ("haproxy", "HAProxy"), ("nginx", "NGINX")]:
+        for who, words in CALLERS.items():
+            name = f"{proxy}/{who}"
+            if name in cpu:
+                more = "–" if who == "public" else spread(more_than_public(cpu, proxy, who), "{:+.1f}")
+                rates = [rate(sample) for sample in samples["callers", name]]
+                rows.append([f"{title}: {words}", spread(cpu[name]), more, spread(rates, "{:,.0f}")])
+    yield from table(["", "CPU µs per request", "more than the public route, µs", "requests/s"], rows)
+    added = [statistics.median(more_than_public(cpu, "tollgate", who)) for who in ("one", "many")]
+    met = "met" if max(added) <= OWN_GOAL else "**missed**"
+    yield f"Tollgate, more than its public route: **{added[0]:+.1f} µs** with one token, **{added[1]:+.1f} µs** with 1 000 (goal: at most {OWN_GOAL:.0f} µs, {met}). "
+    theirs = ratios(more_than_public(cpu, "haproxy", "one"), more_than_public(cpu, "tollgate", "one"))
+    yield f"HAProxy's token costs it {spread(theirs, '{:.1f}')} times what Tollgate's costs Tollgate; a whole request with a token costs Tollgate "
+    yield f"{spread(ratios(cpu['tollgate/one'], cpu['haproxy/one']), '{:.2f}')} times what it costs HAProxy."
+    yield ""
+
+
+def more_than_public(cpu, proxy, who):
+    return [one - public for one, public in zip(cpu[f"{proxy}/{who}"], cpu[f"{proxy}/public"], strict=True)]
 
 
 def conditions(machine):
@@ -98,7 +134,7 @@ def conditions(machine):
     yield f"Measured on {machine['date']}: {machine['model']}, {machine['cores']} cores, {machine['memory']} GiB, "
     yield f"{machine['kernel']}; load average before the run {machine['load']}; {pinned}."
     yield f"{machine['tollgate']} at commit {machine['commit']} (`rustc` {machine['rustc'].split()[1]}, fat LTO, one "
-    yield f"codegen unit, mimalloc), Pingora {machine['pingora']}, NGINX {machine['nginx']}, wrk {machine['wrk']}."
+    yield f"codegen unit, mimalloc), Pingora {machine['pingora']}, NGINX {machine['nginx']}, HAProxy {machine['haproxy']}, wrk {machine['wrk']}."
     yield ""
     yield f"Command: `ROUNDS={machine['rounds']} DURATION={machine['duration']} CONNECTIONS={machine['connections']} "
     yield "benches/end_to_end/run.sh`. Each figure: median (lowest–highest) over the rounds."
