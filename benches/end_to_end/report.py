@@ -6,6 +6,7 @@ parentheses; ratios are taken within a round, so that what slows a whole round d
 """
 
 import json
+import math
 import statistics
 import sys
 from collections import defaultdict
@@ -112,16 +113,18 @@ def callers(machine, samples):
         for who, words in CALLERS.items():
             name = f"{proxy}/{who}"
             if name in cpu:
-                more = "–" if who == "public" else spread(more_than_public(cpu, proxy, who), "{:+.1f}")
+                more = "–" if who == "public" else sure(more_than_public(cpu, proxy, who))
                 rates = [rate(sample) for sample in samples["callers", name]]
                 rows.append([f"{title}: {words}", spread(cpu[name]), more, spread(rates, "{:,.0f}")])
     yield from table(["", "CPU µs per request", "more than the public route, µs", "requests/s"], rows)
-    added = [statistics.median(more_than_public(cpu, "tollgate", who)) for who in ("one", "many")]
-    met = "met" if max(added) <= OWN_GOAL else "**missed**"
-    yield f"Tollgate, more than its public route: **{added[0]:+.1f} µs** with one token, **{added[1]:+.1f} µs** with 1 000 (goal: at most {OWN_GOAL:.0f} µs, {met}). "
-    theirs = ratios(more_than_public(cpu, "haproxy", "one"), more_than_public(cpu, "tollgate", "one"))
-    yield f"HAProxy's token costs it {spread(theirs, '{:.1f}')} times what Tollgate's costs Tollgate; a whole request with a token costs Tollgate "
-    yield f"{spread(ratios(cpu['tollgate/one'], cpu['haproxy/one']), '{:.2f}')} times what it costs HAProxy."
+    yield f"Turns of one second, {len(cpu['tollgate/one'])} of each. Differences are taken within a turn: the median, and in parentheses where it lies with "
+    yield "95 % confidence."
+    yield ""
+    for who in ("one", "many"):
+        added = more_than_public(cpu, "tollgate", who)
+        yield f"Tollgate, {CALLERS[who]}, more than its public route: **{sure(added)} µs** (goal: at most {OWN_GOAL:.0f} µs, {judged(added)}). "
+    to_haproxy = spread(ratios(cpu["tollgate/one"], cpu["haproxy/one"]), "{:.2f}")
+    yield f"A whole request with a token, Tollgate to HAProxy: **{to_haproxy}**."
     yield ""
 
 
@@ -172,6 +175,26 @@ def ratios(above, below):
 def added(samples, name):
     pairs = zip(samples["single", name], samples["single", "direct"], strict=True)
     return [one["p50"] - direct["p50"] for one, direct in pairs]
+
+
+def confidence(values):
+    """Between which two of the values their median lies with 95 % confidence (order statistics); the ends where they are too few."""
+    ordered, count = sorted(values), len(values)
+    below = [sum(math.comb(count, one) for one in range(cut + 1)) / 2**count for cut in range(count // 2)]
+    cut = sum(chance <= 0.025 for chance in below)
+    cut = max(cut - 1, 0)
+    return ordered[cut], ordered[count - 1 - cut]
+
+
+def sure(values):
+    low, high = confidence(values)
+    return f"{statistics.median(values):+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def judged(values):
+    """A goal is met or missed only where the noise of the run does not decide."""
+    low, high = confidence(values)
+    return "met" if high <= OWN_GOAL else "**missed**" if low > OWN_GOAL else "**not decided**: this run was too noisy"
 
 
 def when(samples, name, moment):

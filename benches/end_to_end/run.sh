@@ -67,7 +67,7 @@ main() {
         wait_until_ready "$name" "$PUBLIC"
         check_callers "$name"
     done
-    local round
+    local round turn
     for ((round = 1; round <= ROUNDS; round++)); do
         say "round $round of $ROUNDS"
         for name in direct "${PROXIES[@]}"; do
@@ -76,8 +76,9 @@ main() {
         for name in direct "${PROXIES[@]}"; do
             measure "$name" single 1
         done
-        for name in "${CALLERS[@]}"; do
-            measure_callers "${name%/*}" "${name#*/}"
+        # In short turns: what differs by little is compared with what ran just before.
+        for ((turn = 0; turn < DURATION; turn++)); do
+            for name in "${CALLERS[@]}"; do measure_callers "${name%/*}" "${name#*/}"; done
         done
     done
     for name in "${PROXIES[@]}"; do
@@ -239,7 +240,7 @@ measure_callers() {
         one | many) path=$OWN ;;
     esac
     before=$(cpu_ticks "$name")
-    output=$("${load_cpus[@]}" wrk -t1 "-c$CONNECTIONS" "-d${DURATION}s" --latency -s $HERE/callers.lua \
+    output=$("${load_cpus[@]}" wrk -t1 "-c$CONNECTIONS" -d1s --latency -s $HERE/callers.lua \
         "http://127.0.0.1:${PORTS[$name]}$path" -- "$work/$tokens.tokens")
     after=$(cpu_ticks "$name")
     output=$(sed -n 's/^SAMPLE //p' <<<"$output")
