@@ -34,7 +34,7 @@ lint: ## Check formatting, clippy and rustdoc, warnings denied
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-bench: ## Measure: criterion benches, load against nginx and a bare Pingora proxy, reloads under load
+bench: ## Measure: criterion benches, load against nginx, HAProxy and a bare Pingora proxy, reloads under load
 	@.ci/setup build
 	@.ci/setup bench
 	cargo bench --locked

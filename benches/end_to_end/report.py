@@ -6,6 +6,7 @@ parentheses; ratios are taken within a round, so that what slows a whole round d
 """
 
 import json
+import math
 import statistics
 import sys
 from collections import defaultdict
@@ -16,6 +17,14 @@ END = "<!-- measured: end -->"
 TITLES = {"direct": "no proxy", "tollgate": "**Tollgate**", "pingora": "bare Pingora", "timed": "bare Pingora with time-outs", "nginx": "NGINX"}
 PROXIES = ["tollgate", "pingora", "timed", "nginx"]
 GOAL = 1.10
+# Whom a route lets in, as run.sh calls it, and what it costs more than the route that everybody may call.
+CALLERS = {
+    "public": "everybody",
+    "ignored": "everybody, a token comes along",
+    "one": "one token, again and again",
+    "many": "1 000 tokens in turn",
+}
+OWN_GOAL = 3.0
 
 
 def main(folder, target):
@@ -91,6 +100,36 @@ def render(machine, samples):
         ],
     )
     yield from verdict(cpu, samples)
+    yield from callers(machine, samples)
+
+
+def callers(machine, samples):
+    """What it costs to know who calls."""
+    cpu = {name: cpu_micros(group, machine) for (kind, name), group in samples.items() if kind == "callers"}
+    yield "### Callers with a token"
+    yield ""
+    rows = []
+    for proxy, title in [("tollgate", "**Tollgate**"), ("haproxy", "HAProxy"), ("nginx", "NGINX")]:
+        for who, words in CALLERS.items():
+            name = f"{proxy}/{who}"
+            if name in cpu:
+                more = "–" if who == "public" else sure(more_than_public(cpu, proxy, who))
+                rates = [rate(sample) for sample in samples["callers", name]]
+                rows.append([f"{title}: {words}", spread(cpu[name]), more, spread(rates, "{:,.0f}")])
+    yield from table(["", "CPU µs per request", "more than the public route, µs", "requests/s"], rows)
+    yield f"Turns of one second, {len(cpu['tollgate/one'])} of each. Differences are taken within a turn: the median, and in parentheses where it lies with "
+    yield "95 % confidence."
+    yield ""
+    for who in ("one", "many"):
+        added = more_than_public(cpu, "tollgate", who)
+        yield f"Tollgate, {CALLERS[who]}, more than its public route: **{sure(added)} µs** (goal: at most {OWN_GOAL:.0f} µs, {judged(added)}). "
+    to_haproxy = spread(ratios(cpu["tollgate/one"], cpu["haproxy/one"]), "{:.2f}")
+    yield f"A whole request with a token, Tollgate to HAProxy: **{to_haproxy}**."
+    yield ""
+
+
+def more_than_public(cpu, proxy, who):
+    return [one - public for one, public in zip(cpu[f"{proxy}/{who}"], cpu[f"{proxy}/public"], strict=True)]
 
 
 def conditions(machine):
@@ -98,7 +137,7 @@ def conditions(machine):
     yield f"Measured on {machine['date']}: {machine['model']}, {machine['cores']} cores, {machine['memory']} GiB, "
     yield f"{machine['kernel']}; load average before the run {machine['load']}; {pinned}."
     yield f"{machine['tollgate']} at commit {machine['commit']} (`rustc` {machine['rustc'].split()[1]}, fat LTO, one "
-    yield f"codegen unit, mimalloc), Pingora {machine['pingora']}, NGINX {machine['nginx']}, wrk {machine['wrk']}."
+    yield f"codegen unit, mimalloc), Pingora {machine['pingora']}, NGINX {machine['nginx']}, HAProxy {machine['haproxy']}, wrk {machine['wrk']}."
     yield ""
     yield f"Command: `ROUNDS={machine['rounds']} DURATION={machine['duration']} CONNECTIONS={machine['connections']} "
     yield "benches/end_to_end/run.sh`. Each figure: median (lowest–highest) over the rounds."
@@ -136,6 +175,26 @@ def ratios(above, below):
 def added(samples, name):
     pairs = zip(samples["single", name], samples["single", "direct"], strict=True)
     return [one["p50"] - direct["p50"] for one, direct in pairs]
+
+
+def confidence(values):
+    """Between which two of the values their median lies with 95 % confidence (order statistics); the ends where they are too few."""
+    ordered, count = sorted(values), len(values)
+    below = [sum(math.comb(count, one) for one in range(cut + 1)) / 2**count for cut in range(count // 2)]
+    cut = sum(chance <= 0.025 for chance in below)
+    cut = max(cut - 1, 0)
+    return ordered[cut], ordered[count - 1 - cut]
+
+
+def sure(values):
+    low, high = confidence(values)
+    return f"{statistics.median(values):+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def judged(values):
+    """A goal is met or missed only where the noise of the run does not decide."""
+    low, high = confidence(values)
+    return "met" if high <= OWN_GOAL else "**missed**" if low > OWN_GOAL else "**not decided**: this run was too noisy"
 
 
 def when(samples, name, moment):

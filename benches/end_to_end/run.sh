@@ -2,12 +2,14 @@
 # Measures Tollgate, a bare Pingora proxy and NGINX at the same job, in turn and in one run:
 # GET /top-10-products?limit=5 becomes /v0/pipes/top-10-products.json?limit=5 with a hidden
 # Authorization header, towards a fixed upstream that answers nothing else.
+# Then what it costs to know the caller: Tollgate and HAProxy check a token (HS256, its expiry) and
+# force a parameter that stands in it, beside the same proxies with a route that is open to everybody.
 #
 # Usage: benches/end_to_end/run.sh        the table goes into docs/benchmarks.md
 #   ROUNDS=5       rounds; in each, everyone is measured once
 #   DURATION=5     seconds of load per measurement
 #   CONNECTIONS=32 kept-alive connections that make the load
-#   PORT=18710     first of six ports on 127.0.0.1
+#   PORT=18710     first of seven ports on 127.0.0.1
 #   OUTPUT=FILE    another file than docs/benchmarks.md
 set -euo pipefail
 export LC_ALL=C # EPOCHREALTIME with a point.
@@ -21,9 +23,17 @@ readonly TARGET=${CARGO_TARGET_DIR:-target}/release
 readonly TOKEN=p.benchmark-token-that-callers-never-see
 readonly PUBLIC='/top-10-products?limit=5'
 readonly HIDDEN='/v0/pipes/top-10-products.json?limit=5'
+readonly OWN='/sales?limit=5'
+readonly SECRET=p.the-admin-token-of-a-workspace-signs-the-tokens-of-its-callers
+readonly WORKSPACE=9c2a0c2e-0000-4000-8000-000000000001
+readonly TOKENS=1000
 readonly STARTS=5
 readonly PROXIES=(tollgate pingora timed nginx)
-declare -A PORTS=([upstream]=$PORT [tollgate]=$((PORT + 1)) [pingora]=$((PORT + 2)) [nginx]=$((PORT + 3)) [timed]=$((PORT + 4)))
+# Who lets whom in: everybody, everybody although a token comes along, one token, many in turn.
+readonly CALLERS=(tollgate/public tollgate/ignored tollgate/one tollgate/many haproxy/public haproxy/ignored haproxy/one
+    haproxy/many nginx/public)
+declare -A PORTS=([upstream]=$PORT [tollgate]=$((PORT + 1)) [pingora]=$((PORT + 2)) [nginx]=$((PORT + 3)) [timed]=$((PORT + 4))
+    [haproxy]=$((PORT + 6)))
 readonly ADMIN=$((PORT + 5))
 declare -A PIDS=()
 work=
@@ -32,7 +42,7 @@ proxy_cpus=()
 
 main() {
     local tool
-    for tool in cargo nginx wrk python3 awk pgrep; do
+    for tool in cargo nginx haproxy wrk python3 awk pgrep; do
         command -v "$tool" >/dev/null || die "$tool is missing: .ci/setup bench installs what is not there"
     done
     trap 'exit 130' INT TERM
@@ -41,6 +51,7 @@ main() {
     pin
     build
     write_configs
+    python3 $HERE/tokens.py "$SECRET" "$WORKSPACE" "$TOKENS" "$work"
     uptime | sed 's/.*load average: //' >"$work/load_before"
 
     start upstream nginx -p "$work/upstream" -c nginx.conf -e stderr
@@ -51,7 +62,12 @@ main() {
         wait_until_ready "$name" "$PUBLIC"
         note memory "$name" '"when": "idle", "kib": '"$(resident "$name")"
     done
-    local round
+    start_proxy haproxy
+    for name in haproxy tollgate; do
+        wait_until_ready "$name" "$PUBLIC"
+        check_callers "$name"
+    done
+    local round turn
     for ((round = 1; round <= ROUNDS; round++)); do
         say "round $round of $ROUNDS"
         for name in direct "${PROXIES[@]}"; do
@@ -59,6 +75,10 @@ main() {
         done
         for name in direct "${PROXIES[@]}"; do
             measure "$name" single 1
+        done
+        # In short turns: what differs by little is compared with what ran just before.
+        for ((turn = 0; turn < DURATION; turn++)); do
+            for name in "${CALLERS[@]}"; do measure_callers "${name%/*}" "${name#*/}"; done
         done
     done
     for name in "${PROXIES[@]}"; do
@@ -83,6 +103,7 @@ start_proxy() {
         pingora) start pingora "$TARGET/bare_pingora" "127.0.0.1:${PORTS[pingora]}" "127.0.0.1:$PORT" "$TOKEN" ;;
         timed) start timed env PINGORA_TIMEOUTS=1 "$TARGET/bare_pingora" "127.0.0.1:${PORTS[timed]}" "127.0.0.1:$PORT" "$TOKEN" ;;
         nginx) start nginx nginx -p "$work/nginx" -c nginx.conf -e stderr ;;
+        haproxy) start haproxy haproxy -db -f "$work/haproxy.cfg" ;;
     esac
 }
 
@@ -93,8 +114,12 @@ listeners: [{ address: "127.0.0.1:${PORTS[tollgate]}" }]
 admin: { address: "127.0.0.1:$ADMIN" }
 upstreams:
   tinybird: { url: "http://127.0.0.1:$PORT", token: $TOKEN }
+auth:
+  dashboards: { type: tinybird_jwt, secret: $SECRET, workspace_id: $WORKSPACE, tenant: "{fixed_params.company_id}" }
+default_auth: public
 routes:
   /top-10-products: { pipe: top-10-products }
+  /sales: { pipe: sales, auth: dashboards, params: { fixed: { company_id: "{tenant}" } } }
 log: { access: off, level: warn }
 server: { threads: 1 }
 YAML
@@ -102,6 +127,12 @@ YAML
         # Whoever does not do the whole job is not answered: a wrong answer ends the run.
         location = /v0/pipes/top-10-products.json {
             if (\$args != "limit=5") { return 400; }
+            if (\$http_authorization != "Bearer $TOKEN") { return 403; }
+            default_type "application/json; charset=utf-8";
+            return 200 '$(tr -d '\n' <$HERE/answer.json)';
+        }
+        location = /v0/pipes/sales.json {
+            if (\$args !~ "^limit=5&company_id=tenant-[0-9][0-9][0-9][0-9]\$") { return 400; }
             if (\$http_authorization != "Bearer $TOKEN") { return 403; }
             default_type "application/json; charset=utf-8";
             return 200 '$(tr -d '\n' <$HERE/answer.json)';
@@ -116,6 +147,42 @@ NGINX
             proxy_set_header Authorization "Bearer $TOKEN";
         }
 NGINX
+    haproxy_config >"$work/haproxy.cfg"
+}
+
+# What HAProxy's documentation shows for `jwt_verify`, and the parameter. It puts the parameter behind the caller's query, and
+# leaves one that the caller gave in there.
+haproxy_config() {
+    cat <<HAPROXY
+global
+    nbthread 1
+    maxconn 2048
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+    http-reuse always
+frontend callers
+    bind 127.0.0.1:${PORTS[haproxy]}
+    acl own path /sales
+    http-request set-var(txn.bearer) http_auth_bearer if own
+    http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('\$.alg') if own
+    http-request deny deny_status 401 if own !{ var(txn.alg) -m str HS256 }
+    http-request deny deny_status 401 if own !{ var(txn.bearer),jwt_verify(txn.alg,"$SECRET") 1 }
+    http-request set-var(txn.now) date() if own
+    http-request set-var(txn.exp) var(txn.bearer),jwt_payload_query('\$.exp','int') if own
+    http-request deny deny_status 401 if own { var(txn.exp),sub(txn.now) lt 1 }
+    http-request set-var(txn.tenant) var(txn.bearer),jwt_payload_query('\$.scopes[0].fixed_params.company_id') if own
+    http-request deny deny_status 403 if own !{ var(txn.tenant) -m found }
+    http-request set-query %[query]&company_id=%[var(txn.tenant)] if own
+    http-request set-path /v0/pipes%[path].json
+    http-request set-header Authorization "Bearer $TOKEN"
+    http-request set-header Host 127.0.0.1:$PORT
+    default_backend tinybird
+backend tinybird
+    server tinybird 127.0.0.1:$PORT
+HAPROXY
 }
 
 # nginx_config PORT: the frame around the locations on standard input.
@@ -163,6 +230,33 @@ measure() {
     output=$(sed -n 's/^SAMPLE //p' <<<"$output")
     [[ $output == *'"wrong": 0'* ]] || die "$name gave wrong answers: $output"
     note "$kind" "$name" "$output, \"ticks\": $((after - before))"
+}
+
+# measure_callers NAME WHO
+measure_callers() {
+    local name=$1 who=$2 path=$PUBLIC tokens=$2 before after output
+    case $who in
+        ignored) tokens=one ;;
+        one | many) path=$OWN ;;
+    esac
+    before=$(cpu_ticks "$name")
+    output=$("${load_cpus[@]}" wrk -t1 "-c$CONNECTIONS" -d1s --latency -s $HERE/callers.lua \
+        "http://127.0.0.1:${PORTS[$name]}$path" -- "$work/$tokens.tokens")
+    after=$(cpu_ticks "$name")
+    output=$(sed -n 's/^SAMPLE //p' <<<"$output")
+    [[ $output == *'"wrong": 0'* ]] || die "$name gave wrong answers to '$who': $output"
+    note callers "$name/$who" "$output, \"ticks\": $((after - before))"
+}
+
+# Who lets everybody in has nothing to be measured.
+check_callers() {
+    local token kind
+    token=$(cat "$work/one.tokens")
+    answers "$1" "$OWN" "Authorization: Bearer $token" || die "$1 does not let a good token in: $(tail -n 5 "$work/$1.log")"
+    for kind in forged expired; do
+        if answers "$1" "$OWN" "Authorization: Bearer $(cat "$work/$kind.tokens")"; then die "$1 lets a token in that is $kind"; fi
+    done
+    if answers "$1" "$OWN"; then die "$1 lets in who has no token"; fi
 }
 
 # From the start of the program to the first right answer.
@@ -218,11 +312,11 @@ describe() {
         "$(cat "$work/load_before")" "$("$TARGET/tollgate" version | head -n 1)" \
         "$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" \
         "$(awk '/^name = "pingora-core"$/ { getline; gsub(/"/, "", $3); print $3 }' Cargo.lock)" \
-        "$(nginx -v 2>&1 | sed 's,.*/,,')" "$(wrk -v 2>&1 | awk '{ print $2; exit }')" "$(rustc --version)" \
+        "$(nginx -v 2>&1 | sed 's,.*/,,')" "$(haproxy -v | awk '{ print $3; exit }')" "$(wrk -v 2>&1 | awk '{ print $2; exit }')" "$(rustc --version)" \
         "$(stat -c %s "$TARGET/tollgate")" "$(stat -c %s "$TARGET/bare_pingora")" "$(stat -c %s "$TARGET/bare_pingora")" "$(stat -c %s "$(command -v nginx)")" \
         "${proxy_cpus[*]-}" "$ROUNDS" "$DURATION" "$CONNECTIONS" "$(getconf CLK_TCK)" <<'PYTHON'
 import json, sys
-keys = """date cores model memory kernel load tollgate commit pingora nginx wrk rustc size_tollgate size_pingora size_timed
+keys = """date cores model memory kernel load tollgate commit pingora nginx haproxy wrk rustc size_tollgate size_pingora size_timed
 size_nginx pinned rounds duration connections ticks_per_second""".split()
 print(json.dumps(dict(zip(keys, sys.argv[1:], strict=True))))
 PYTHON
@@ -250,11 +344,12 @@ start() {
 }
 
 stop() {
-    local pid=${PIDS[$1]-}
+    local pid=${PIDS[$1]-} signal=INT
     [ -n "$pid" ] || return 0
     unset "PIDS[$1]"
-    # At once: Pingora waits five seconds on SIGTERM.
-    kill -INT "$pid" 2>/dev/null || true
+    # At once: Pingora waits five seconds on SIGTERM. HAProxy dies of SIGINT, and bash would with it.
+    [ "$1" != haproxy ] || signal=TERM
+    kill -"$signal" "$pid" 2>/dev/null || true
     wait "$pid" 2>/dev/null || true
 }
 

@@ -39,7 +39,7 @@ pub struct Identity {
     /// The provider that verified it, by its name in the configuration.
     pub provider: Arc<str>,
     /// Who it is, as the credential says: the key's id, `sub` of a token, `name` of a Tinybird JWT. For logs; two may share one.
-    pub id: Box<str>,
+    pub id: Arc<str>,
     /// Whose rows: known from the credential alone, or only with the pipe that is asked for.
     pub tenant: TenantOf,
     /// What it may do; none where the provider does not speak of scopes.

@@ -18,7 +18,7 @@ pub struct Outcome {
     /// The caller's address.
     pub client: IpAddr,
     /// Who called, where that was proven: the provider's name and the credential's own word for its bearer.
-    pub caller: Option<(Arc<str>, Box<str>)>,
+    pub caller: Option<(Arc<str>, Arc<str>)>,
     /// Whose rows were asked for.
     pub tenant: Option<TenantName>,
     /// The method.

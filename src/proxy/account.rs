@@ -26,7 +26,7 @@ impl Proxy {
             caller: grant
                 .as_ref()
                 .and_then(|grant| grant.identity())
-                .map(|identity| (std::sync::Arc::clone(&identity.provider), identity.id.clone())),
+                .map(|identity| (std::sync::Arc::clone(&identity.provider), std::sync::Arc::clone(&identity.id))),
             tenant: grant.as_ref().and_then(|grant| grant.tenant.clone()),
             method: session.req_header().method.clone(),
             host,

@@ -24,6 +24,9 @@ const OF_THE_BODY: [HeaderName; 8] = [
     header::LAST_MODIFIED,
 ];
 
+const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+const PRIVATE: HeaderValue = HeaderValue::from_static("private");
+
 impl Proxy {
     /// Leaves of the head what may leave, and adds what every answer has.
     pub(super) fn clean_head(&self, session: &mut Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
@@ -131,7 +134,10 @@ impl Proxy {
 /// An answer for one caller is for no cache that others share (RFC 9111 section 3.5), and a page that was opened with a
 /// token in its address must not tell the next one.
 fn keep_private(response: &mut ResponseHeader) -> Result<()> {
-    response.insert_header(header::REFERRER_POLICY, "no-referrer")?;
+    response.insert_header(header::REFERRER_POLICY, NO_REFERRER)?;
+    if !response.headers.contains_key(header::CACHE_CONTROL) {
+        return response.insert_header(header::CACHE_CONTROL, PRIVATE);
+    }
     let values = response.headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let shared = |name: &str| ["public", "s-maxage", "private"].iter().any(|word| name.eq_ignore_ascii_case(word));
     let name = |directive: &str| directive.split('=').next().unwrap_or_default().trim().to_owned();

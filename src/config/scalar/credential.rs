@@ -64,7 +64,7 @@ impl FromStr for Secret {
         if text.trim().is_empty() {
             return Err("this credential is empty".to_owned());
         }
-        if text.trim() != text || text.chars().any(char::is_control) {
+        if text.trim() != text || text.bytes().any(|byte| byte.is_ascii_control()) {
             return Err("this credential begins or ends with a blank, or has a control character in it".to_owned());
         }
         if !text.is_ascii() {

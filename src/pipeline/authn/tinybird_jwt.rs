@@ -6,6 +6,7 @@
 //! pipe is the route's (`authz`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
@@ -33,7 +34,7 @@ pub(super) struct TinybirdJwt {
 /// What a good token says.
 #[derive(Debug)]
 pub(super) struct Verified {
-    pub(super) name: Box<str>,
+    pub(super) name: Arc<str>,
     pub(super) until: SystemTime,
     /// In the token's order.
     pub(super) pipes: Vec<Pipe>,

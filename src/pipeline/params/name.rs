@@ -106,7 +106,8 @@ pub(super) fn folds_to(name: &str, other: &str) -> bool {
 
 /// Lower case, without an array suffix: `Tenant_Id[]` is `tenant_id`.
 fn fold(name: &str) -> Cow<'_, str> {
-    let bare = name.split_once(['[', ']']).map_or(name, |(name, _)| name);
+    let end = name.bytes().position(|byte| matches!(byte, b'[' | b']'));
+    let bare = end.and_then(|end| name.get(..end)).unwrap_or(name);
     match bare.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => Cow::Owned(bare.to_ascii_lowercase()),
         false => Cow::Borrowed(bare),
