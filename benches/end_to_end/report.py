@@ -25,6 +25,8 @@ CALLERS = {
     "many": "1 000 tokens in turn",
 }
 OWN_GOAL = 3.0
+# CPU seconds below which a turn says nothing: times are counted in hundredths of one.
+STARVED = 0.3
 
 
 def main(folder, target):
@@ -105,19 +107,30 @@ def render(machine, samples):
 
 def callers(machine, samples):
     """What it costs to know who calls."""
-    cpu = {name: cpu_micros(group, machine) for (kind, name), group in samples.items() if kind == "callers"}
+    groups = {name: group for (kind, name), group in samples.items() if kind == "callers"}
+    turns = list(zip(*groups.values(), strict=True))
+    # Whole turns, whoever was starved in them: leaving single figures out would choose between results.
+    enough = STARVED * int(machine["ticks_per_second"])
+    kept = [turn for turn in turns if all(sample["ticks"] >= enough for sample in turn)]
     yield "### Callers with a token"
     yield ""
+    if not kept:
+        yield f"Nothing can be said: in each of {len(turns)} turns somebody got less than {STARVED} s of CPU time in a second."
+        yield ""
+        return
+    groups = dict(zip(groups, zip(*kept, strict=True), strict=True))
+    cpu = {name: cpu_micros(group, machine) for name, group in groups.items()}
     rows = []
     for proxy, title in [("tollgate", "**Tollgate**"), ("haproxy", "HAProxy"), ("nginx", "NGINX")]:
         for who, words in CALLERS.items():
             name = f"{proxy}/{who}"
             if name in cpu:
                 more = "–" if who == "public" else sure(more_than_public(cpu, proxy, who))
-                rates = [rate(sample) for sample in samples["callers", name]]
+                rates = [rate(sample) for sample in groups[name]]
                 rows.append([f"{title}: {words}", spread(cpu[name]), more, spread(rates, "{:,.0f}")])
     yield from table(["", "CPU µs per request", "more than the public route, µs", "requests/s"], rows)
-    yield f"Turns of one second, {len(cpu['tollgate/one'])} of each. Differences are taken within a turn: the median, and in parentheses where it lies with "
+    yield f"{len(kept)} turns, in each of which everyone had one second; {len(turns) - len(kept)} more are left out because somebody got less than "
+    yield f"{STARVED} s of CPU time in them. Differences are taken within a turn: the median, and in parentheses where it lies with "
     yield "95 % confidence."
     yield ""
     for who in ("one", "many"):
