@@ -3,6 +3,7 @@
 //! In: what a provider verified. Out: a [`Caller`] that steps can trust. Not
 //! here: proving it (`pipeline::authn`), what the caller may do ([`super::grant`]).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -138,11 +139,16 @@ pub fn scalar(value: &Value) -> Option<String> {
     (!text.is_empty() && !text.chars().any(char::is_control)).then_some(text)
 }
 
-/// A value that can name a tenant: a string or a whole number. Lists, even of one, name nobody.
-pub fn tenant(value: &Value) -> Option<String> {
+/// A value that names somebody or something: a string, or a whole number in digits. Lists, even of one, name nobody.
+pub fn name(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(_) => scalar(value),
-        Value::Number(number) if number.is_i64() || number.is_u64() => scalar(value),
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(Cow::Owned(number.to_string())),
         Value::Number(_) | Value::Bool(_) | Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// A [`name`] that can be a tenant's.
+pub fn tenant(value: &Value) -> Option<String> {
+    name(value).and_then(|_| scalar(value))
 }

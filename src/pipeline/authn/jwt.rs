@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::config::scalar::Algorithm;
 use crate::config::section::auth::{Audience, Provider as Section};
 use crate::config::section::revoked::{Revoked, RevokedTokens};
+use crate::exchange::caller;
 use crate::jose::compact::Compact;
 use crate::jose::key::Key;
 use crate::state::jwks::Keys;
@@ -175,9 +176,18 @@ fn check_type(typ: Option<&str>) -> Result<(), Finding> {
     }
 }
 
+/// Whether a claim is what the list has. The list is text, and some issuers count their bearers: a number is compared by
+/// its digits, and one that has lost some of them by what is left, because it may be the one that is meant.
+fn is_named(value: &Value, wanted: &str) -> bool {
+    match caller::name(value) {
+        Some(name) => name == wanted,
+        None => value.as_f64().is_some_and(|value| wanted.parse() == Ok(value)),
+    }
+}
+
 /// Whether an entry of the list means this token.
 pub(super) fn is_revoked(entry: &Revoked, issuer: &str, claims: &Map<String, Value>) -> bool {
-    let says = |name: &str, wanted: &str| claims.get(name).and_then(Value::as_str) == Some(wanted);
+    let says = |name: &str, wanted: &str| claims.get(name).is_some_and(|value| is_named(value, wanted));
     if entry.issuer.as_deref().is_some_and(|wanted| wanted != issuer) {
         return false;
     }

@@ -16,7 +16,7 @@ use crate::config::section::auth::{Provider as Section, ProviderKind};
 use crate::config::section::keys::KeyRecord;
 use crate::config::section::revoked::Revoked;
 use crate::exchange::caller::{
-    CallerKind, Facts, FixedParams, Identity, PipeScope, TenantOf, look_up, tenant as tenant_value,
+    self, CallerKind, Facts, FixedParams, Identity, PipeScope, TenantOf, look_up, tenant as tenant_value,
 };
 use crate::jose::compact::Compact;
 use crate::state::jwks::Keys;
@@ -235,7 +235,7 @@ impl Naming {
     }
 
     fn of_token(&self, claims: Map<String, Value>, until: SystemTime) -> Identity {
-        let id = claims.get("sub").and_then(Value::as_str).unwrap_or_default().into();
+        let id = claims.get("sub").and_then(caller::name).unwrap_or_default().into();
         let tenant = self.tenant_of(self.tenant.as_ref(), |part| claim_part(part, &claims, None));
         let scopes = Some(self.words(&claims, &["scope", "scp"]));
         Identity {
