@@ -222,7 +222,7 @@ impl Naming {
         Identity {
             kind: CallerKind::ApiKey,
             provider: Arc::clone(&self.provider),
-            id: record.id.as_str().into(),
+            id: caller::id(record.id.as_str()),
             tenant,
             scopes: Some(record.scopes.iter().map(|scope| scope.as_str().into()).collect()),
             facts,
@@ -235,7 +235,7 @@ impl Naming {
     }
 
     fn of_token(&self, claims: Map<String, Value>, until: SystemTime) -> Identity {
-        let id = claims.get("sub").and_then(caller::name).unwrap_or_default().into();
+        let id = caller::id(&claims.get("sub").and_then(caller::name).unwrap_or_default());
         let tenant = self.tenant_of(self.tenant.as_ref(), |part| claim_part(part, &claims, None));
         let scopes = Some(self.words(&claims, &["scope", "scp"]));
         Identity {
