@@ -104,8 +104,13 @@ impl Facts {
     /// The claim called `name`; dots lead into objects, or stand in the name of a claim, as in those that are URLs. None where
     /// both are there: who may write the one must not change the other.
     pub fn claim(&self, name: &str) -> Option<&Value> {
+        look_up(self.claims()?, name)
+    }
+
+    /// The payload of a token; none for a key.
+    pub fn claims(&self) -> Option<&Map<String, Value>> {
         match self {
-            Facts::Claims(claims) => look_up(claims, name),
+            Facts::Claims(claims) => Some(claims),
             Facts::Key { .. } => None,
         }
     }

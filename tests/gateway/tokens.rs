@@ -689,3 +689,23 @@ routes:
         assert_rejected(&gw, "/all", &text, 401).await;
     }
 }
+
+#[tokio::test]
+async fn rule_6_a_token_that_was_verified_elsewhere_is_chosen_by_its_shape_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keys.yaml"), record(&key(), ", tenant: acme")).unwrap();
+    let sections = format!(
+        r#"{PROVIDERS}routes:
+  /t: {{ pipe: top, auth: dashboards, params: {{ fixed: {{ company_id: "{{tenant}}" }} }} }}
+  /both: {{ pipe: top, auth: [dashboards, employees], params: {{ fixed: {{ company_id: "{{tenant}}" }} }} }}
+"#
+    );
+    let gw = TestGateway::from_folder(folder, &sections, TestClock::new().clock());
+    // Good for the workspace; where the issuer is known, too, it is the one to judge.
+    let token = tinybird(&tinybird_with("top", &json!({ "iss": ISSUER, "aud": "analytics", "org_id": "beta" })));
+    for _ in 0..2 {
+        assert_refused(&call(&gw, "/both", &token).await, 401, "credential_invalid");
+        assert_eq!(call(&gw, "/t", &token).await.status, 200);
+    }
+    assert_eq!(call(&gw, "/both", &tinybird(&tinybird_with("top", &json!({})))).await.status, 200);
+}
