@@ -16,14 +16,16 @@ mod provider;
 mod rejection;
 mod tinybird_jwt;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, header};
 use serde_json::{Map, Value};
 
 use crate::exchange::caller::{Caller, Identity};
 use crate::jose::compact::Compact;
+use crate::state::throttle::Throttle;
 use crate::state::verified::{Entry, Verified};
 
 use credential::Credential;
@@ -48,6 +50,16 @@ pub struct Desk<'a> {
     pub now: SystemTime,
     /// What was verified before; none where nothing is to be remembered.
     pub verified: Option<&'a Verified>,
+    /// Who sends wrong credentials, and where this one comes from; none where nobody has to wait.
+    pub guessers: Option<(&'a Throttle, IpAddr)>,
+}
+
+impl Desk<'_> {
+    /// How long nothing is looked at for this caller that costs time.
+    fn must_wait(&self) -> Option<Duration> {
+        let (guessers, address) = self.guessers?;
+        guessers.must_wait(Some(address))
+    }
 }
 
 impl Authn {
@@ -138,7 +150,7 @@ fn judge(
     let provider = choose(accepting(), token.claims()).ok_or(Rejection::Unrecognised)?;
     // Before it is judged: keys that change meanwhile must not find it under their own version.
     let key = provider.cached_under(&entry);
-    let identity = Arc::new(provider.judge_token(text, token, desk.now)?);
+    let identity = Arc::new(provider.judge_token(text, token, desk)?);
     if let (Some(verified), Some(key)) = (desk.verified, key) {
         verified.keep(key, Arc::clone(&identity));
     }
