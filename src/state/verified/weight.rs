@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::exchange::caller::{Facts, Identity, PipeScope};
 
-/// What the allocator keeps beside each piece.
+/// What the allocator keeps beside each piece, and the step in which it gives them out.
 const PIECE: usize = 16;
 /// Members of an object for which there is room in each node of its tree, and how many are there, about.
 const NODE_ROOM: usize = 11;
@@ -57,5 +57,5 @@ fn of_member(text: &str) -> usize {
 }
 
 fn of_text(text: &str) -> usize {
-    if text.is_empty() { 0 } else { PIECE + text.len() }
+    if text.is_empty() { 0 } else { PIECE + text.len().next_multiple_of(PIECE) }
 }
