@@ -13,7 +13,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use crate::clock::Clock;
 use crate::config::scalar::Secret;
-use crate::state::throttle::Throttle;
+use crate::state::throttle::{self, Throttle};
 
 /// What may be asked of whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub(super) struct Access {
 
 impl Access {
     pub(super) fn new(token: Arc<ArcSwapOption<Secret>>, clock: Clock) -> Self {
-        Access { token, throttle: Throttle::new(clock, MAX_WRONG) }
+        Access { token, throttle: Throttle::new(clock, MAX_WRONG, throttle::FEW) }
     }
 
     /// Whether this request may be answered.

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::scalar::Secret;
 use crate::config::show::Shown;
 use crate::snapshot::Snapshot;
-use crate::state::throttle::Throttle;
+use crate::state::throttle::{self, Throttle};
 use crate::telemetry::metrics::Metrics;
 
 use access::{Access, Asker, Need, Refused};
@@ -131,7 +131,7 @@ impl Admin {
     /// Answers from these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { readiness, metrics, current, reloads, token, clock } = parts;
-        let noise = Throttle::new(clock.clone(), MAX_NOISE);
+        let noise = Throttle::new(clock.clone(), MAX_NOISE, throttle::FEW);
         Admin { readiness, metrics, current, reloads, access: Access::new(token, clock.clone()), noise, clock }
     }
 

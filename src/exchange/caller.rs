@@ -3,6 +3,7 @@
 //! In: what a provider verified. Out: a [`Caller`] that steps can trust. Not
 //! here: proving it (`pipeline::authn`), what the caller may do ([`super::grant`]).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -38,7 +39,7 @@ pub struct Identity {
     pub kind: CallerKind,
     /// The provider that verified it, by its name in the configuration.
     pub provider: Arc<str>,
-    /// Who it is, as the credential says: the key's id, `sub` of a token, `name` of a Tinybird JWT. For logs; two may share one.
+    /// Who it is, as the credential says: the key's id, `sub` of a token, `name` of a Tinybird JWT. Cut; for logs; two may share one.
     pub id: Arc<str>,
     /// Whose rows: known from the credential alone, or only with the pipe that is asked for.
     pub tenant: TenantOf,
@@ -100,10 +101,16 @@ pub enum Facts {
 }
 
 impl Facts {
-    /// The claim called `name`; dots lead into objects, unless a claim has them in its name, as those that are URLs do.
+    /// The claim called `name`; dots lead into objects, or stand in the name of a claim, as in those that are URLs. None where
+    /// both are there: who may write the one must not change the other.
     pub fn claim(&self, name: &str) -> Option<&Value> {
+        look_up(self.claims()?, name)
+    }
+
+    /// The payload of a token; none for a key.
+    pub fn claims(&self) -> Option<&Map<String, Value>> {
         match self {
-            Facts::Claims(claims) => look_up(claims, name),
+            Facts::Claims(claims) => Some(claims),
             Facts::Key { .. } => None,
         }
     }
@@ -111,13 +118,28 @@ impl Facts {
 
 /// As [`Facts::claim`], of claims alone.
 pub fn look_up<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    if let Some(value) = claims.get(name) {
-        return Some(value);
+    let mut found = None;
+    read(claims, name, &mut found).ok()?;
+    found
+}
+
+/// A name that leads to two claims.
+struct TwoReadings;
+
+/// Every way to read the name, as long as there is one at most.
+fn read<'a>(claims: &'a Map<String, Value>, name: &str, found: &mut Option<&'a Value>) -> Result<(), TwoReadings> {
+    if let Some(value) = claims.get(name)
+        && found.replace(value).is_some()
+    {
+        return Err(TwoReadings);
     }
-    name.match_indices('.').find_map(|(at, _)| {
-        let (outer, inner) = (name.get(..at)?, name.get(at + 1..)?);
-        look_up(claims.get(outer)?.as_object()?, inner)
-    })
+    for (at, _) in name.match_indices('.') {
+        let (Some(outer), Some(inner)) = (name.get(..at), name.get(at + 1..)) else { continue };
+        if let Some(object) = claims.get(outer).and_then(Value::as_object) {
+            read(object, inner, found)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whole numbers up to here are exact in floating point.
@@ -138,11 +160,25 @@ pub fn scalar(value: &Value) -> Option<String> {
     (!text.is_empty() && !text.chars().any(char::is_control)).then_some(text)
 }
 
-/// A value that can name a tenant: a string or a whole number. Lists, even of one, name nobody.
-pub fn tenant(value: &Value) -> Option<String> {
+/// Characters of an [`Identity::id`]: it is for logs, and whoever makes tokens chooses it.
+const LONGEST_ID: usize = 128;
+
+/// What an identity is called, cut.
+pub fn id(text: &str) -> Box<str> {
+    let end = text.char_indices().nth(LONGEST_ID).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or_default().into()
+}
+
+/// A value that names somebody or something: a string, or a whole number in digits. Lists, even of one, name nobody.
+pub fn name(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(_) => scalar(value),
-        Value::Number(number) if number.is_i64() || number.is_u64() => scalar(value),
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(Cow::Owned(number.to_string())),
         Value::Number(_) | Value::Bool(_) | Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// A [`name`] that can be a tenant's.
+pub fn tenant(value: &Value) -> Option<String> {
+    name(value).and_then(|_| scalar(value))
 }

@@ -70,13 +70,15 @@ impl Grant {
             Part::FixedParam(name) => {
                 self.fixed().iter().find(|(known, _)| **known == **name).and_then(|(_, value)| some(value))
             }
-            Part::Claim(name) => scalar(self.identity()?.facts.claim(name)?).map(Cow::Owned),
+            Part::Claim(name) => {
+                scalar(self.identity()?.facts.claim(name)?).filter(|text| is_one_value(text)).map(Cow::Owned)
+            }
             Part::KeyTenant => match &self.identity()?.facts {
                 Facts::Key { tenant, .. } => some(tenant.as_ref()?.as_str()),
                 Facts::Claims(_) => None,
             },
             Part::KeyMeta(name) => match &self.identity()?.facts {
-                Facts::Key { meta, .. } => some(meta.get(name)?).filter(|text| !text.chars().any(char::is_control)),
+                Facts::Key { meta, .. } => some(meta.get(name)?).filter(|text| is_one_value(text)),
                 Facts::Claims(_) => None,
             },
         }
@@ -85,4 +87,10 @@ impl Grant {
     fn scope(&self) -> Option<&PipeScope> {
         self.identity()?.pipes.get(self.pipe?)
     }
+}
+
+/// Whether what a credential says is one value for Tinybird, too: a parameter that is a list is split at commas, and blanks
+/// around an item fall away, so that `a,b` would open the rows of both.
+fn is_one_value(text: &str) -> bool {
+    text.trim() == text && !text.contains(|c: char| c == ',' || c.is_control())
 }

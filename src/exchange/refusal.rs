@@ -168,7 +168,7 @@ refusal_codes! {
         "The path exists, and has other methods; `Allow` lists them.",
         "Caller: use one of them. Operator: see `methods` in [routes](reference/routes.md).";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS,
-        "More requests than the token's `limits.rps` allows, or too many wrong credentials from one address.",
+        "More requests than the token's `limits.rps` allows, or too many wrong API keys and signatures from one address.",
         "Caller: wait as long as `Retry-After` says.";
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT,
         "The request body did not arrive in time: 30 s between two reads, 30 s for a whole parameter body.",

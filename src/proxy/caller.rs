@@ -4,6 +4,8 @@
 //! refusal with the reason in the operator's log. Here because it may wait for
 //! keys; not here: deciding (`pipeline`).
 
+use std::net::IpAddr;
+
 use http::HeaderMap;
 use pingora_proxy::Session;
 
@@ -35,6 +37,7 @@ pub(super) async fn enter(
         headers: &session.req_header().headers,
         head,
         captures,
+        client: ctx.client,
         state,
     };
     let turned = match door.enter() {
@@ -71,18 +74,23 @@ struct Door<'a> {
     headers: &'a HeaderMap,
     head: &'a RequestHead,
     captures: &'a Captures,
+    client: IpAddr,
     state: &'a State,
 }
 
 impl Door<'_> {
     fn enter(&self) -> Result<Grant, Turned> {
-        let desk = Desk { now: self.state.clock().wall(), verified: Some(self.state.verified()) };
+        let desk = Desk {
+            now: self.state.clock().wall(),
+            verified: Some(self.state.verified()),
+            guessers: Some((self.state.guessers(), self.client)),
+        };
         self.entrance.enter(self.headers, self.head, self.captures, &desk)
     }
 }
 
-/// Who sends many wrong credentials is told to wait. Who sends a good one is let in all the same: others behind the same
-/// address have done nothing, and a good one cannot be guessed.
+/// Who sends many wrong credentials is told to wait. Who sends a good one that costs little to judge is let in all the
+/// same: others behind the same address have done nothing, and a good one cannot be guessed.
 fn slowed_down(rejection: &Rejection, ctx: &Ctx, state: &State) -> Option<Refusal> {
     if !rejection.may_be_a_guess() {
         return None;

@@ -26,8 +26,8 @@ use verified::Verified;
 
 use crate::clock::Clock;
 
-/// Wrong credentials that an address may send in a minute: more than a page with an old token sends, and far too few
-/// to guess one.
+/// Wrong keys, and wrong signatures that cost time, that an address may send in a minute: far too few to guess one or to
+/// keep the machine busy.
 const MAX_GUESSES: u32 = 100;
 
 /// Opened once by `app` and handed down.
@@ -51,7 +51,7 @@ impl State {
             deadlines: Arc::default(),
             minted: Arc::default(),
             paces: Paces::new(clock.clone()),
-            guessers: Throttle::new(clock.clone(), MAX_GUESSES),
+            guessers: Throttle::new(clock.clone(), MAX_GUESSES, throttle::MANY),
             verified: Verified::default(),
             epochs: AtomicU64::new(0),
             retry_budgets: Mutex::default(),

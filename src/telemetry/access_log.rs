@@ -155,8 +155,9 @@ fn plain(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
         )?;
     }
     if let Some((provider, id)) = &outcome.caller {
-        write!(text, " caller={provider}:")?;
-        escape(text, id);
+        text.push_str(" caller=");
+        // Who makes tokens chooses the name.
+        word(text, &format!("{provider}:{id}"));
     }
     if let Some(tenant) = &outcome.tenant {
         write!(text, " tenant={tenant}")?;
@@ -210,6 +211,14 @@ fn json(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// The value of a field: in quotes where it could seem to be more fields than one.
+fn word(text: &mut String, raw: &str) {
+    let quote = if raw.contains([' ', '=']) { "\"" } else { "" };
+    text.push_str(quote);
+    escape(text, raw);
+    text.push_str(quote);
 }
 
 /// One line stays one line, and a terminal obeys nobody: control characters,

@@ -65,6 +65,22 @@ fn g1_nobody_can_forge_a_line_or_move_the_cursor() {
 }
 
 #[test]
+fn g1_the_name_of_a_caller_cannot_begin_a_field() {
+    let called = |id: &str| {
+        let text = line(&Outcome { caller: Some(("idp".into(), id.into())), ..outcome() }, Format::Text);
+        text.split(" attempts=2 ").nth(1).unwrap().split(" in=0").next().unwrap().to_owned()
+    };
+    assert_eq!(called("ada"), "caller=idp:ada");
+    assert_eq!(called(""), "caller=idp:");
+    assert_eq!(called("joe tenant=acme"), r#"caller="idp:joe tenant=acme""#);
+    assert_eq!(called(r#"joe" tenant=acme "#), r#"caller="idp:joe\" tenant=acme ""#);
+    assert_eq!(called("joe\\\" tenant=acme"), r#"caller="idp:joe\\\" tenant=acme""#);
+    assert_eq!(called("joe\ntenant=acme"), r#"caller="idp:joe\ntenant=acme""#);
+    assert_eq!(called("a=b"), r#"caller="idp:a=b""#);
+    assert_eq!(called(r#"a"b"#), r#"caller=idp:a\"b"#);
+}
+
+#[test]
 fn what_was_queued_is_written_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");

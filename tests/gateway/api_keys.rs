@@ -132,17 +132,21 @@ async fn from(source: &str, gw: &TestGateway, request: Request) -> Response {
     request.send_on(&mut client).await
 }
 
+/// A key that nobody has.
+fn guess() -> String {
+    api_key("Unknown00001", "guess")
+}
+
 #[tokio::test]
 async fn k2_who_sends_many_wrong_credentials_has_to_wait() {
     let (gw, time) = gateway();
     let mut client = RawClient::connect(gw.addr()).await;
     for index in 0..100 {
-        let wrong = match index % 5 {
+        let wrong = match index % 4 {
             0 => api_key("Good00000001", &index.to_string()),
             1 => api_key("Unknown00001", &index.to_string()),
-            2 => format!("nonsense{index}"),
-            3 => tinybird(&claims_with(&json!({ "a": index }))),
-            _ => jwt(&tinybird_with("top", &json!({ "a": index }))),
+            2 => revoked(),
+            _ => expired(),
         };
         let response = Request::get("/all").bearer(&wrong).send_on(&mut client).await;
         assert!([401, 403].contains(&response.status), "{index}: {}", response.status);
@@ -152,23 +156,30 @@ async fn k2_who_sends_many_wrong_credentials_has_to_wait() {
     assert_eq!(response.header("retry-after").as_deref(), Some("60"));
     // What was learnt by waiting must not be learnt in another way.
     assert_refused(&call(&gw, "/all", &revoked()).await, 429, "rate_limited");
-    assert_refused(&gw.get("/all?token=guess").await, 429, "rate_limited");
+    assert_refused(&gw.get("/all?token=tgk_guess").await, 429, "rate_limited");
+    // What costs nothing is judged as ever: a page behind this address must hear that its token is too old.
+    assert_refused(&gw.get("/all?token=guess").await, 401, "credential_invalid");
+    let old = tinybird(&tinybird_with("top", &json!({ "exp": NOW - 1 })));
+    assert_refused(&call(&gw, "/all", &old).await, 403, "credential_expired");
+    assert_refused(&call(&gw, "/all", &jwt(&tinybird_with("top", &json!({})))).await, 403, "credential_invalid");
+    assert_refused(&call(&gw, "/all", &tinybird(&claims())).await, 401, "credential_invalid");
+    assert_eq!(call(&gw, "/all", &jwt(&claims())).await.status, 200);
     // Whoever has a good one has done nothing.
     assert_eq!(call(&gw, "/all", &good()).await.status, 200);
     assert_eq!(call(&gw, "/all", &dashboard("top", "acme")).await.status, 200);
     assert_eq!(gw.get("/open").await.status, 200);
     assert_refused(&gw.get("/all").await, 401, "credential_missing");
-    let elsewhere = from("127.0.0.2", &gw, Request::get("/all").bearer("nonsense")).await;
+    let elsewhere = from("127.0.0.2", &gw, Request::get("/all").bearer(&guess())).await;
     assert_refused(&elsewhere, 401, "credential_invalid");
     // An address is what the socket says, not what a header says.
-    let forged = Request::get("/all").bearer("nonsense").header("X-Forwarded-For", "9.9.9.9").send(gw.addr()).await;
+    let forged = Request::get("/all").bearer(&guess()).header("X-Forwarded-For", "9.9.9.9").send(gw.addr()).await;
     assert_refused(&forged, 429, "rate_limited");
     time.advance(Duration::from_millis(59_001));
-    let response = call(&gw, "/all", "nonsense").await;
+    let response = call(&gw, "/all", &guess()).await;
     assert_refused(&response, 429, "rate_limited");
     assert_eq!(response.header("retry-after").as_deref(), Some("1"));
     time.advance(Duration::from_millis(999));
-    assert_refused(&call(&gw, "/all", "nonsense").await, 401, "credential_invalid");
+    assert_refused(&call(&gw, "/all", &guess()).await, 401, "credential_invalid");
 }
 
 #[tokio::test]
@@ -181,7 +192,8 @@ async fn k2_behind_a_proxy_each_caller_is_counted_alone() {
     );
     let gw = TestGateway::from_folder(folder, &text, time.clock());
     let mut client = RawClient::connect(gw.addr()).await;
-    let guess = |from: &str| Request::get("/all").bearer("nonsense").header("X-Forwarded-For", from);
+    let wrong = guess();
+    let guess = |from: &str| Request::get("/all").bearer(&wrong).header("X-Forwarded-For", from);
     for index in 0..100 {
         // What stands before the last address was said by the caller.
         let from = format!("192.0.2.{index}, 198.51.100.7");
@@ -209,7 +221,11 @@ async fn k2_a_page_that_was_left_open_is_no_guesser() {
         // A good one for something else is no guess either.
         let response = Request::get("/all").bearer(&dashboard("other", "acme")).send_on(&mut client).await;
         assert_eq!(response.json()["code"], "forbidden");
+        for cheap in ["nonsense", &jwt(&tinybird_with("top", &json!({}))), &tinybird(&claims())] {
+            let response = Request::get("/all").bearer(cheap).send_on(&mut client).await;
+            assert_eq!(response.json()["code"], "credential_invalid");
+        }
     }
-    assert_refused(&call(&gw, "/all", "nonsense").await, 401, "credential_invalid");
+    assert_refused(&call(&gw, "/all", &guess()).await, 401, "credential_invalid");
     gw.origin.assert_untouched();
 }

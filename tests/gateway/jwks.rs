@@ -300,6 +300,36 @@ async fn d5_a_flood_of_made_up_ids_causes_one_fetch_in_half_a_minute() {
 }
 
 #[tokio::test]
+async fn an_id_is_unknown_only_to_a_provider_that_answered() {
+    let provider = IdentityProvider::start();
+    let tended = Tended::start();
+    let keys = tended.keys(&Source::jwks(provider.jwks_url())).await;
+    let look = async |id: &str| {
+        tended.time.advance(COOL_DOWN);
+        assert!(keys.may_be_newer(id), "{id}");
+        keys.refreshed().await;
+        keys.reject(id);
+        tended.time.advance(COOL_DOWN);
+        keys.may_be_newer(id)
+    };
+    provider.die();
+    assert!(look("es-2").await, "the fetch failed");
+    provider.recover();
+    assert!(!look("es-2").await, "it was not there");
+    tended.time.advance(COOL_DOWN);
+    assert!(keys.may_be_newer("es-2"), "a minute later it may be");
+    provider.stall();
+    let (before, asking) = (provider.fetches(), Arc::clone(&keys));
+    let waiting = tokio::spawn(async move { asking.refreshed().await });
+    eventually("a fetch", || provider.fetches() == before + 1).await;
+    keys.reject("es-3");
+    provider.recover();
+    waiting.await.unwrap();
+    tended.time.advance(COOL_DOWN);
+    assert!(keys.may_be_newer("es-3"), "the fetch had not ended");
+}
+
+#[tokio::test]
 async fn a_key_that_is_there_is_never_remembered_as_unknown() {
     let provider = IdentityProvider::start();
     let tended = Tended::start();

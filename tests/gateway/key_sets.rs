@@ -312,6 +312,44 @@ async fn what_is_revoked_is_refused_from_the_next_request_on() {
 }
 
 #[tokio::test]
+async fn a_number_is_revoked_by_its_digits() {
+    let gw = with_files();
+    let with = |more: &str| {
+        let body = claims_with(&json!({ "sub": null })).to_string();
+        hs256(r#"{"alg":"HS256"}"#, &body.replacen('{', &format!("{{{more},"), 1), SECRET)
+    };
+    let own = |more: &str| {
+        let body = tinybird_with("top", &json!({})).to_string();
+        hs256(r#"{"alg":"HS256"}"#, &body.replacen('{', &format!("{{{more},"), 1), ADMIN)
+    };
+    let all = [
+        with(r#""sub":42"#),
+        with(r#""jti":42"#),
+        with(r#""sub":"42""#),
+        with(r#""sub":42.0"#),
+        with(r#""sub":-7"#),
+        with(r#""jti":123456789012345678901234567890"#),
+        own(r#""sub":42"#),
+    ];
+    for (list, expected) in [
+        ("[]\n", [200; 7]),
+        ("- { sub: 42 }\n", [401, 200, 401, 401, 200, 200, 403]),
+        ("- { sub: '42', issuer: 'https://id.acme.com/' }\n", [401, 200, 401, 401, 200, 200, 200]),
+        ("- { jti: 42 }\n", [200, 401, 200, 200, 200, 200, 200]),
+        ("- { sub: -7 }\n- { sub: 4 }\n", [200, 200, 200, 200, 401, 200, 200]),
+        ("- { jti: '123456789012345678901234567890' }\n", [200, 200, 200, 200, 200, 401, 200]),
+    ] {
+        std::fs::write(gw.folder().join("revoked.yaml"), list).unwrap();
+        if list != "[]\n" {
+            reloaded(&gw).await;
+        }
+        for (token, status) in all.iter().zip(expected) {
+            assert_eq!(call(&gw, token).await.status, status, "{list} {token}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reload_of_something_else_keeps_keys_and_tokens() {
     let provider = IdentityProvider::start();
     let time = TestClock::new();

@@ -248,12 +248,75 @@ routes: { /claim: { pipe: top, auth: employees, params: { fixed: { company_id: "
         json!("a\u{0}"),
         json!("a\u{7f}"),
         json!("a\u{85}b"),
+        // A list, for Tinybird: the rows of two.
+        json!("a,b"),
+        json!(","),
+        json!(" a"),
+        json!("a\u{a0}"),
+        json!(" "),
         json!(["a"]),
         json!({ "a": "b" }),
         json!(""),
     ] {
         let response = call(&gw, "/claim", &jwt(&claims_with(&json!({ "org_id": value })))).await;
         assert_refused(&response, 403, "tenant_missing");
+    }
+    gw.origin.assert_untouched();
+}
+
+#[tokio::test]
+async fn p6_values_of_keys_are_one_value_and_those_of_tinybird_tokens_are_tinybirds() {
+    let folder = tempfile::tempdir().unwrap();
+    let orgs =
+        [("Good00000001", "'a b'"), ("Comma0000001", "'a,b'"), ("Front0000001", "' a'"), ("Back00000001", "'a '")];
+    let lines: String =
+        orgs.iter().map(|(id, org)| record(&api_key(id, id), &format!(", meta: {{ org: {org} }}"))).collect();
+    std::fs::write(folder.path().join("keys.yaml"), lines).unwrap();
+    let gw = TestGateway::from_folder(
+        folder,
+        r#"auth: { partners: { type: api_key, keys: ./keys.yaml } }
+routes: { /top: { pipe: top, auth: partners, params: { fixed: { company_id: "x-{key.meta.org}" } } } }
+"#,
+        TestClock::new().clock(),
+    );
+    assert_asks(&gw, "/top", &api_key("Good00000001", "Good00000001"), "/v0/pipes/top.json?company_id=x-a%20b").await;
+    for (id, _) in orgs.iter().skip(1) {
+        assert_refused(&call(&gw, "/top", &api_key(id, id)).await, 403, "tenant_missing");
+    }
+    gw.origin.assert_untouched();
+
+    let (gw, _) = gateway();
+    let token = tinybird(&tinybird_claims("top", &json!({ "company_id": "acme", "list": "a,b" })));
+    assert_asks(&gw, "/top", &token, "/v0/pipes/top.json?company_id=acme&list=a,b").await;
+}
+
+#[tokio::test]
+async fn p7_a_claim_with_two_readings_names_nobody() {
+    let (gw, _) = gateway_with(
+        r#"auth: { employees: { type: jwt, issuer: "https://id.acme.com/", audience: analytics, secret: a-shared-secret-of-more-than-32-bytes-0123456789, tenant: "{claims.org.id}" } }
+routes:
+  /top: { pipe: top, auth: employees, params: { fixed: { company_id: "{tenant}" } } }
+  /fixed: { pipe: top, auth: employees, params: { fixed: { company_id: "{claims.a.b.c}" } } }
+"#,
+    );
+    let with = |more: serde_json::Value| jwt(&claims_with(&more));
+    for (path, one, company) in [
+        ("/top", json!({ "org": { "id": "acme" } }), "acme"),
+        ("/top", json!({ "org.id": "beta" }), "beta"),
+        ("/top", json!({ "org": { "name": "acme" }, "org.id": "beta" }), "beta"),
+        ("/fixed", json!({ "org.id": "beta", "a.b": { "c": "one" }, "a": { "b": 1 } }), "one"),
+        ("/fixed", json!({ "org.id": "beta", "a": { "b.c": "two" } }), "two"),
+    ] {
+        assert_asks(&gw, path, &with(one), &format!("/v0/pipes/top.json?company_id={company}")).await;
+    }
+    for (path, two) in [
+        ("/top", json!({ "org": { "id": "acme" }, "org.id": "beta" })),
+        ("/top", json!({ "org": { "id": "acme" }, "org.id": "acme" })),
+        ("/top", json!({ "org": { "id": [] }, "org.id": "acme" })),
+        ("/fixed", json!({ "org.id": "beta", "a.b": { "c": "one" }, "a": { "b": { "c": "two" } } })),
+        ("/fixed", json!({ "org.id": "beta", "a": { "b": { "c": "two" }, "b.c": "one" } })),
+    ] {
+        assert_refused(&call(&gw, path, &with(two)).await, 403, "tenant_missing");
     }
     gw.origin.assert_untouched();
 }

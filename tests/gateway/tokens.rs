@@ -689,3 +689,91 @@ routes:
         assert_rejected(&gw, "/all", &text, 401).await;
     }
 }
+
+#[tokio::test]
+async fn rule_6_a_token_that_was_verified_elsewhere_is_chosen_by_its_shape_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("keys.yaml"), record(&key(), ", tenant: acme")).unwrap();
+    let sections = format!(
+        r#"{PROVIDERS}routes:
+  /t: {{ pipe: top, auth: dashboards, params: {{ fixed: {{ company_id: "{{tenant}}" }} }} }}
+  /both: {{ pipe: top, auth: [dashboards, employees], params: {{ fixed: {{ company_id: "{{tenant}}" }} }} }}
+"#
+    );
+    let gw = TestGateway::from_folder(folder, &sections, TestClock::new().clock());
+    // Good for the workspace; where the issuer is known, too, it is the one to judge.
+    let token = tinybird(&tinybird_with("top", &json!({ "iss": ISSUER, "aud": "analytics", "org_id": "beta" })));
+    for _ in 0..2 {
+        assert_refused(&call(&gw, "/both", &token).await, 401, "credential_invalid");
+        assert_eq!(call(&gw, "/t", &token).await.status, 200);
+    }
+    assert_eq!(call(&gw, "/both", &tinybird(&tinybird_with("top", &json!({})))).await.status, 200);
+}
+
+/// Calls with this token from an address that a proxy names.
+async fn call_from(gw: &TestGateway, from: &str, token: &str) -> Response {
+    Request::get("/f").bearer(token).header("X-Forwarded-For", from).send(gw.addr()).await
+}
+
+#[tokio::test]
+async fn k2_forged_signatures_by_public_keys_are_looked_at_a_hundred_times_a_minute() {
+    const WRITTEN: &str = "https://written.example/";
+    let provider = IdentityProvider::start();
+    provider.rotate(["rs-1", "es-1"]);
+    let time = TestClock::new();
+    let sections = public_keys(&provider)
+        .replace("routes:", "server: { trusted_proxies: [127.0.0.1] }\nroutes:")
+        .replace("auth: [fetched, written]", "auth: [fetched, written, shared]")
+        .replace("  written:\n", &format!("  shared: {{ type: jwt, issuer: '{ISSUER}', audience: analytics, secret: {SECRET}, tenant: '{{claims.org_id}}' }}\n  written:\n"));
+    let gw = TestGateway::with_clock(&sections, &time);
+    let of = |issuer: &str, jti: u32| claims_with(&json!({ "iss": issuer, "jti": jti.to_string() }));
+    let good = |jti: u32| provider.sign(&of(&provider.issuer(), jti), "es-1");
+    let known = good(0);
+    eventually_async("the first keys", async || call_from(&gw, "192.0.2.1", &known).await.status == 200).await;
+    // What costs nothing is never counted.
+    for index in 0..150 {
+        let cheap = match index % 5 {
+            0 => provider.sign(&claims_with(&json!({ "iss": provider.issuer(), "exp": NOW - 31 })), "es-1"),
+            1 => provider.sign(&claims_with(&json!({ "iss": provider.issuer(), "aud": "other" })), "rs-1"),
+            2 => provider.sign(&of(&provider.issuer(), index), "es-9"),
+            3 => hs256(r#"{"alg":"HS256"}"#, &claims().to_string(), "another-secret-of-more-than-32-bytes"),
+            _ => "nonsense".to_owned(),
+        };
+        assert_eq!(call_from(&gw, "192.0.2.1", &cheap).await.status, 401, "{index}");
+    }
+    let other = IdentityProvider::start();
+    for index in 0..100 {
+        let forged = match index % 3 {
+            0 => other.sign(&of(&provider.issuer(), index), "es-1"),
+            1 => other.sign_as(&json!({ "alg": "RS256" }), &of(&provider.issuer(), index), "rs-2"),
+            _ => other.sign_as(&json!({ "alg": "RS256" }), &of(WRITTEN, index), "rs-2"),
+        };
+        assert_refused(&call_from(&gw, "192.0.2.1", &forged).await, 401, "credential_invalid");
+    }
+    // Good ones among them: nobody looked.
+    for token in [good(1), other.sign(&of(&provider.issuer(), 1), "es-1"), other.sign(&of(WRITTEN, 1), "rs-2")] {
+        let response = call_from(&gw, "192.0.2.1", &token).await;
+        assert_refused(&response, 429, "rate_limited");
+        assert_eq!(response.header("retry-after").as_deref(), Some("60"));
+    }
+    gw.origin.forget_requests();
+    assert_eq!(call_from(&gw, "192.0.2.1", &known).await.status, 200, "it was verified before");
+    assert_eq!(call_from(&gw, "192.0.2.1", &jwt(&claims())).await.status, 200, "an HMAC costs little");
+    assert_refused(&call_from(&gw, "192.0.2.1", "nonsense").await, 401, "credential_invalid");
+    assert_eq!(call_from(&gw, "192.0.2.2", &good(2)).await.status, 200, "another address");
+    next_minute(&time);
+    assert_eq!(call_from(&gw, "192.0.2.1", &good(1)).await.status, 200);
+}
+
+#[tokio::test]
+async fn k2_of_keys_without_a_name_three_are_tried() {
+    let provider = IdentityProvider::start();
+    provider.rotate(["es-1", "es-2", "es-3", "es-4"]);
+    let (gw, _) = with_public_keys(&provider).await;
+    let claims = claims_with(&json!({ "iss": provider.issuer() }));
+    for (id, status) in [("es-1", 200), ("es-3", 200), ("es-4", 401)] {
+        let token = provider.sign_as(&json!({ "alg": "ES256" }), &claims, id);
+        assert_eq!(call(&gw, "/f", &token).await.status, status, "{id}");
+    }
+    assert_eq!(call(&gw, "/f", &provider.sign(&claims, "es-4")).await.status, 200, "by its name");
+}

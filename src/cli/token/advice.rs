@@ -33,7 +33,9 @@ impl Refused<'_> {
             Rejection::Judged(finding, _) => self.on_finding(finding),
             Rejection::Malformed(_) => Some(format!("this looks like {}", self.look.kind())),
             Rejection::Unrecognised => Some(self.on_unrecognised()),
-            Rejection::Ambiguous(_) | Rejection::Missing(_) | Rejection::NewerKeys { .. } => None,
+            Rejection::Ambiguous(_) | Rejection::Missing(_) | Rejection::MustWait(_) | Rejection::NewerKeys { .. } => {
+                None
+            }
         }
     }
 

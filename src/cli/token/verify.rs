@@ -226,7 +226,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     fn desk(&self) -> Desk<'static> {
-        Desk { now: self.now, verified: None }
+        Desk { now: self.now, verified: None, guessers: None }
     }
 
     /// What becomes of a call of a route.

@@ -12,15 +12,17 @@ use serde_json::{Map, Value};
 use crate::config::scalar::Algorithm;
 use crate::config::section::auth::{Audience, Provider as Section};
 use crate::config::section::revoked::{Revoked, RevokedTokens};
+use crate::exchange::caller;
 use crate::jose::compact::Compact;
 use crate::jose::key::Key;
 use crate::state::jwks::Keys;
 
+use super::Desk;
 use super::numeric_date;
 use super::rejection::Finding;
 
-/// Keys that are tried where the token names none.
-const MAX_TRIED: usize = 10;
+/// Keys that are tried where the token names none: each costs time, and whoever has no key can have them all tried.
+const MAX_TRIED: usize = 3;
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 
 /// The issuer whose tokens are judged.
@@ -47,6 +49,8 @@ pub(super) enum Signed {
     Well,
     /// The key is not known, and may be among newer ones.
     ByNewerKey(Arc<Keys>, String),
+    /// Looking costs time, and this caller has cost enough of it: how long that holds.
+    NotLookedAt(Duration),
 }
 
 impl Jwt {
@@ -86,7 +90,7 @@ impl Jwt {
     }
 
     /// Looks at signature and type.
-    pub(super) fn check_signature(&self, token: &Compact<'_>) -> Result<Signed, Finding> {
+    pub(super) fn check_signature(&self, token: &Compact<'_>, desk: &Desk<'_>) -> Result<Signed, Finding> {
         let header = token.header();
         check_type(header.typ.as_deref())?;
         let named = header.alg.as_deref();
@@ -95,7 +99,7 @@ impl Jwt {
             .filter(|algorithm| self.allowed.as_ref().is_none_or(|allowed| allowed.contains(algorithm)))
             .ok_or_else(|| Finding::Algorithm(named.map(str::to_owned)))?;
         let keys = match &self.keys {
-            Source::Written(key) => return check_with(key, algorithm, token),
+            Source::Written(key) => return check_with(key, algorithm, token, desk),
             Source::Fetched(keys) => keys,
         };
         if algorithm.is_symmetric() {
@@ -117,6 +121,9 @@ impl Jwt {
         let mut tried = set.find(kid, algorithm).take(MAX_TRIED).peekable();
         if tried.peek().is_none() {
             return Err(Finding::Algorithm(named.map(str::to_owned)));
+        }
+        if let Some(wait) = desk.must_wait() {
+            return Ok(Signed::NotLookedAt(wait));
         }
         match tried.any(|key| key.verify(algorithm, token)) {
             true => Ok(Signed::Well),
@@ -155,9 +162,13 @@ impl Jwt {
     }
 }
 
-fn check_with(key: &Key, algorithm: Algorithm, token: &Compact<'_>) -> Result<Signed, Finding> {
+fn check_with(key: &Key, algorithm: Algorithm, token: &Compact<'_>, desk: &Desk<'_>) -> Result<Signed, Finding> {
     if !key.algorithms().contains(&algorithm) {
         return Err(Finding::Algorithm(token.header().alg.clone()));
+    }
+    // An HMAC costs less than asking.
+    if let Some(wait) = (!algorithm.is_symmetric()).then(|| desk.must_wait()).flatten() {
+        return Ok(Signed::NotLookedAt(wait));
     }
     match key.verify(algorithm, token) {
         true => Ok(Signed::Well),
@@ -175,9 +186,18 @@ fn check_type(typ: Option<&str>) -> Result<(), Finding> {
     }
 }
 
+/// Whether a claim is what the list has. The list is text, and some issuers count their bearers: a number is compared by
+/// its digits, and one that has lost some of them by what is left, because it may be the one that is meant.
+fn is_named(value: &Value, wanted: &str) -> bool {
+    match caller::name(value) {
+        Some(name) => name == wanted,
+        None => value.as_f64().is_some_and(|value| wanted.parse() == Ok(value)),
+    }
+}
+
 /// Whether an entry of the list means this token.
 pub(super) fn is_revoked(entry: &Revoked, issuer: &str, claims: &Map<String, Value>) -> bool {
-    let says = |name: &str, wanted: &str| claims.get(name).and_then(Value::as_str) == Some(wanted);
+    let says = |name: &str, wanted: &str| claims.get(name).is_some_and(|value| is_named(value, wanted));
     if entry.issuer.as_deref().is_some_and(|wanted| wanted != issuer) {
         return false;
     }

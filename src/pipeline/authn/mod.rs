@@ -16,13 +16,16 @@ mod provider;
 mod rejection;
 mod tinybird_jwt;
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, header};
+use serde_json::{Map, Value};
 
 use crate::exchange::caller::{Caller, Identity};
 use crate::jose::compact::Compact;
+use crate::state::throttle::Throttle;
 use crate::state::verified::{Entry, Verified};
 
 use credential::Credential;
@@ -47,6 +50,16 @@ pub struct Desk<'a> {
     pub now: SystemTime,
     /// What was verified before; none where nothing is to be remembered.
     pub verified: Option<&'a Verified>,
+    /// Who sends wrong credentials, and where this one comes from; none where nobody has to wait.
+    pub guessers: Option<(&'a Throttle, IpAddr)>,
+}
+
+impl Desk<'_> {
+    /// How long nothing is looked at for this caller that costs time.
+    fn must_wait(&self) -> Option<Duration> {
+        let (guessers, address) = self.guessers?;
+        guessers.must_wait(Some(address))
+    }
 }
 
 impl Authn {
@@ -120,9 +133,13 @@ fn judge(
     if let Some(provider) = accepting().find(|provider| provider.has_prefix_of(text)) {
         return provider.judge_key(text, desk.now);
     }
-    // The order does not matter: a token is found only under who verified it.
     let entry = Entry::of(text);
-    let known = accepting().find_map(|provider| desk.verified?.find(provider.cached_under(&entry)?));
+    let known = accepting().find_map(|provider| {
+        let identity = desk.verified?.find(provider.cached_under(&entry)?)?;
+        // Another route may have another judge for it, whose word counts here.
+        let judge = choose(accepting(), identity.facts.claims()?)?;
+        Arc::ptr_eq(judge, provider).then_some(identity)
+    });
     if let Some(identity) = known.filter(|identity| identity.until.is_none_or(|until| desk.now < until)) {
         return Ok(identity);
     }
@@ -130,12 +147,12 @@ fn judge(
         return Err(Rejection::Unrecognised);
     }
     let token = Compact::parse(text).map_err(Rejection::Malformed)?;
-    let provider = choose(accepting(), &token).ok_or(Rejection::Unrecognised)?;
+    let provider = choose(accepting(), token.claims()).ok_or(Rejection::Unrecognised)?;
     // Before it is judged: keys that change meanwhile must not find it under their own version.
     let key = provider.cached_under(&entry);
-    let identity = Arc::new(provider.judge_token(text, token, desk.now)?);
+    let identity = Arc::new(provider.judge_token(text, token, desk)?);
     if let (Some(verified), Some(key)) = (desk.verified, key) {
-        verified.keep(key, text.len(), Arc::clone(&identity));
+        verified.keep(key, Arc::clone(&identity));
     }
     Ok(identity)
 }
@@ -143,8 +160,8 @@ fn judge(
 /// Whose token it says to be; nothing of it is believed yet.
 fn choose<'a>(
     providers: impl Iterator<Item = &'a Arc<Provider>> + Clone,
-    token: &Compact<'_>,
+    claims: &Map<String, Value>,
 ) -> Option<&'a Arc<Provider>> {
-    let by_issuer = providers.clone().find(|provider| provider.is_issuer_of(token.claims()));
-    by_issuer.or_else(|| providers.clone().find(|provider| provider.is_workspace_of(token.claims())))
+    let by_issuer = providers.clone().find(|provider| provider.is_issuer_of(claims));
+    by_issuer.or_else(|| providers.clone().find(|provider| provider.is_workspace_of(claims)))
 }

@@ -16,12 +16,13 @@ use crate::config::section::auth::{Provider as Section, ProviderKind};
 use crate::config::section::keys::KeyRecord;
 use crate::config::section::revoked::Revoked;
 use crate::exchange::caller::{
-    CallerKind, Facts, FixedParams, Identity, PipeScope, TenantOf, look_up, tenant as tenant_value,
+    self, CallerKind, Facts, FixedParams, Identity, PipeScope, TenantOf, look_up, tenant as tenant_value,
 };
 use crate::jose::compact::Compact;
 use crate::state::jwks::Keys;
 use crate::state::verified::{CacheKey, Entry};
 
+use super::Desk;
 use super::api_key::ApiKeys;
 use super::jwt::{Jwt, Signed, is_revoked};
 use super::rejection::{Finding, Rejection};
@@ -169,21 +170,23 @@ impl Provider {
         }
     }
 
-    pub(super) fn judge_token(&self, text: &str, token: Compact<'_>, now: SystemTime) -> Result<Identity, Rejection> {
+    pub(super) fn judge_token(&self, text: &str, token: Compact<'_>, desk: &Desk<'_>) -> Result<Identity, Rejection> {
         match &self.judge {
             Judge::ApiKey(_) | Judge::Nothing => Err(Rejection::Unrecognised),
             Judge::Jwt(jwt) => {
-                if let Signed::ByNewerKey(keys, kid) =
-                    jwt.check_signature(&token).map_err(|finding| self.refused(finding))?
-                {
-                    return Err(Rejection::NewerKeys { keys, kid, status: self.status });
+                match jwt.check_signature(&token, desk).map_err(|finding| self.refused(finding))? {
+                    Signed::ByNewerKey(keys, kid) => {
+                        return Err(Rejection::NewerKeys { keys, kid, status: self.status });
+                    }
+                    Signed::NotLookedAt(wait) => return Err(Rejection::MustWait(wait)),
+                    Signed::Well => {}
                 }
-                let until = jwt.check_claims(token.claims(), &self.revoked, now);
+                let until = jwt.check_claims(token.claims(), &self.revoked, desk.now);
                 let until = until.map_err(|finding| self.refused(finding))?;
                 Ok(self.naming.of_token(token.into_claims(), until))
             }
             Judge::TinybirdJwt(jwt) => {
-                let verified = jwt.verify(&token, now).map_err(|finding| self.refused(finding))?;
+                let verified = jwt.verify(&token, desk.now).map_err(|finding| self.refused(finding))?;
                 if self.revoked.iter().any(|entry| is_revoked(entry, &jwt.workspace, token.claims())) {
                     return Err(self.refused(Finding::Revoked));
                 }
@@ -222,7 +225,7 @@ impl Naming {
         Identity {
             kind: CallerKind::ApiKey,
             provider: Arc::clone(&self.provider),
-            id: record.id.as_str().into(),
+            id: caller::id(record.id.as_str()),
             tenant,
             scopes: Some(record.scopes.iter().map(|scope| scope.as_str().into()).collect()),
             facts,
@@ -235,7 +238,7 @@ impl Naming {
     }
 
     fn of_token(&self, claims: Map<String, Value>, until: SystemTime) -> Identity {
-        let id = claims.get("sub").and_then(Value::as_str).unwrap_or_default().into();
+        let id = caller::id(&claims.get("sub").and_then(caller::name).unwrap_or_default());
         let tenant = self.tenant_of(self.tenant.as_ref(), |part| claim_part(part, &claims, None));
         let scopes = Some(self.words(&claims, &["scope", "scp"]));
         Identity {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, StatusCode};
 
@@ -25,6 +25,8 @@ pub enum Rejection {
     Malformed(Malformed),
     /// There is none; it should stand in this header.
     Missing(HeaderName),
+    /// Too many wrong ones came from the same address: this one was not looked at, and may be after this time.
+    MustWait(Duration),
     /// Its key is not known yet, and may be among newer ones.
     NewerKeys {
         /// The keys that may be out of date.
@@ -75,6 +77,7 @@ impl Rejection {
         match self {
             Rejection::Ambiguous(sentence) => Refusal::BadRequest(sentence),
             Rejection::Missing(header) => Refusal::CredentialMissing { header: header.clone() },
+            Rejection::MustWait(wait) => Refusal::rate_limited(*wait),
             Rejection::Malformed(_) | Rejection::Unrecognised => {
                 Refusal::CredentialInvalid { status: StatusCode::UNAUTHORIZED }
             }
@@ -86,12 +89,35 @@ impl Rejection {
         }
     }
 
-    /// Whether it may be a guess, so that who sends many is slowed down.
+    /// Whether it may be a guess, or work that somebody makes: who sends many is slowed down. What is told apart at no cost
+    /// is not: a page with an old token must hear so, whoever else sits behind its address.
     pub fn may_be_a_guess(&self) -> bool {
         match self {
-            Rejection::Malformed(_) | Rejection::NewerKeys { .. } | Rejection::Unrecognised => true,
-            Rejection::Ambiguous(_) | Rejection::Missing(_) => false,
-            Rejection::Judged(finding, _) => !matches!(finding, Finding::Expired(_) | Finding::KeysUnavailable),
+            Rejection::Judged(finding, _) => finding.may_be_a_guess(),
+            Rejection::Ambiguous(_)
+            | Rejection::Malformed(_)
+            | Rejection::Missing(_)
+            | Rejection::MustWait(_)
+            | Rejection::NewerKeys { .. }
+            | Rejection::Unrecognised => false,
+        }
+    }
+}
+
+impl Finding {
+    fn may_be_a_guess(&self) -> bool {
+        match self {
+            Finding::KeyExpired(_) | Finding::KeyRevoked(_) | Finding::KeyUnknown => true,
+            Finding::Signature(algorithm) => !algorithm.is_symmetric(),
+            Finding::Algorithm(_)
+            | Finding::Audience
+            | Finding::Claim(_)
+            | Finding::Expired(_)
+            | Finding::KeysUnavailable
+            | Finding::NoSuchKey
+            | Finding::NotYet(_)
+            | Finding::Revoked
+            | Finding::Type(_) => false,
         }
     }
 }
@@ -103,6 +129,9 @@ impl fmt::Display for Rejection {
             Rejection::Judged(finding, _) => finding.fmt(f),
             Rejection::Malformed(why) => write!(f, "it is not a token: {why}"),
             Rejection::Missing(_) => f.write_str("there is no credential"),
+            Rejection::MustWait(_) => f.write_str(
+                "its signature was not looked at, because too many wrong credentials came from this address",
+            ),
             Rejection::NewerKeys { kid, .. } => {
                 write!(f, "its key `{}` is not among those fetched last", presentable(kid))
             }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Map, Value};
 
 use crate::config::scalar::{Algorithm, Secret};
-use crate::exchange::caller::{FixedParams, scalar, tenant};
+use crate::exchange::caller::{self, FixedParams, scalar, tenant};
 use crate::jose::compact::Compact;
 use crate::jose::key::Key;
 
@@ -73,7 +73,7 @@ impl TinybirdJwt {
             return Err(Finding::Claim("its `workspace_id` is another one"));
         }
         let name = claims.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
-        let name = name.ok_or(Finding::Claim("it has no `name`"))?.into();
+        let name = caller::id(name.ok_or(Finding::Claim("it has no `name`"))?);
         Ok(Verified { name, until, pipes: pipes(claims)?, rps: rps(claims)? })
     }
 }

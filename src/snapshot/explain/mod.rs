@@ -176,7 +176,7 @@ struct Journey<'a> {
 impl Journey<'_> {
     /// What its caller may do. Nothing is remembered of it.
     fn enter(&self, captures: &Captures) -> Result<Grant, Turned> {
-        let desk = Desk { now: self.now, verified: None };
+        let desk = Desk { now: self.now, verified: None, guessers: None };
         self.entrance.enter(&self.parsed.headers, self.head, captures, &desk)
     }
 

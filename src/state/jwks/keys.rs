@@ -167,11 +167,12 @@ impl Keys {
         }
     }
 
-    /// Remembers an id that was not among newer keys either: it is not asked for again soon.
+    /// Remembers an id that was not among newer keys either: it is not asked for again soon. Where the last fetch failed, or
+    /// has not ended, nothing is known of the id, and nothing is remembered.
     pub fn reject(&self, id: &str) {
         let now = self.clock.now();
         let mut progress = self.progress();
-        if !self.current.load().set.knows(id) {
+        if progress.has_answer() && !self.current.load().set.knows(id) {
             progress.rejected.add(id, now);
         }
     }
@@ -293,6 +294,11 @@ impl Progress {
     /// Whether an end of a fetch is near. One that is not, because nobody tends to these keys, is not waited for by everybody.
     fn is_under_way(&self, now: Instant) -> bool {
         self.stage != Stage::Idle && self.started.is_some_and(|started| now.saturating_duration_since(started) < TIME)
+    }
+
+    /// Whether the last fetch has ended, and well.
+    fn has_answer(&self) -> bool {
+        self.stage == Stage::Idle && self.fetched > 0 && self.error.is_none()
     }
 
     fn has_cooled_down(&self, now: Instant) -> bool {

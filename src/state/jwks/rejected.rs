@@ -12,7 +12,7 @@ use ahash::RandomState;
 /// The oldest are forgotten beyond it.
 pub(super) const MAX: usize = 1000;
 /// Then an id may be asked for again: providers have copies that lag behind.
-pub(super) const LASTS: Duration = Duration::from_secs(600);
+pub(super) const LASTS: Duration = Duration::from_secs(60);
 
 /// A bounded list, the oldest first.
 #[derive(Debug, Default)]

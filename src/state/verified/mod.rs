@@ -5,6 +5,8 @@
 //! kept under a provider's epoch and its keys' version is not found under
 //! another, so that new keys and a new revocation list empty it.
 
+mod weight;
+
 use std::sync::Arc;
 
 use quick_cache::Weighter;
@@ -17,8 +19,8 @@ use crate::exchange::caller::Identity;
 const EXPECTED: usize = 10_000;
 /// Bytes of tokens, and of what is kept of them.
 const CAPACITY: u64 = 32 << 20;
-/// What an identity takes beside its claims.
-const OVERHEAD: u64 = 512;
+/// What a token takes beside its identity: its place in the cache.
+const OVERHEAD: usize = 256;
 
 /// Verified tokens, as many as there is room for.
 #[derive(Debug)]
@@ -77,9 +79,9 @@ impl Verified {
         self.0.get(&key).map(|kept| kept.identity)
     }
 
-    /// Keeps what was made of a token with a text of this length. Its claims take several times that.
-    pub fn keep(&self, key: CacheKey, length: usize, identity: Arc<Identity>) {
-        let weight = OVERHEAD + 4 * length as u64;
+    /// Keeps what was made of a token.
+    pub fn keep(&self, key: CacheKey, identity: Arc<Identity>) {
+        let weight = (OVERHEAD + weight::of(&identity)) as u64;
         self.0.insert(key, Kept { identity, weight });
     }
 
@@ -95,48 +97,4 @@ impl Verified {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::exchange::caller::{CallerKind, Facts, TenantOf};
-
-    fn identity() -> Arc<Identity> {
-        Arc::new(Identity {
-            kind: CallerKind::Jwt,
-            provider: "p".into(),
-            id: "ada".into(),
-            tenant: TenantOf::Nobody,
-            scopes: None,
-            facts: Facts::Claims(serde_json::Map::new()),
-            pipes: Box::default(),
-            rps: None,
-            workspace: None,
-            until: None,
-            token: None,
-        })
-    }
-
-    #[test]
-    fn d5_however_many_tokens_are_sent_few_are_kept() {
-        let identity = identity();
-        for length in [1_000, 16 << 10] {
-            let verified = Verified::default();
-            for index in 0..50_000 {
-                let key = Entry::of(&format!("{length} {index}")).under(1, 1);
-                verified.keep(key, length, Arc::clone(&identity));
-            }
-            let most = CAPACITY / (OVERHEAD + 4 * length as u64);
-            assert!(verified.len() as u64 <= most && !verified.is_empty(), "{} of {most}", verified.len());
-        }
-    }
-
-    #[test]
-    fn a_token_is_found_only_under_who_verified_it_with_the_same_keys() {
-        let (verified, identity) = (Verified::default(), identity());
-        let entry = Entry::of("a.b.c");
-        verified.keep(entry.under(1, 7), 5, identity);
-        assert!(verified.find(entry.under(1, 7)).is_some());
-        for other in [entry.under(2, 7), entry.under(1, 8), entry.under(7, 1), Entry::of("a.b.d").under(1, 7)] {
-            assert!(verified.find(other).is_none(), "{other:?}");
-        }
-    }
-}
+mod tests;
