@@ -481,6 +481,7 @@ issue_codes! {
     DoubledVersion = "TG0213", Warning, "The URL of an upstream with pipes ends in `/v0`.";
     UnusedProvider = "TG0214", Warning, "A provider that nothing uses.";
     RefusedOnHost = "TG0215", Warning, "A public route that a tenant's host always refuses.";
+    AnyAudience = "TG0216", Warning, "A provider accepts tokens for every application of its issuer.";
     UnresolvedHost = "TG0301", Error, "The host name of an upstream cannot be resolved from here.";
     NoConnection = "TG0302", Error, "No connection to an upstream can be opened from here.";
     TlsRefused = "TG0303", Error, "TLS with an upstream fails, or its certificate cannot be verified.";
