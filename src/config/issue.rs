@@ -467,7 +467,7 @@ issue_codes! {
     WeakKey = "TG0116", Error, "A key or a secret is too weak for what it protects.";
     NoCallers = "TG0117", Error, "A route does not say who may call it.";
     EveryRoutePublic = "TG0201", Warning, "Nothing says who may call: every route is public.";
-    FixedInQueryOnly = "TG0202", Warning, "A proxy route forces parameters in the query only, and callers may send a body.";
+    FixedInQueryOnly = "TG0202", Warning, "A proxy route confines parameters in the query only, and callers may send a body.";
     PlainHttp = "TG0203", Warning, "Requests travel to the upstream without TLS.";
     UnusedUpstream = "TG0204", Warning, "An upstream that no route uses.";
     CorsCredentials = "TG0205", Warning, "Cross-origin credentials together with origins that anybody can have.";
@@ -481,6 +481,10 @@ issue_codes! {
     DoubledVersion = "TG0213", Warning, "The URL of an upstream with pipes ends in `/v0`.";
     UnusedProvider = "TG0214", Warning, "A provider that nothing uses.";
     RefusedOnHost = "TG0215", Warning, "A public route that a tenant's host always refuses.";
+    AnyAudience = "TG0216", Warning, "A provider accepts tokens for every application of its issuer.";
+    CredentialAsDefault = "TG0217", Warning, "A default, which callers can change, is taken from the credential.";
+    CallerChoosesValue = "TG0218", Warning, "Callers with credentials choose a fixed value by the path or the host.";
+    SharedRows = "TG0219", Warning, "Callers have tenants, and nothing keeps their rows apart.";
     UnresolvedHost = "TG0301", Error, "The host name of an upstream cannot be resolved from here.";
     NoConnection = "TG0302", Error, "No connection to an upstream can be opened from here.";
     TlsRefused = "TG0303", Error, "TLS with an upstream fails, or its certificate cannot be verified.";

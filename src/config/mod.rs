@@ -65,6 +65,7 @@ pub struct Config {
     /// The APIs behind the gateway, by name.
     pub upstreams: BTreeMap<String, Upstream>,
     /// Who may call: providers of credentials, by name. Without it, everybody may call every route.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub auth: BTreeMap<String, Provider>,
     /// Who may call routes that say nothing.
     #[serde(skip_serializing_if = "Option::is_none")]

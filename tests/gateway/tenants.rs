@@ -400,6 +400,16 @@ async fn rule_7_a_provider_speaks_only_for_its_tenants() {
 }
 
 #[tokio::test]
+async fn rule_7_a_key_of_nobody_is_none_of_a_few_tenants() {
+    let confined = "auth: { partners: { type: api_key, keys: ./keys.yaml, tenants: [acme] } }\n";
+    let (gw, _) = gateway_with(&format!("{confined}routes: {{ /top: {{ pipe: top, auth: partners }} }}\n"));
+    assert_refused(&call(&gw, "/top", &api_key("Nobody000001", "nobody")).await, 403, "tenant_missing");
+    assert_refused(&call(&gw, "/top", &api_key("Beta00000001", "beta")).await, 403, "tenant_mismatch");
+    gw.origin.assert_untouched();
+    assert_eq!(call(&gw, "/top", &api_key("Acme00000001", "acme")).await.status, 200);
+}
+
+#[tokio::test]
 async fn rule_8_fixed_parameters_of_token_and_route_are_joined() {
     let (gw, _) = gateway();
     let with = |fixed: Value| tinybird(&tinybird_claims("top", &fixed));

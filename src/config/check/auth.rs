@@ -5,17 +5,18 @@
 
 use crate::config::document::{Node, NodeKind};
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{HostPattern, Part, Period};
+use crate::config::scalar::{FieldName, HostPattern, Part, Period};
 use crate::config::section::auth::{AuthRule, Provider, ProviderKind};
 use crate::config::section::hosts::Host;
 use crate::config::section::keys::Scope;
-use crate::config::section::routes::Route;
 use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::config::{WrittenRoute, listed, nearest};
 
 use super::Checker;
 use super::providers::{MIN_SECRET, is_of_kind};
 
+/// Where credentials are, unless a provider names another header.
+const AUTHORIZATION: &str = "authorization";
 /// Tokens that live shorter would be made for almost every request.
 const MIN_TTL: Period = Period::of_millis(10_000);
 const MAX_TTL: Period = Period::of_millis(24 * 3_600_000);
@@ -100,6 +101,7 @@ impl Checker<'_> {
         if let Some(rule) = &at.route.auth {
             self.auth_rule(&at.path(&["auth"]), rule);
         }
+        self.credentials_passed_on(at);
         let rules: Vec<Option<AuthRule>> = self.rules_of(at).into_iter().map(Option::<&AuthRule>::cloned).collect();
         let base = at.path(&[]);
         let outer = ["auth", "default_auth"].iter().any(|key| self.document.is_reported(&[], key));
@@ -113,6 +115,7 @@ impl Checker<'_> {
             self.at_key(IssueCode::NoCallers, &base, title, help);
         }
         self.refused_on_a_host(at);
+        self.pipe_id(at);
         for rule in &rules {
             let rule = rule.as_ref().unwrap_or(&AuthRule::Public);
             self.requirements(at, rule);
@@ -174,14 +177,6 @@ impl Checker<'_> {
                 self.at_value(IssueCode::BadValue, &item, title.to_owned(), help);
             }
         }
-        if route.pipe_id.as_ref().is_some_and(|id| id.trim().is_empty()) {
-            let title = "`pipe_id` is empty".to_owned();
-            self.at_value(IssueCode::BadValue, &at.path(&["pipe_id"]), title, "write the pipe's id, or leave it out");
-        }
-        if route.pipe.is_none() && route.pipe_id.is_some() && !self.document.is_reported(&base, "pipe") {
-            let title = "`pipe_id` belongs to routes with `pipe`".to_owned();
-            self.at_key(IssueCode::CallerRules, &at.path(&["pipe_id"]), title, "remove it from a `proxy` route");
-        }
         let tinybird = self.first_of(rule, |provider| provider.kind == ProviderKind::TinybirdJwt);
         let reported =
             self.document.is_reported(&base, "require") || self.document.is_reported(&at.path(&["require"]), "pipe");
@@ -190,17 +185,60 @@ impl Checker<'_> {
             let help = "add `require: { pipe: NAME }`: such a token opens only what it names";
             self.at_key(IssueCode::CallerRules, &base, title, help);
         }
-        let sent = |route: &Route| route.pass_headers.iter().map(|name| name.as_str().to_owned()).collect::<Vec<_>>();
-        let taken = |header: &str| {
-            self.first_of(rule, |provider| {
-                provider.header.as_ref().map_or("authorization", |own| own.as_str()) == header
-            })
-        };
-        if let Some((header, name)) =
-            sent(route).into_iter().find_map(|header| taken(&header).map(|name| (header, name)))
-        {
-            let title = format!("`{header}` carries the credential for `{name}`, which never reaches an upstream");
-            self.at_key(IssueCode::CallerRules, &at.path(&["pass_headers"]), title, "remove it from `pass_headers`");
+    }
+
+    /// The one pipe that a token may name by its id.
+    fn pipe_id(&mut self, at: WrittenRoute<'_>) {
+        let route = at.route;
+        let Some(id) = &route.pipe_id else { return };
+        let path = at.path(&["pipe_id"]);
+        if id.trim().is_empty() {
+            let title = "`pipe_id` is empty".to_owned();
+            self.at_value(IssueCode::BadValue, &path, title, "write the pipe's id, or leave it out");
+        }
+        match &route.pipe {
+            None if self.document.is_reported(&at.path(&[]), "pipe") => {}
+            None => {
+                let title = "`pipe_id` belongs to routes with `pipe`".to_owned();
+                self.at_key(IssueCode::CallerRules, &path, title, "remove it from a `proxy` route");
+            }
+            Some(pipe) if pipe.literal().is_none() => {
+                let title =
+                    "`pipe_id` is the id of one pipe, and this route has many: a token for one would open them all";
+                let help =
+                    "give that pipe a route of its own, or remove `pipe_id`: tokens can name pipes by their names";
+                self.at_key(IssueCode::CallerRules, &path, title.to_owned(), help);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Headers with credentials. A page may send its own wherever it asks, also to routes that take none or another.
+    fn credentials_passed_on(&mut self, at: WrittenRoute<'_>) {
+        if self.config.auth.is_empty() {
+            return;
+        }
+        let of_providers = self.config.auth.iter().map(|(name, provider)| {
+            (provider.header.as_ref().map_or(AUTHORIZATION, FieldName::as_str), Some(name.as_str()))
+        });
+        let credentials: Vec<(&str, Option<&str>)> = of_providers.chain([(AUTHORIZATION, None)]).collect();
+        for (index, header) in at.route.pass_headers.iter().enumerate() {
+            let Some((header, provider)) = credentials.iter().find(|(name, _)| *name == header.as_str()) else {
+                continue;
+            };
+            let title = match provider {
+                Some(name) => {
+                    format!("`{header}` carries the credential for `{name}`, which never reaches an upstream")
+                }
+                None => format!("`{header}` carries credentials, which never reach an upstream where there is `auth`"),
+            };
+            let index = index.to_string();
+            self.at_value(
+                IssueCode::CallerRules,
+                &at.path(&["pass_headers", &index]),
+                title,
+                "remove it from `pass_headers`",
+            );
         }
     }
 

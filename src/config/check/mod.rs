@@ -12,6 +12,7 @@ mod providers;
 mod risks;
 mod routes;
 mod secrets;
+mod tenancy;
 mod traps;
 
 pub(super) use files::read_files;
@@ -67,6 +68,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
         checker.route(route);
         checker.callers_of_a_route(route);
         checker.risks_of_a_route(route);
+        checker.tenancy_of_a_route(route);
     }
     checker.secrets();
     checker.traps();

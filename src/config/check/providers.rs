@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{Algorithm, Part, Period, Scheme, Template, WebAddress};
-use crate::config::section::auth::{Provider, ProviderKind};
+use crate::config::section::auth::{Audience, Provider, ProviderKind};
 
 use super::Checker;
 
@@ -17,13 +17,65 @@ pub(super) const MIN_SECRET: usize = 32;
 /// RFC 8725 leaves it open; more would make `exp` mean little.
 const MAX_LEEWAY: Period = Period::of_millis(60_000);
 
+/// Headers that the gateway itself, browsers or machines on the way read, write or pass on.
+const TAKEN_HEADERS: [&str; 38] = [
+    "age",
+    "allow",
+    "alt-svc",
+    "cache-control",
+    "cookie",
+    "cookie2",
+    "date",
+    "dnt",
+    "etag",
+    "expect",
+    "expires",
+    "forwarded",
+    "from",
+    "last-modified",
+    "link",
+    "location",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "referrer-policy",
+    "retry-after",
+    "server",
+    "set-cookie",
+    "strict-transport-security",
+    "te",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+    "vary",
+    "via",
+    "warning",
+    "www-authenticate",
+    "x-real-ip",
+    "x-request-id",
+    "x-requested-with",
+];
+/// What all headers of a family begin with.
+const TAKEN_PREFIXES: [&str; 6] = ["accept", "access-control-", "content-", "if-", "sec-", "x-forwarded-"];
+
 impl Checker<'_> {
     pub(super) fn auth(&mut self) {
+        if self.is_empty_list(&["auth"]) {
+            let title = "`auth` is empty: nobody could have a credential".to_owned();
+            let help = "define a provider under `auth`; without the section every route is public";
+            self.at_key(IssueCode::BadValue, &["auth"], title, help);
+        }
         for (name, provider) in &self.config.auth {
             self.keys_of_its_kind(name, provider);
             self.wanted_keys(name, provider);
             self.values_of_a_provider(name, provider);
             self.holes_of_a_provider(name, provider);
+            self.header_of_a_provider(name, provider);
+            self.confined_to_tenants(name, provider);
+            self.any_audience(name, provider);
         }
         if let Some(rule) = &self.config.default_auth {
             self.auth_rule(&["default_auth"], rule);
@@ -217,6 +269,45 @@ impl Checker<'_> {
         if provider.tenant.as_ref().is_some_and(|template| template.literal() == Some("")) {
             let title = "`tenant` is empty: every credential would be refused".to_owned();
             self.at_value(IssueCode::BadValue, &["auth", name, "tenant"], title, holes_of(provider.kind));
+        }
+    }
+
+    /// A header that others write, read or pass would be taken for a key, or a key for what belongs there.
+    fn header_of_a_provider(&mut self, name: &str, provider: &Provider) {
+        let Some(header) = provider.header.as_ref().filter(|_| provider.kind == ProviderKind::ApiKey) else { return };
+        let header = header.as_str();
+        if !TAKEN_HEADERS.contains(&header) && !TAKEN_PREFIXES.iter().any(|prefix| header.starts_with(prefix)) {
+            return;
+        }
+        let title = format!("`{header}` has another meaning in HTTP, so that no key can stand there");
+        let help = "write `X-API-Key`, or leave `header` out for `Authorization`";
+        self.at_value(IssueCode::BadValue, &["auth", name, "header"], title, help);
+    }
+
+    fn confined_to_tenants(&mut self, name: &str, provider: &Provider) {
+        let is_confined = provider.tenants.as_ref().is_some_and(|tenants| !tenants.is_empty());
+        // Without `tenant` a key has that of its record.
+        let names_none = provider.tenant.is_none() && provider.kind != ProviderKind::ApiKey;
+        if is_confined && names_none && !self.document.is_reported(&["auth", name], "tenant") {
+            let title = format!("`tenants` confines nothing: no credential of `{name}` names a tenant");
+            let hole = match provider.kind {
+                ProviderKind::TinybirdJwt => "{fixed_params.NAME}",
+                ProviderKind::ApiKey | ProviderKind::Jwt => "{claims.NAME}",
+            };
+            let help = format!("add `tenant: \"{hole}\"`, or remove `tenants`");
+            self.at_key(IssueCode::CallerRules, &["auth", name, "tenants"], title, &help);
+        }
+    }
+
+    /// Who fetches an issuer's keys shares them with everything else that trusts this issuer.
+    fn any_audience(&mut self, name: &str, provider: &Provider) {
+        let is_written = |key: &&str| self.document.is_reported(&["auth", name], key);
+        let is_fetched =
+            provider.secret.is_none() && provider.key.is_none() && !["key", "secret"].iter().any(is_written);
+        if provider.kind == ProviderKind::Jwt && provider.audience == Some(Audience::Any) && is_fetched {
+            let title = format!("tokens for every application of this issuer are accepted by `{name}`");
+            let help = "write what tokens for this gateway have in `aud`";
+            self.at_value(IssueCode::AnyAudience, &["auth", name, "audience"], title, help);
         }
     }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{Part, Template, path_problem};
-use crate::config::section::auth::AuthRule;
-use crate::config::section::routes::Route;
+use crate::config::section::auth::{AuthRule, ProviderKind};
+use crate::config::section::routes::Method;
 use crate::config::{WrittenRoute, listed, nearest};
 
 use super::{Checker, Outer};
@@ -34,19 +34,33 @@ impl Checker<'_> {
                 "leave it out for the usual ones",
             );
         }
-        let sends_body = |route: &Route| {
-            route.methods.iter().flatten().any(|method| !matches!(method.0, http::Method::GET | http::Method::HEAD))
-        };
-        if route.proxy.is_some() && !route.params.fixed.is_empty() && sends_body(route) {
-            self.issues.push(
-                Issue::at(
-                    IssueCode::FixedInQueryOnly,
-                    self.document.value_place(&at.path(&["methods"])),
-                    "parameters in a request body are not looked at on a `proxy` route",
-                )
-                .help("keep to GET and HEAD if the upstream reads these parameters from a body too"),
-            );
+        self.bodies_of_a_proxy(at);
+    }
+
+    /// Bodies pass as bytes there, so that nothing which is said of parameters holds for them.
+    fn bodies_of_a_proxy(&mut self, at: WrittenRoute<'_>) {
+        let route = at.route;
+        let is_read_only = |method: &Method| matches!(method.0, http::Method::GET | http::Method::HEAD);
+        if route.proxy.is_none() || route.methods.iter().flatten().all(is_read_only) {
+            return;
         }
+        let rules = self.rules_of(at);
+        let providers =
+            rules.into_iter().flatten().flat_map(AuthRule::names).filter_map(|name| self.config.auth.get(name));
+        let with_tinybird = providers.into_iter().any(|provider| provider.kind == ProviderKind::TinybirdJwt);
+        let help = match () {
+            () if !route.params.fixed.is_empty() => {
+                "keep to GET and HEAD if the upstream reads these parameters from a body too"
+            }
+            () if with_tinybird => "keep to GET and HEAD: a Tinybird JWT that fixes parameters opens nothing to a body",
+            () if route.params.allow.is_some() => {
+                "keep to GET and HEAD if the upstream reads parameters from a body too: `allow` says nothing about these"
+            }
+            () => return,
+        };
+        let place = self.document.value_place(&at.path(&["methods"]));
+        let title = "parameters in a request body are not looked at on a `proxy` route";
+        self.issues.push(Issue::at(IssueCode::FixedInQueryOnly, place, title).help(help));
     }
 
     fn target(&mut self, at: WrittenRoute<'_>) {

@@ -20,7 +20,7 @@ pub struct Params {
     pub default: BTreeMap<String, Template>,
     /// What happens when a caller sends another value for a fixed parameter.
     pub conflict: Conflict,
-    /// Accepts that a public route takes a fixed value from the caller's path or host.
+    /// Accepts that callers of different tenants are not kept apart here: a public route takes a fixed value from the caller's path or host, or rows are everybody's.
     pub allow_public_tenant: bool,
 }
 

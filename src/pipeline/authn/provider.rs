@@ -216,11 +216,13 @@ impl Provider {
 impl Naming {
     fn of_key(&self, record: &KeyRecord) -> Identity {
         let facts = Facts::Key { tenant: record.tenant.clone(), meta: meta(record) };
-        let own = record.tenant.as_ref().map(ToString::to_string);
-        let tenant = match &self.tenant {
-            Some(template) => self.tenant_of(Some(template), |part| key_part(part, record)),
+        let tenant = match (&self.tenant, &record.tenant) {
+            (Some(template), _) => self.tenant_of(Some(template), |part| key_part(part, record)),
             // A key that belongs to somebody does so whether the provider repeats it or not.
-            None => own.map_or(TenantOf::Nobody, |tenant| self.confined(&tenant)),
+            (None, Some(own)) => self.confined(own.as_str()),
+            // Nobody's key is not one of those that the provider may speak for.
+            (None, None) if self.tenants.is_some() => TenantOf::Missing,
+            (None, None) => TenantOf::Nobody,
         };
         Identity {
             kind: CallerKind::ApiKey,
