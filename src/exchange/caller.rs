@@ -164,7 +164,7 @@ pub fn scalar(value: &Value) -> Option<String> {
 const LONGEST_ID: usize = 128;
 
 /// What an identity is called, cut.
-pub fn id(text: &str) -> Box<str> {
+pub fn id(text: &str) -> Arc<str> {
     let end = text.char_indices().nth(LONGEST_ID).map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or_default().into()
 }
