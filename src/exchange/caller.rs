@@ -182,3 +182,17 @@ pub fn name(value: &Value) -> Option<Cow<'_, str>> {
 pub fn tenant(value: &Value) -> Option<String> {
     name(value).and_then(|_| scalar(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_is_called_is_cut_between_characters() {
+        let long = "é".repeat(LONGEST_ID + 1);
+        assert_eq!(*id(&long), *"é".repeat(LONGEST_ID));
+        for short in ["", "ada", &"é".repeat(LONGEST_ID)] {
+            assert_eq!(&*id(short), short);
+        }
+    }
+}
