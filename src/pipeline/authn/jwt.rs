@@ -143,6 +143,10 @@ impl Jwt {
             return Err(Finding::Claim("its `iss` is not the provider's `issuer`"));
         }
         self.check_audience(claims.get("aud"))?;
+        // What names nobody could not be revoked either.
+        if ["sub", "jti"].iter().filter_map(|claim| claims.get(*claim)).any(|value| caller::name(value).is_none()) {
+            return Err(Finding::Claim("its `sub` or `jti` is neither text nor a whole number"));
+        }
         match revoked.iter().any(|entry| is_revoked(entry, &self.issuer, claims)) {
             true => Err(Finding::Revoked),
             false => Ok(until),
