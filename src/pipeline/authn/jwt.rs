@@ -143,9 +143,10 @@ impl Jwt {
             return Err(Finding::Claim("its `iss` is not the provider's `issuer`"));
         }
         self.check_audience(claims.get("aud"))?;
-        // What names nobody could not be revoked either.
-        if ["sub", "jti"].iter().filter_map(|claim| claims.get(*claim)).any(|value| caller::name(value).is_none()) {
-            return Err(Finding::Claim("its `sub` or `jti` is neither text nor a whole number"));
+        // RFC 7519: both are texts. What is not even a number could not be revoked by its name.
+        let names_nobody = |value: &Value| matches!(value, Value::Bool(_) | Value::Array(_) | Value::Object(_));
+        if ["sub", "jti"].iter().filter_map(|claim| claims.get(*claim)).any(names_nobody) {
+            return Err(Finding::Claim("its `sub` or `jti` is neither text nor a number"));
         }
         match revoked.iter().any(|entry| is_revoked(entry, &self.issuer, claims)) {
             true => Err(Finding::Revoked),
