@@ -384,6 +384,11 @@ async fn j5_payloads_with_two_readings_are_refused_and_right_ones_are_not() {
     ] {
         assert_rejected(&gw, "/j", &hs256(HS, &odd, SECRET), 401).await;
     }
+    for nobody in [json!({ "sub": ["a"] }), json!({ "sub": { "id": 1 } }), json!({ "jti": true })] {
+        let mut claims = claims_with(&json!({ "exp": at + 600 })).as_object().unwrap().clone();
+        claims.extend(nobody.as_object().unwrap().clone());
+        assert_rejected(&gw, "/j", &jwt(&Value::Object(claims)), 401).await;
+    }
     for fine in [
         json!({ "exp": at as f64 + 0.5 }),
         json!({ "exp": at - 29 }),
@@ -398,11 +403,6 @@ async fn j5_payloads_with_two_readings_are_refused_and_right_ones_are_not() {
         claims.extend(fine.as_object().unwrap().clone());
         let response = call(&gw, "/j", &jwt(&Value::Object(claims))).await;
         assert_eq!(response.status, 200, "{fine}: {}", response.body_text());
-    }
-    for nobody in [json!({ "sub": ["a"] }), json!({ "sub": { "id": 1 } }), json!({ "jti": true })] {
-        let mut claims = claims_with(&json!({ "exp": at + 600 })).as_object().unwrap().clone();
-        claims.extend(nobody.as_object().unwrap().clone());
-        assert_rejected(&gw, "/j", &jwt(&Value::Object(claims)), 401).await;
     }
     let expired = call(&gw, "/j", &jwt(&claims_with(&json!({ "exp": at - 30 })))).await;
     assert_refused(&expired, 401, "credential_expired");
