@@ -16,6 +16,10 @@ use super::Checker;
 
 impl Checker<'_> {
     pub(super) fn tenancy_of_a_route(&mut self, at: WrittenRoute<'_>) {
+        // Each question goes through all hosts, so it is asked only where there is something to ask about.
+        if self.config.auth.is_empty() {
+            return;
+        }
         let is_default = self.credential_in_defaults(at);
         let params = &at.route.params;
         let mut holes = params.fixed.values().flat_map(Template::holes);
@@ -50,8 +54,10 @@ impl Checker<'_> {
     /// A default is what a caller gets who says nothing: who wants another tenant's rows says something.
     fn credential_in_defaults(&mut self, at: WrittenRoute<'_>) -> Defaults {
         let mut found = Defaults::OfText;
+        let mut taken = at.route.params.default.values().flat_map(Template::holes);
         // Where nobody has a credential, such a hole is an error, or it is the host's.
-        if !self.rules_of(at).iter().any(|rule| matches!(rule, Some(AuthRule::Providers(_)))) {
+        let is_asked = |rule: &Option<&AuthRule>| matches!(rule, Some(AuthRule::Providers(_)));
+        if !taken.any(is_of_credential) || !self.rules_of(at).iter().any(is_asked) {
             return found;
         }
         for (name, template) in &at.route.params.default {
@@ -67,6 +73,9 @@ impl Checker<'_> {
 
     /// The first fixed value that is made only of what callers choose, on a route that asks for credentials.
     fn chosen_by_callers(&self, at: WrittenRoute<'_>) -> Option<String> {
+        if at.route.params.fixed.values().all(|template| template.holes().next().is_none()) {
+            return None;
+        }
         let rules = self.rules_of(at);
         // What is wrong with values that the public chooses is an error.
         if rules.is_empty() || !rules.iter().all(|rule| matches!(rule, Some(AuthRule::Providers(_)))) {
