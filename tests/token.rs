@@ -26,7 +26,7 @@ auth:
   partners: { type: api_key, keys: ./keys.yaml, header: X-API-Key, prefix: acme }
 routes:
   /top: { pipe: top, auth: [dashboards, employees, remote, partners], params: { fixed: { company_id: "{tenant}" } } }
-  /scoped: { pipe: top, auth: [employees, remote], require: { scopes: [reports.read] } }
+  /scoped: { pipe: top, auth: [employees, remote], require: { scopes: [reports.read] }, params: { allow_public_tenant: true } }
   /post: { proxy: /post, methods: [POST], auth: employees }
   /open: { pipe: open, auth: public }
 "#;
@@ -230,7 +230,7 @@ fn keys_are_found_by_the_configuration() {
     let id = out(&created).split('_').nth(1).unwrap().to_owned();
     assert_eq!(code(&folder.run(&["keys", "revoke", "-c", "gw.yaml", &id])), 0);
     let revoked = folder.run(&["token", "verify", "token", "-c", "gw.yaml", "--route", "/top"]);
-    assert!(code(&revoked) == 1 && out(&revoked).contains("the key is revoked"), "{}", out(&revoked));
+    assert!(code(&revoked) == 1 && out(&revoked).contains("is revoked (`enabled: false`"), "{}", out(&revoked));
 
     let wrong = folder.run(&["keys", "list", "-c", "gw.yaml", "--provider", "employees"]);
     assert!(code(&wrong) == 64 && err(&wrong).contains("there are: partners"), "{}", err(&wrong));

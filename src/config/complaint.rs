@@ -159,6 +159,9 @@ fn name_of(document: &Document, path: &[&str]) -> String {
 
 /// The most usual slips behind a wrong kind of value.
 fn help_for_type(node: &Node, expected: &str) -> Option<String> {
+    if let Some(hole) = hole_without_quotes(node).filter(|_| !is_section(expected) && expected != "a sequence") {
+        return Some(format!("to YAML {{{hole}}} is a section: write it in quotes, \"{{{hole}}}\""));
+    }
     let text = text_of(node)?;
     let section = is_section(expected);
     let is_key = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
@@ -173,6 +176,14 @@ fn help_for_type(node: &Node, expected: &str) -> Option<String> {
         ("a boolean", "no" | "off" | "False" | "FALSE") => Some("write `false`".to_owned()),
         _ => None,
     }
+}
+
+/// `{tenant}` as YAML reads it: a map with one key and nothing behind it.
+fn hole_without_quotes(node: &Node) -> Option<&str> {
+    let mut keys = node.keys();
+    let (key, None) = (keys.next()?, keys.next()) else { return None };
+    let is_nothing = |node: &Node| matches!(node.kind, NodeKind::Null | NodeKind::Broken);
+    node.child(&key.text).is_some_and(is_nothing).then_some(key.text.as_str())
 }
 
 /// Whether serde expected keys.

@@ -11,6 +11,8 @@ use std::sync::{Arc, OnceLock};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use super::scalar::{MASK, api_key};
+
 /// More problems of one severity than this are counted, and not kept: the first ones say enough.
 pub(super) const MAX_KEPT: usize = 100;
 /// Longer sentences than this are cut: they quote what no one wrote by hand.
@@ -149,7 +151,7 @@ impl Issue {
     /// Adds a second place.
     #[must_use]
     pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
-        self.related = Some((place, label.into()));
+        self.related = Some((place, shortened(label.into())));
         self
     }
 
@@ -241,7 +243,11 @@ fn clipped(place: &Place) -> Range<usize> {
     }
 }
 
+/// A sentence without credentials: people paste them where a name or a path is meant, and messages quote what they find.
 fn shortened(mut sentence: String) -> String {
+    for span in api_key::find_credentials(&sentence).into_iter().rev() {
+        sentence.replace_range(span, MASK);
+    }
     if sentence.len() > MAX_SENTENCE {
         let end = (0..=MAX_SENTENCE).rev().find(|end| sentence.is_char_boundary(*end)).unwrap_or_default();
         sentence.truncate(end);

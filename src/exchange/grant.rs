@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::scalar::{Part, Template, TenantName};
 
-use super::caller::{Caller, Facts, FixedParams, Identity, PipeScope, scalar};
+use super::caller::{Caller, Facts, FixedParams, Identity, PipeScope, TenantOf, scalar};
 use super::captures::Captures;
 use super::host_labels;
 
@@ -36,6 +36,18 @@ impl Grant {
     /// For a route that is open to everybody.
     pub fn open() -> Self {
         Grant { caller: Caller::Anonymous, tenant: None, pipe: None }
+    }
+
+    /// For who may not go on: what is known of it all the same.
+    pub fn refused(caller: Caller) -> Self {
+        let tenant = match &caller {
+            Caller::Anonymous => None,
+            Caller::Known(identity) => match &identity.tenant {
+                TenantOf::One(tenant) => Some(tenant.clone()),
+                TenantOf::Foreign | TenantOf::Missing | TenantOf::Nobody => None,
+            },
+        };
+        Grant { caller, tenant, pipe: None }
     }
 
     /// The verified credential, where there is one.

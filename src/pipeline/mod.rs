@@ -17,6 +17,7 @@ pub mod rewrite;
 pub mod scrub;
 
 use crate::config::scalar::Template;
+use crate::exchange::caller::Caller;
 use crate::exchange::captures::Captures;
 use crate::exchange::grant::{Circumstances, Grant};
 use crate::exchange::head::RequestHead;
@@ -46,7 +47,12 @@ pub enum Turned {
     /// Who calls is not known.
     Away(Rejection),
     /// It is known, and may not do this.
-    Back(Refusal),
+    Back {
+        /// What the caller is told.
+        refusal: Refusal,
+        /// Who it is.
+        caller: Caller,
+    },
 }
 
 impl Entrance<'_> {
@@ -65,7 +71,7 @@ impl Entrance<'_> {
         let caller = self.authn.identify(headers, &head.query, desk).map_err(Turned::Away)?;
         // As whom: forced parameters need the tenant.
         let asked = Asked { host: &head.host, tenant: self.tenant };
-        self.authz.grant(caller, captures, asked).map_err(Turned::Back)
+        self.authz.grant(caller.clone(), captures, asked).map_err(|refusal| Turned::Back { refusal, caller })
     }
 }
 

@@ -57,7 +57,11 @@ pub(super) async fn enter(
         Err(turned) => turned,
     };
     match turned {
-        Turned::Back(refusal) => Err(refusal),
+        Turned::Back { refusal, caller } => {
+            // For the log: whose rows it could have asked for says why it may not ask for these.
+            ctx.grant = Some(Grant::refused(caller));
+            Err(refusal)
+        }
         Turned::Away(rejection) => {
             let refusal = slowed_down(&rejection, ctx, state).unwrap_or_else(|| rejection.refusal());
             if !matches!(rejection, Rejection::Missing(_)) {

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::issue::IssueCode;
 use crate::config::nearest;
 use crate::config::scalar::Scheme;
-use crate::config::section::upstreams::Upstream;
+use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::outbound::{Answer, Call, CertificateFault, Client, Facts, Failure, Stage, Target, Trust};
 use crate::upstream::catalogue::{self, Names};
 
@@ -268,6 +268,14 @@ impl Prober<'_> {
     }
 
     fn refused(&mut self, status: StatusCode, path: &str) {
+        if self.section.auth != UpstreamAuth::Token {
+            let words = format!(
+                "answers {} to GET {path} without a token; those that callers bring, or that are made for them, are not tried",
+                status.as_u16()
+            );
+            self.note(Trial::Answer, Grade::Note, words);
+            return;
+        }
         let (name, status) = (self.name, status.as_u16());
         let (title, help) = match self.has_credential() {
             true => (

@@ -32,6 +32,7 @@ impl Refused<'_> {
         match rejection {
             Rejection::Judged(finding, _) => self.on_finding(finding),
             Rejection::Malformed(_) => Some(format!("this looks like {}", self.look.kind())),
+            Rejection::NotBearer => Some("write `Authorization: Bearer ` before it".to_owned()),
             Rejection::Unrecognised => Some(self.on_unrecognised()),
             Rejection::Ambiguous(_) | Rejection::Missing(_) | Rejection::MustWait(_) | Rejection::NewerKeys { .. } => {
                 None
@@ -54,7 +55,7 @@ impl Refused<'_> {
             }
             Finding::Claim(_) => return None,
             Finding::Expired(at) => format!("it expired {}: sign a new one", distance(*at, self.now)),
-            Finding::KeyExpired(_) | Finding::KeyRevoked(_) | Finding::KeyUnknown => {
+            Finding::KeyCut | Finding::KeyExpired(_) | Finding::KeyRevoked(_) | Finding::KeyUnknown => {
                 let keys = self.provider.and_then(|provider| provider.keys.as_ref());
                 let file = keys.map_or_else(|| "FILE".to_owned(), |keys| keys.display().to_string());
                 format!("`tollgate keys list -f {file}` shows the keys that there are")

@@ -239,11 +239,8 @@ impl Trial<'_> {
         let grant = match door.entrance.enter(&headers, &head, &captures, &self.desk()) {
             Ok(grant) => grant,
             Err(Turned::Away(rejection)) => return self.turned_away(report, &rejection),
-            Err(Turned::Back(refusal)) => {
-                // Who it is was found out before.
-                let caller = door.entrance.authn.identify(&headers, &head.query, &self.desk());
-                let known = caller.map(|caller| Grant { caller, tenant: None, pipe: None });
-                let report = if let Ok(known) = known { with_grant(report, &known) } else { report };
+            Err(Turned::Back { refusal, caller }) => {
+                let report = with_grant(report, &Grant::refused(caller));
                 return self.turned_back(report, &refusal, door.section);
             }
         };

@@ -261,8 +261,14 @@ impl Checker<'_> {
                         self.at_value(IssueCode::UnknownCapture, &path, title, help);
                     }
                     Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Tenant => {
+                        // Of a provider whose own tenant was reported, nobody knows.
                         let lacks = |provider: &Provider| !gives(provider, part);
-                        let Some(lacking) = self.first_of(rule, lacks).filter(|_| list == "fixed") else { continue };
+                        let Some(lacking) = self
+                            .first_of(rule, lacks)
+                            .filter(|name| list == "fixed" && !self.document.is_reported(&["auth", name], "tenant"))
+                        else {
+                            continue;
+                        };
                         let title =
                             format!("`{{{hole}}}` has no value for callers of `{lacking}`: all would be refused");
                         let help = match *part == Part::Tenant {

@@ -147,9 +147,9 @@ pub(super) fn credential_in_key(text: &str, path: &[&str], key: &Key) -> Option<
     path.split_last().and_then(|(_, above)| hidden_span(text, above, key))
 }
 
-/// What is `shown` of a text, without the API keys that stand in it wherever.
+/// What is `shown` of a text, without the keys and tokens that stand in it wherever.
 pub(super) fn without_keys(text: &str, shown: String) -> String {
-    let keys = api_key::find(text);
+    let keys = api_key::find_credentials(text);
     if keys.is_empty() { shown } else { stars(&shown, &keys) }
 }
 

@@ -49,7 +49,7 @@ impl ApiKeys {
     }
 
     pub(super) fn verify(&self, text: &str, now: SystemTime) -> Result<&Arc<Identity>, Finding> {
-        let parts = api_key::parse(text).ok_or(Finding::KeyUnknown)?;
+        let parts = api_key::parse(text).ok_or(Finding::KeyCut)?;
         // The same work for a key that exists and for one that does not.
         let given = api_key::hash(text);
         let record = self.records.get(parts.id);

@@ -80,7 +80,7 @@ fn in_header<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<&'a str, R
     let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
     match scheme.eq_ignore_ascii_case("bearer") {
         true => Ok(rest.trim_matches(' ')),
-        false => Err(Rejection::Unrecognised),
+        false => Err(Rejection::NotBearer),
     }
 }
 

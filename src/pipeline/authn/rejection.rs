@@ -36,6 +36,8 @@ pub enum Rejection {
         /// What the provider answers if the key is not among them.
         status: StatusCode,
     },
+    /// `Authorization` holds something that is not behind `Bearer`.
+    NotBearer,
     /// No provider of the route gives such credentials out.
     Unrecognised,
 }
@@ -55,6 +57,8 @@ pub enum Finding {
     KeyExpired(Box<str>),
     /// The key with this id exists, and is switched off.
     KeyRevoked(Box<str>),
+    /// It has the prefix of a key and not the form of one: some of it is missing.
+    KeyCut,
     /// There is no such key in the file, or its secret is another one.
     KeyUnknown,
     /// The public keys cannot be fetched, or not for too long.
@@ -78,7 +82,7 @@ impl Rejection {
             Rejection::Ambiguous(sentence) => Refusal::BadRequest(sentence),
             Rejection::Missing(header) => Refusal::CredentialMissing { header: header.clone() },
             Rejection::MustWait(wait) => Refusal::rate_limited(*wait),
-            Rejection::Malformed(_) | Rejection::Unrecognised => {
+            Rejection::Malformed(_) | Rejection::NotBearer | Rejection::Unrecognised => {
                 Refusal::CredentialInvalid { status: StatusCode::UNAUTHORIZED }
             }
             Rejection::Judged(Finding::KeysUnavailable, _) => Refusal::KeysUnavailable,
@@ -99,6 +103,7 @@ impl Rejection {
             | Rejection::Missing(_)
             | Rejection::MustWait(_)
             | Rejection::NewerKeys { .. }
+            | Rejection::NotBearer
             | Rejection::Unrecognised => false,
         }
     }
@@ -107,7 +112,7 @@ impl Rejection {
 impl Finding {
     fn may_be_a_guess(&self) -> bool {
         match self {
-            Finding::KeyExpired(_) | Finding::KeyRevoked(_) | Finding::KeyUnknown => true,
+            Finding::KeyCut | Finding::KeyExpired(_) | Finding::KeyRevoked(_) | Finding::KeyUnknown => true,
             Finding::Signature(algorithm) => !algorithm.is_symmetric(),
             Finding::Algorithm(_)
             | Finding::Audience
@@ -135,6 +140,7 @@ impl fmt::Display for Rejection {
             Rejection::NewerKeys { kid, .. } => {
                 write!(f, "its key `{}` is not among those fetched last", presentable(kid))
             }
+            Rejection::NotBearer => f.write_str("`Authorization` does not begin with `Bearer`"),
             Rejection::Unrecognised => f.write_str(
                 "no provider of this route gives out such credentials: its prefix, `iss` or `workspace_id` is none of theirs",
             ),
@@ -154,7 +160,10 @@ impl fmt::Display for Finding {
             Finding::Expired(at) => write!(f, "it expired at {}", moment(*at)),
             Finding::KeyExpired(id) => write!(f, "the key {id} has expired (`expires` in the file of keys)"),
             Finding::KeyRevoked(id) => write!(f, "the key {id} is revoked (`enabled: false` in the file of keys)"),
-            Finding::KeyUnknown => f.write_str("the file of keys has no such key"),
+            Finding::KeyCut => {
+                f.write_str("it begins like a key, and its checksum is wrong: some of it is missing or changed")
+            }
+            Finding::KeyUnknown => f.write_str("the file of keys has no such key, or its hash there is another one"),
             Finding::KeysUnavailable => f.write_str("the provider's public keys could not be fetched"),
             Finding::NoSuchKey => f.write_str("the provider has no key with the id (`kid`) of its header"),
             Finding::NotYet(at) => write!(f, "it is not good before {} (`nbf`)", moment(*at)),

@@ -60,9 +60,13 @@ impl Callers {
         let providers = authn.providers().iter().map(|provider| provider.name().to_string()).collect();
         let why_not = match entered {
             Some(Err(Turned::Away(rejection))) => Some(rejection.to_string()),
-            Some(Ok(_) | Err(Turned::Back(_))) | None => None,
+            Some(Ok(_) | Err(Turned::Back { .. })) | None => None,
         };
-        let caller = entered.and_then(|entered| entered.as_ref().ok()).and_then(Known::new);
+        let caller = entered.and_then(|entered| match entered {
+            Ok(grant) => Known::new(grant),
+            Err(Turned::Back { caller, .. }) => Known::new(&Grant::refused(caller.clone())),
+            Err(Turned::Away(_)) => None,
+        });
         Callers::Of(Providers { providers, caller, why_not })
     }
 }

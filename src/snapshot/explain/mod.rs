@@ -143,7 +143,7 @@ impl Explanation {
         let grant = match entered {
             Ok(grant) => grant,
             Err(Turned::Away(rejection)) => return Verdict::refused(&rejection.refusal(), Some(journey.route)),
-            Err(Turned::Back(refusal)) => return Verdict::refused(&refusal, Some(journey.route)),
+            Err(Turned::Back { refusal, .. }) => return Verdict::refused(&refusal, Some(journey.route)),
         };
         let mut trail = Trail::default();
         let went = journey.go((captures, grant), &mut trail);
