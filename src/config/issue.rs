@@ -11,12 +11,10 @@ use std::sync::{Arc, OnceLock};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use super::scalar::{MASK, api_key};
+use super::mask::shortened;
 
 /// More problems of one severity than this are counted, and not kept: the first ones say enough.
 pub(super) const MAX_KEPT: usize = 100;
-/// Longer sentences than this are cut: they quote what no one wrote by hand.
-const MAX_SENTENCE: usize = 2_000;
 /// What is further apart than this many lines is shown as two pieces of the file.
 const NEAR: usize = 50;
 /// Longer pieces than this are not shown: a line of a megabyte says nothing.
@@ -241,19 +239,6 @@ fn clipped(place: &Place) -> Range<usize> {
         true => start..listing.start_of(line + 1).saturating_sub(1).max(start),
         false => start..end.max(start),
     }
-}
-
-/// A sentence without credentials: people paste them where a name or a path is meant, and messages quote what they find.
-fn shortened(mut sentence: String) -> String {
-    for span in api_key::find_credentials(&sentence).into_iter().rev() {
-        sentence.replace_range(span, MASK);
-    }
-    if sentence.len() > MAX_SENTENCE {
-        let end = (0..=MAX_SENTENCE).rev().find(|end| sentence.is_char_boundary(*end)).unwrap_or_default();
-        sentence.truncate(end);
-        sentence.push('…');
-    }
-    sentence
 }
 
 /// All problems of a file, in file order: the first hundred errors, the first

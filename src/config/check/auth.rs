@@ -96,6 +96,18 @@ impl Checker<'_> {
         rules
     }
 
+    /// Whether everybody may call a route, as far as that is known.
+    pub(super) fn is_public(&self, at: WrittenRoute<'_>) -> bool {
+        let is_open = |rule: &Option<&AuthRule>| !matches!(rule, Some(AuthRule::Providers(_)));
+        !self.is_unclear_who_calls(at) && self.rules_of(at).iter().any(is_open)
+    }
+
+    /// Whether it was reported what says who may call a route.
+    pub(super) fn is_unclear_who_calls(&self, at: WrittenRoute<'_>) -> bool {
+        let outer = ["auth", "default_auth"].iter().any(|key| self.document.is_reported(&[], key));
+        outer || self.document.is_reported(&at.path(&[]), "auth")
+    }
+
     /// Who may call one route, and what follows for what it fixes.
     pub(super) fn callers_of_a_route(&mut self, at: WrittenRoute<'_>) {
         if let Some(rule) = &at.route.auth {
@@ -104,8 +116,7 @@ impl Checker<'_> {
         self.credentials_passed_on(at);
         let rules: Vec<Option<AuthRule>> = self.rules_of(at).into_iter().map(Option::<&AuthRule>::cloned).collect();
         let base = at.path(&[]);
-        let outer = ["auth", "default_auth"].iter().any(|key| self.document.is_reported(&[], key));
-        if outer || self.document.is_reported(&base, "auth") {
+        if self.is_unclear_who_calls(at) {
             return;
         }
         if rules.contains(&None) && !self.config.auth.is_empty() {

@@ -252,7 +252,7 @@ impl Checker<'_> {
 
     fn params(&mut self, at: WrittenRoute<'_>) {
         let params = &at.route.params;
-        let is_public = self.rules_of(at).iter().any(|rule| !matches!(rule, Some(AuthRule::Providers(_))));
+        let is_public = self.is_public(at);
         for (index, name) in params.allow.iter().flatten().enumerate() {
             let index = index.to_string();
             let path = at.path(&["params", "allow", &index]);

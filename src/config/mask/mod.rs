@@ -12,8 +12,10 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::document::{Key, Node, NodeKind};
-use super::scalar::{api_key, is_credential_name};
+use super::scalar::{MASK, api_key, is_credential_name};
 
+/// Longer sentences than this are cut: they quote what no one wrote by hand.
+const MAX_SENTENCE: usize = 2_000;
 /// Keys of an upstream that hold no credential, but for what stands in a section where nothing is known of it.
 const PLAIN_UPSTREAM_KEYS: [&str; 7] = ["auth", "headers", "mint", "retry", "timeouts", "tls", "url"];
 /// As [`PLAIN_UPSTREAM_KEYS`], of a provider. Not `key`: a private one may have been put there.
@@ -151,6 +153,19 @@ pub(super) fn credential_in_key(text: &str, path: &[&str], key: &Key) -> Option<
 pub(super) fn without_keys(text: &str, shown: String) -> String {
     let keys = api_key::find_credentials(text);
     if keys.is_empty() { shown } else { stars(&shown, &keys) }
+}
+
+/// A sentence without credentials: people paste them where a name or a path is meant, and messages quote what they find.
+pub(super) fn shortened(mut sentence: String) -> String {
+    for span in api_key::find_credentials(&sentence).into_iter().rev() {
+        sentence.replace_range(span, MASK);
+    }
+    if sentence.len() > MAX_SENTENCE {
+        let end = (0..=MAX_SENTENCE).rev().find(|end| sentence.is_char_boundary(*end)).unwrap_or_default();
+        sentence.truncate(end);
+        sentence.push('…');
+    }
+    sentence
 }
 
 fn stars(text: &str, spans: &[Range<usize>]) -> String {
