@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use http::HeaderValue;
 use quick_cache::sync::Cache;
-use ring::digest::{Context, SHA256};
+
+use super::fingerprint;
 
 /// Tokens that are kept.
 const KEPT: usize = 10_000;
@@ -34,14 +35,7 @@ impl Default for Minted {
 impl Minted {
     /// The token made of these words: a kept one, or what `make` makes.
     pub fn get(&self, words: &[&str], now: SystemTime, make: impl FnOnce() -> Option<Coin>) -> Option<HeaderValue> {
-        let mut context = Context::new(&SHA256);
-        for word in words {
-            // With its length, so that no two lists of words are one text.
-            context.update(&(word.len() as u64).to_le_bytes());
-            context.update(word.as_bytes());
-        }
-        let mut key = [0; 32];
-        key.copy_from_slice(context.finish().as_ref());
+        let key = fingerprint::of(words);
         if let Some(coin) = self.0.get(&key).filter(|coin| now < coin.until) {
             return Some(coin.value);
         }

@@ -5,6 +5,7 @@
 
 pub mod admin_token;
 pub mod deadlines;
+mod fingerprint;
 pub mod jwks;
 pub mod minted;
 pub mod pace;

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quick_cache::sync::Cache;
-use ring::digest::{Context, SHA256};
 
+use super::fingerprint;
 use crate::clock::Clock;
 
 /// Callers that are remembered.
@@ -42,7 +42,7 @@ impl Paces {
         let step = (1e9 / rps.max(1e-6)) as u64;
         // At least one may come at once, however slow the rate.
         let room = ((BURST_SECONDS * 1e9) as u64).saturating_sub(step);
-        let key = key_of(who);
+        let key = fingerprint::of(who);
         let due = match self.due.get(&key) {
             Some(due) => due,
             None => {
@@ -57,18 +57,6 @@ impl Paces {
             Err(due) => Err(Duration::from_nanos(due.saturating_sub(now).saturating_sub(room))),
         }
     }
-}
-
-fn key_of(who: &[&str]) -> [u8; 32] {
-    let mut context = Context::new(&SHA256);
-    for word in who {
-        // With its length, so that no two lists of words are one text.
-        context.update(&(word.len() as u64).to_le_bytes());
-        context.update(word.as_bytes());
-    }
-    let mut key = [0; 32];
-    key.copy_from_slice(context.finish().as_ref());
-    key
 }
 
 fn nanos(duration: Duration) -> u64 {
