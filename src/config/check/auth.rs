@@ -5,15 +5,14 @@
 
 use crate::config::document::{Node, NodeKind};
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{FieldName, HostPattern, Part, Period};
+use crate::config::scalar::{FieldName, HostPattern, Part, Period, SHORTEST_SECRET};
 use crate::config::section::auth::{AuthRule, Provider, ProviderKind};
-use crate::config::section::hosts::Host;
 use crate::config::section::keys::Scope;
 use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::config::{WrittenRoute, listed, nearest};
 
 use super::Checker;
-use super::providers::{MIN_SECRET, is_of_kind};
+use super::providers::is_of_kind;
 
 /// Where credentials are, unless a provider names another header.
 const AUTHORIZATION: &str = "authorization";
@@ -141,16 +140,14 @@ impl Checker<'_> {
             return;
         }
         let config = self.config;
-        let serves = |host: &HostPattern, section: &Host| match at.host {
-            None => section.routes.is_none(),
-            Some(own) => own == host,
+        let is_public = |rule: Option<&AuthRule>| match rule {
+            Some(AuthRule::Providers(_)) => false,
+            Some(AuthRule::Public) => true,
+            None => config.auth.is_empty(),
         };
-        let is_public = |section: &Host| {
-            let rule = at.route.auth.as_ref().or(section.auth.as_ref()).or(config.default_auth.as_ref());
-            !matches!(rule, Some(AuthRule::Providers(_))) && (rule.is_some() || config.auth.is_empty())
-        };
-        let refused = config.hosts.iter().filter(|(host, section)| serves(host, section) && section.tenant.is_some());
-        let Some((host, _)) = refused.into_iter().find(|(_, section)| is_public(section)) else { return };
+        let has_tenant = |host: &HostPattern| config.hosts.get(host).is_some_and(|section| section.tenant.is_some());
+        let open = config.callers_of(at).into_iter().filter(|(_, rule)| is_public(*rule)).filter_map(|(host, _)| host);
+        let Some(host) = open.into_iter().find(|host| has_tenant(host)) else { return };
         let title = format!("`{}` is public, and `{host}` has a tenant: every request for it there is refused", at.key);
         let tenant = self.document.key_place(&["hosts", host.as_str(), "tenant"]);
         let issue = Issue::at(IssueCode::RefusedOnHost, self.document.key_place(&at.path(&[])), title);
@@ -334,8 +331,8 @@ impl Checker<'_> {
             let path = ["upstreams", name, "mint", "workspace_id"];
             self.at_value(IssueCode::BadValue, &path, "`workspace_id` is empty".to_owned(), "write the workspace's id");
         }
-        if mint.secret.expose().len() < MIN_SECRET {
-            let title = format!("`secret` has fewer than {MIN_SECRET} characters, so that it could be guessed");
+        if mint.secret.expose().len() < SHORTEST_SECRET {
+            let title = format!("`secret` has fewer than {SHORTEST_SECRET} characters, so that it could be guessed");
             let help = "write the workspace's admin token, the whole of it";
             self.at_value(IssueCode::WeakKey, &["upstreams", name, "mint", "secret"], title, help);
         }

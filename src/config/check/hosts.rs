@@ -5,13 +5,10 @@
 
 use crate::config::document::{Node, NodeKind};
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{HostPattern, Part, Template};
+use crate::config::scalar::{HostPattern, Part, Template, TenantName};
 use crate::config::section::hosts::Host;
 
 use super::{Checker, Outer};
-
-/// Characters of a tenant.
-const MAX_TENANT: usize = 128;
 
 impl Checker<'_> {
     pub(super) fn hosts(&mut self) {
@@ -61,10 +58,9 @@ impl Checker<'_> {
             self.at_value(IssueCode::BadValue, &path, "the tenant is empty".to_owned(), help);
         }
         let text: String = tenant.parts().iter().filter_map(literal).collect();
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._:@-".contains(c);
-        let wrong = match text.chars().find(|c| !is_allowed(*c)) {
+        let wrong = match text.chars().find(|c| !TenantName::may_have(*c)) {
             Some(c) => format!("it has the character {c:?}"),
-            None if text.len() > MAX_TENANT => format!("it is longer than {MAX_TENANT} characters"),
+            None if text.len() > TenantName::MAX => format!("it is longer than {} characters", TenantName::MAX),
             None => return,
         };
         let shown = self.document.shown(&path, &tenant.to_string());

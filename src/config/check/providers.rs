@@ -6,14 +6,12 @@
 use std::collections::BTreeSet;
 
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{Algorithm, Part, Period, Scheme, Template, WebAddress};
+use crate::config::scalar::{Algorithm, Part, Period, SHORTEST_SECRET, Scheme, Template, WebAddress};
 use crate::config::section::auth::{Audience, Provider, ProviderKind};
 
 use super::Checker;
 
 const KINDS: [ProviderKind; 3] = [ProviderKind::ApiKey, ProviderKind::Jwt, ProviderKind::TinybirdJwt];
-/// RFC 7518 section 3.2: as long as what SHA-256 makes.
-pub(super) const MIN_SECRET: usize = 32;
 /// RFC 8725 leaves it open; more would make `exp` mean little.
 const MAX_LEEWAY: Period = Period::of_millis(60_000);
 
@@ -148,8 +146,8 @@ impl Checker<'_> {
     }
 
     fn values_of_a_provider(&mut self, name: &str, provider: &Provider) {
-        if provider.secret.as_ref().is_some_and(|secret| secret.expose().len() < MIN_SECRET) {
-            let title = format!("`secret` has fewer than {MIN_SECRET} characters, so that it could be guessed");
+        if provider.secret.as_ref().is_some_and(|secret| secret.expose().len() < SHORTEST_SECRET) {
+            let title = format!("`secret` has fewer than {SHORTEST_SECRET} characters, so that it could be guessed");
             let help = match provider.kind {
                 ProviderKind::TinybirdJwt => "write the workspace's admin token, the whole of it",
                 ProviderKind::ApiKey | ProviderKind::Jwt => "make one with `openssl rand -hex 32`",

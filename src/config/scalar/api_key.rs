@@ -202,6 +202,9 @@ impl fmt::Debug for ApiKey {
 }
 
 impl KeyPrefix {
+    /// What keys begin with where nothing else is said.
+    pub const DEFAULT: &'static str = "tgk";
+
     /// The prefix as it stands in a key.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -210,7 +213,7 @@ impl KeyPrefix {
 
 impl Default for KeyPrefix {
     fn default() -> Self {
-        KeyPrefix("tgk".into())
+        KeyPrefix(KeyPrefix::DEFAULT.into())
     }
 }
 

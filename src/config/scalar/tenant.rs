@@ -4,14 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Characters of a tenant's name.
-const MAX: usize = 128;
-
 /// Whose rows somebody may see; compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TenantName(Arc<str>);
 
 impl TenantName {
+    /// Characters of the longest.
+    pub const MAX: usize = 128;
+
     /// As it is written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -19,8 +19,12 @@ impl TenantName {
 
     /// Whether `text` can name a tenant. No comma: Tinybird splits arrays on it.
     pub fn is_legal(text: &str) -> bool {
-        (1..=MAX).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte))
+        (1..=TenantName::MAX).contains(&text.len()) && text.chars().all(TenantName::may_have)
+    }
+
+    /// Whether the character can stand in a name.
+    pub fn may_have(c: char) -> bool {
+        c.is_ascii_alphanumeric() || "._:@-".contains(c)
     }
 }
 
@@ -34,7 +38,8 @@ impl FromStr for TenantName {
         match TenantName::is_legal(text) {
             true => Ok(TenantName(text.into())),
             false => Err(format!(
-                "`{text}` is not the name of a tenant: write 1 to {MAX} letters, digits and `.`, `_`, `:`, `@`, `-`"
+                "`{text}` is not the name of a tenant: write 1 to {} letters, digits and `.`, `_`, `:`, `@`, `-`",
+                TenantName::MAX
             )),
         }
     }

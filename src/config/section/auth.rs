@@ -106,13 +106,10 @@ impl ProviderKind {
     }
 }
 
-/// What API keys begin with where nothing is written.
-const DEFAULT_PREFIX: &str = "tgk";
-
 impl Provider {
     /// The prefix of its keys.
     pub fn key_prefix(&self) -> &str {
-        self.prefix.as_ref().map_or(DEFAULT_PREFIX, KeyPrefix::as_str)
+        self.prefix.as_ref().map_or(KeyPrefix::DEFAULT, KeyPrefix::as_str)
     }
 
     /// The status of a refused credential.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use ring::digest::{SHA256, digest};
 
+use super::fingerprint;
 use crate::exchange::caller::Identity;
 
 /// Tokens that are expected; more fit where they are short.
@@ -56,9 +56,7 @@ impl Weighter<CacheKey, Kept> for Weights {
 impl Entry {
     /// The entry of a token. SHA-256, because callers choose the text: two that meet would be one caller.
     pub fn of(text: &str) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-        Entry(hash)
+        Entry(fingerprint::of(&[text]))
     }
 
     /// As a provider with this epoch and keys of this version verifies it.
