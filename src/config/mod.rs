@@ -43,8 +43,10 @@ use section::admin::Admin;
 use section::auth::{AuthRule, Provider};
 use section::cors::Cors;
 use section::hosts::Host;
+use section::limits::Limit;
 use section::listeners::{Listener, default_listeners};
 use section::log::Log;
+use section::plans::Plan;
 use section::routes::Route;
 use section::server::Server;
 use section::state::State;
@@ -70,6 +72,15 @@ pub struct Config {
     /// Who may call routes that say nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_auth: Option<AuthRule>,
+    /// How often, or how much, somebody may ask, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, Limit>,
+    /// What tenants can buy, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub plans: BTreeMap<String, Plan>,
+    /// The plan of tenants for whom neither `tenants` nor a credential names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_plan: Option<String>,
     /// Tenants that need a word of their own.
     pub tenants: BTreeMap<TenantName, Tenant>,
     /// Which paths exist, and what each leads to.
@@ -104,6 +115,9 @@ impl Default for Config {
             upstreams: BTreeMap::new(),
             auth: BTreeMap::new(),
             default_auth: None,
+            limits: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            default_plan: None,
             tenants: BTreeMap::new(),
             routes: BTreeMap::new(),
             tinybird_api: false,
@@ -253,7 +267,7 @@ pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
         Err(issues) => {
             let folder = || path.parent().map(Path::to_path_buf).unwrap_or_default();
             let beside = environment.state_directory().unwrap_or_else(folder);
-            let state = State { dir: None, beside };
+            let state = State { beside, ..State::default() };
             return AdminOf { admin: Admin::default(), state, address: Known::Assumed, issues };
         }
     };

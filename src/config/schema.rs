@@ -13,10 +13,11 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::scalar::{
-    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, HostPattern, KeyPrefix, OriginPattern, PathPattern,
-    Percent, Period, PublicKey, Secret, Template, TenantName, WebAddress,
+    AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, HostPattern, KeyPrefix, Moment,
+    OriginPattern, PathPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
 };
 use super::section::auth::{Audience, AuthRule};
+use super::section::limits::{By, Cost, Dimension};
 use super::section::log::Access;
 use super::section::routes::Method;
 use super::section::server::Threads;
@@ -123,7 +124,9 @@ macro_rules! scalars {
 scalars! {
     Access, "string", "`off`, `stdout` or the path of a file.", ".+", "stdout";
     AddressRange, "string", "An address, or a range of addresses with its length.", "[0-9A-Fa-f:.]+(/[0-9]{1,3})?", "10.0.0.0/8";
-    ByteSize, "string", "A size with its unit: B, KB, KiB, MB, MiB, GB or GiB.", "[0-9]+ *([KMG]i?)?B", "16KiB";
+    Amount, ["integer", "string"], "How much: a number, a size with its unit, or a time with its unit.", "[0-9_]+|[0-9]+ *(([KMGT]i?)?B|ms|[smhd])", "100MB";
+    ByteSize, "string", "A size with its unit: B, KB, KiB, MB, MiB, GB, GiB, TB or TiB.", "[0-9]+ *([KMGT]i?)?B", "16KiB";
+    Counters, "string", "`memory`, or the URL of a Redis.", r"memory|rediss?://\S+", "redis://counters.internal:6379/0";
     Endpoint, "string", "A URL with host and, if need be, port and path; without user name and query.", r"https?://[^/?#@\s]+(/[^?#\s]*)?", "https://api.tinybird.co";
     FieldName, "string", "The name of a header.", "[!#%&'*+.^_`|~0-9A-Za-z-]+", "X-Trace";
     HostPattern, "string", "A host without its port, or `*.` and a domain for every host with one more label.", r"(\*\.)?[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*|\[[0-9A-Fa-f:.]+\]", "analytics.example.com";
@@ -134,6 +137,9 @@ scalars! {
     Percent, "string", "A share from 0% to 100%.", "([0-9]{1,2}|100) *%", "20%";
     Period, "string", "A time with its unit: ms, s, m, h or d.", "[0-9]+ *(ms|[smhd])", "35s";
     PublicKey, "string", "A public key or certificate in PEM form, best as `file://PATH`.", r"(.|\n)*-----BEGIN (RSA PUBLIC KEY|PUBLIC KEY|CERTIFICATE)-----(.|\n)*", "file://provider.pem";
+    Moment, "string", "A day, or a day with its time.", r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2}))?", "2026-01-15";
+    Quota, "string", "So much in each hour, day or month.", "[0-9_]+ *(([KMGT]i?)?B|ms|[smhd])? */ *(h|hour|d|day|month)", "100000/day";
+    Rate, "string", "So many in a second, minute, hour or day.", "[0-9]+ */ *(s|sec|second|m|min|minute|h|hour|d|day)", "50/s";
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
     Template, ["boolean", "number", "string"], "Text, with holes like `{path.NAME}`, `{tenant}` or `{claims.NAME}` that a request fills.", r"([^{}]|\{(tenant|key\.tenant|host\.[0-9]+|path\.[0-9A-Za-z_]+|(claims|fixed_params|key\.meta)\.[^{}\s]+)\})*", "report_{path.report}";
     TenantName, ["number", "string"], "The name of a tenant: letters, digits and `.`, `_`, `:`, `@`, `-`.", "[0-9A-Za-z._:@-]{1,128}", "acme";
@@ -175,6 +181,33 @@ fn words(what: &str) -> Schema {
         "description": what,
         "anyOf": [{ "type": "string" }, { "items": { "type": "string" }, "type": "array" }],
     })
+}
+
+impl JsonSchema for Cost {
+    fn schema_name() -> Cow<'static, str> {
+        "Cost".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "What a request costs of a quota.",
+            "enum": [1, "1", "bytes_read", "response_bytes", "rows_read", "seconds"],
+        })
+    }
+}
+
+impl JsonSchema for By {
+    fn schema_name() -> Cow<'static, str> {
+        "By".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let words = Dimension::ALL.map(Dimension::word);
+        json_schema!({
+            "description": "Who is counted apart.",
+            "anyOf": [{ "enum": words }, { "items": { "enum": words }, "type": "array", "minItems": 1 }],
+        })
+    }
 }
 
 impl JsonSchema for AuthRule {

@@ -61,6 +61,16 @@ pub enum Refusal {
         /// The value of `Allow`.
         allow: Arc<str>,
     },
+    /// More requests than the upstream can take, or may be sent.
+    Overloaded {
+        /// Seconds to wait.
+        retry_after: u64,
+    },
+    /// So much was asked in this hour, day or month that no more is let in.
+    QuotaExhausted {
+        /// Seconds to wait.
+        retry_after: u64,
+    },
     /// Too many requests, or too many wrong credentials.
     RateLimited {
         /// Seconds to wait.
@@ -167,6 +177,13 @@ refusal_codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED,
         "The path exists, and has other methods; `Allow` lists them.",
         "Caller: use one of them. Operator: see `methods` in [routes](reference/routes.md).";
+    Overloaded = "overloaded", TOO_MANY_REQUESTS,
+        "The upstream has as many requests as it may have (`concurrency`, `rate`), and no more can wait; or it said \
+         itself that it has too many.",
+        "Caller: wait as long as `Retry-After` says. Operator: see [upstreams](reference/upstreams.md).";
+    QuotaExhausted = "quota_exhausted", TOO_MANY_REQUESTS,
+        "A quota is used up until its hour, day or month is over.",
+        "Caller: wait as long as `Retry-After` says, or ask for more. Operator: `tollgate limits show` says what is left.";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS,
         "More requests than the token's `limits.rps` allows, or too many wrong API keys and signatures from one address.",
         "Caller: wait as long as `Retry-After` says.";
@@ -210,9 +227,19 @@ impl Refusal {
         Refusal::BadParameter { name: presentable(name), why }
     }
 
+    /// Too many requests for the upstream, for who may come again after this time.
+    pub fn overloaded(wait: Duration) -> Self {
+        Refusal::Overloaded { retry_after: whole_seconds(wait).max(1) }
+    }
+
+    /// A quota is used up, for who may come again after this time.
+    pub fn quota_exhausted(wait: Duration) -> Self {
+        Refusal::QuotaExhausted { retry_after: whole_seconds(wait) }
+    }
+
     /// Too many requests, for who may come again after this time; who comes then is not sent away once more.
     pub fn rate_limited(wait: Duration) -> Self {
-        Refusal::RateLimited { retry_after: wait.as_secs() + u64::from(wait.subsec_nanos() > 0) }
+        Refusal::RateLimited { retry_after: whole_seconds(wait) }
     }
 
     /// Its stable code.
@@ -229,6 +256,8 @@ impl Refusal {
             Refusal::HeadersTooLarge { .. } => RefusalCode::HeadersTooLarge,
             Refusal::KeysUnavailable => RefusalCode::KeysUnavailable,
             Refusal::MethodNotAllowed { .. } => RefusalCode::MethodNotAllowed,
+            Refusal::Overloaded { .. } => RefusalCode::Overloaded,
+            Refusal::QuotaExhausted { .. } => RefusalCode::QuotaExhausted,
             Refusal::RateLimited { .. } => RefusalCode::RateLimited,
             Refusal::RequestTimeout => RefusalCode::RequestTimeout,
             Refusal::RouteNotFound => RefusalCode::RouteNotFound,
@@ -255,6 +284,8 @@ impl Refusal {
             | Refusal::HeadersTooLarge { .. }
             | Refusal::KeysUnavailable
             | Refusal::MethodNotAllowed { .. }
+            | Refusal::Overloaded { .. }
+            | Refusal::QuotaExhausted { .. }
             | Refusal::RateLimited { .. }
             | Refusal::RequestTimeout
             | Refusal::RouteNotFound
@@ -291,6 +322,12 @@ impl Refusal {
             }
             Refusal::KeysUnavailable => "Credentials cannot be checked now. Try again later.".into(),
             Refusal::MethodNotAllowed { allow } => format!("This path can be called with: {allow}.").into(),
+            Refusal::Overloaded { retry_after } => {
+                format!("The service behind this address has too much to do. Try again in {retry_after} s.").into()
+            }
+            Refusal::QuotaExhausted { retry_after } => {
+                format!("The quota for this is used up. It is whole again in {retry_after} s.").into()
+            }
             Refusal::RateLimited { retry_after } => format!("Too many requests. Try again in {retry_after} s.").into(),
             Refusal::RequestTimeout => "The request body did not arrive in time.".into(),
             Refusal::RouteNotFound => "There is nothing at this address.".into(),
@@ -306,6 +343,11 @@ impl Refusal {
             }
         }
     }
+}
+
+/// Seconds as `Retry-After` has them: who waits as long is not sent away once more.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// A caller's own word in a form that is safe to repeat.

@@ -67,7 +67,9 @@ pub(super) async fn refuse(
 fn of_credentials(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
     let challenge = |text| Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(text)));
     match refusal {
-        Refusal::RateLimited { retry_after } => Some((header::RETRY_AFTER, HeaderValue::from(*retry_after))),
+        Refusal::Overloaded { retry_after }
+        | Refusal::QuotaExhausted { retry_after }
+        | Refusal::RateLimited { retry_after } => Some((header::RETRY_AFTER, HeaderValue::from(*retry_after))),
         Refusal::KeysUnavailable => Some((header::RETRY_AFTER, HeaderValue::from(KEYS_RETRY_AFTER))),
         Refusal::CredentialMissing { .. } => challenge("Bearer"),
         // RFC 6750 section 3.1.

@@ -45,6 +45,9 @@ impl Snapshot {
             upstreams,
             auth,
             default_auth,
+            limits: _,
+            plans: _,
+            default_plan: _,
             tenants,
             routes: _,
             tinybird_api: _,
@@ -162,6 +165,7 @@ impl Shared<'_> {
             auth,
             require: _,
             params,
+            limits: _,
             cors,
         } = route;
         let rule = if pipe.is_some() { BodyRule::Parameters } else { BodyRule::PassThrough };

@@ -90,7 +90,7 @@ impl HostTable {
         let (mut exact, mut suffixes) = (Positions::default(), Positions::default());
         let mut sites = Vec::new();
         for (index, (pattern, host, Served { routes, authn })) in hosts.enumerate() {
-            let Host { tenant, auth: _, cors, routes: _ } = host;
+            let Host { tenant, auth: _, limits: _, cors, routes: _ } = host;
             match pattern.suffix() {
                 None => exact.insert(pattern.as_str().into(), index),
                 Some(suffix) => suffixes.insert(suffix.into(), index),

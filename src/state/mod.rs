@@ -4,6 +4,7 @@
 //! them (`pipeline`). Locks live here and nowhere else.
 
 pub mod admin_token;
+pub mod counters;
 pub mod deadlines;
 mod fingerprint;
 pub mod jwks;

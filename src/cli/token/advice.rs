@@ -143,6 +143,8 @@ impl Refused<'_> {
             | Refusal::HeadersTooLarge { .. }
             | Refusal::KeysUnavailable
             | Refusal::MethodNotAllowed { .. }
+            | Refusal::Overloaded { .. }
+            | Refusal::QuotaExhausted { .. }
             | Refusal::RateLimited { .. }
             | Refusal::RequestTimeout
             | Refusal::RouteNotFound

@@ -18,22 +18,24 @@ use crate::config::Config;
 use crate::config::decode::encode;
 use crate::config::mask::is_credential;
 use crate::config::scalar::{
-    AddressRange, Algorithm, ByteSize, Endpoint, FieldName, KeyPrefix, MASK, OriginPattern, Percent, Period, PublicKey,
-    Secret, Template, TenantName, WebAddress,
+    AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, KeyPrefix, MASK, Moment, OriginPattern,
+    Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
 };
 use crate::config::section::admin::Admin;
 use crate::config::section::auth::{Audience, AuthRule, Provider, ProviderKind};
 use crate::config::section::cors::Cors;
 use crate::config::section::hosts::Host;
+use crate::config::section::limits::{By, Cost, Limit};
 use crate::config::section::listeners::Listener;
 use crate::config::section::log::{Access, Format as LogFormat, Level, Log};
 use crate::config::section::params::{Conflict, Params};
+use crate::config::section::plans::Plan;
 use crate::config::section::retry::Retry;
 use crate::config::section::routes::{Format, Method, Require, Route};
 use crate::config::section::server::{Server, Threads};
-use crate::config::section::state::State;
+use crate::config::section::state::{OnCounterFailure, State};
 use crate::config::section::tenants::Tenant;
-use crate::config::section::upstreams::{Mint, Timeouts, Upstream, UpstreamAuth, UpstreamTls};
+use crate::config::section::upstreams::{Concurrency, Mint, Timeouts, Upstream, UpstreamAuth, UpstreamTls};
 use crate::config::section::white_label::{ErrorText, WhiteLabel};
 use crate::config::show::{key_of, one_line};
 
@@ -111,6 +113,14 @@ macro_rules! values {
 
 values!(
     bool,
+    Amount,
+    By,
+    Cost,
+    Counters,
+    Moment,
+    OnCounterFailure,
+    Quota,
+    Rate,
     u16,
     u32,
     String,
@@ -185,11 +195,14 @@ sections! {
     Cors { origins, credentials, max_age }
     Mint { secret, workspace_id, ttl }
     Log { level, format, access, sample }
+    Concurrency { max, queue, wait }
+    Limit { by, rate, burst, quota, anchor, cost, assume, dry_run }
     Params { allow, fixed, default, conflict, allow_public_tenant }
+    Plan { limits }
     Require { scopes, pipe }
     Retry { attempts, on, base, max, budget }
-    Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies }
-    Tenant { enabled }
+    Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies, limits }
+    Tenant { enabled, plan }
     Timeouts { connect, attempt, total, idle }
     WhiteLabel { error_text }
 }
@@ -203,6 +216,9 @@ impl Compare for Config {
             upstreams,
             auth,
             default_auth,
+            limits,
+            plans,
+            default_plan,
             tenants,
             routes,
             tinybird_api,
@@ -219,6 +235,9 @@ impl Compare for Config {
         walk.at("upstreams", |walk| upstreams.compare(&new.upstreams, walk));
         walk.at("auth", |walk| auth.compare(&new.auth, walk));
         walk.at("default_auth", |walk| default_auth.compare(&new.default_auth, walk));
+        walk.at("limits", |walk| limits.compare(&new.limits, walk));
+        walk.at("plans", |walk| plans.compare(&new.plans, walk));
+        walk.at("default_plan", |walk| default_plan.compare(&new.default_plan, walk));
         walk.at("tenants", |walk| tenants.compare(&new.tenants, walk));
         walk.at("routes", |walk| routes.compare(&new.routes, walk));
         walk.at("tinybird_api", |walk| tinybird_api.compare(&new.tinybird_api, walk));
@@ -237,8 +256,10 @@ impl Compare for Config {
 
 impl Compare for State {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let State { dir: _, beside: _ } = self;
+        let State { dir: _, counters, on_counter_failure, beside: _ } = self;
         walk.at("dir", |walk| walk.changed(self.summary(), new.summary()));
+        walk.at("counters", |walk| counters.compare(&new.counters, walk));
+        walk.at("on_counter_failure", |walk| on_counter_failure.compare(&new.on_counter_failure, walk));
     }
 
     fn summary(&self) -> String {
@@ -249,7 +270,7 @@ impl Compare for State {
 
 impl Compare for Upstream {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let Upstream { url, token, auth, mint, headers, timeouts, retry, tls } = self;
+        let Upstream { url, token, auth, mint, headers, timeouts, retry, concurrency, rate, tls } = self;
         walk.at("url", |walk| url.compare(&new.url, walk));
         walk.at("token", |walk| token.compare(&new.token, walk));
         walk.at("auth", |walk| auth.compare(&new.auth, walk));
@@ -257,6 +278,8 @@ impl Compare for Upstream {
         walk.at("headers", |walk| headers.compare(&new.headers, walk));
         walk.at("timeouts", |walk| timeouts.compare(&new.timeouts, walk));
         walk.at("retry", |walk| retry.compare(&new.retry, walk));
+        walk.at("concurrency", |walk| concurrency.compare(&new.concurrency, walk));
+        walk.at("rate", |walk| rate.compare(&new.rate, walk));
         walk.at("tls", |walk| tls.compare(&new.tls, walk));
     }
 
@@ -283,6 +306,7 @@ impl Compare for Provider {
             prefix,
             tenant,
             tenants,
+            plan,
             scopes,
             refused_status,
             revoked,
@@ -305,6 +329,7 @@ impl Compare for Provider {
         walk.at("prefix", |walk| prefix.compare(&new.prefix, walk));
         walk.at("tenant", |walk| tenant.compare(&new.tenant, walk));
         walk.at("tenants", |walk| tenants.compare(&new.tenants, walk));
+        walk.at("plan", |walk| plan.compare(&new.plan, walk));
         walk.at("scopes", |walk| scopes.compare(&new.scopes, walk));
         walk.at("refused_status", |walk| refused_status.compare(&new.refused_status, walk));
         walk.at("revoked", |walk| file(walk, (revoked, &new.revoked), *revocations == new.revocations));
@@ -340,8 +365,20 @@ impl Compare for UpstreamTls {
 
 impl Compare for Route {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let Route { pipe, proxy, formats, upstream: _, methods: _, pass_headers, pipe_id, auth, require, params, cors } =
-            self;
+        let Route {
+            pipe,
+            proxy,
+            formats,
+            upstream: _,
+            methods: _,
+            pass_headers,
+            pipe_id,
+            auth,
+            require,
+            params,
+            limits,
+            cors,
+        } = self;
         walk.at("pipe", |walk| pipe.compare(&new.pipe, walk));
         walk.at("proxy", |walk| proxy.compare(&new.proxy, walk));
         walk.at("formats", |walk| formats.compare(&new.formats, walk));
@@ -361,6 +398,7 @@ impl Compare for Route {
         walk.at("auth", |walk| auth.compare(&new.auth, walk));
         walk.at("require", |walk| require.compare(&new.require, walk));
         walk.at("params", |walk| params.compare(&new.params, walk));
+        walk.at("limits", |walk| limits.compare(&new.limits, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
     }
 
@@ -375,20 +413,22 @@ impl Compare for Route {
 
 impl Compare for Host {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let Host { tenant, auth, cors, routes } = self;
+        let Host { tenant, auth, limits, cors, routes } = self;
         walk.at("tenant", |walk| tenant.compare(&new.tenant, walk));
         walk.at("auth", |walk| auth.compare(&new.auth, walk));
+        walk.at("limits", |walk| limits.compare(&new.limits, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
         walk.at("routes", |walk| routes.compare(&new.routes, walk));
     }
 
     fn summary(&self) -> String {
-        let Host { tenant, auth, cors, routes } = self;
+        let Host { tenant, auth, limits, cors, routes } = self;
         let tenant = tenant.as_ref().map(|tenant| format!("tenant {tenant}"));
         let auth = auth.as_ref().map(|auth| format!("auth {}", auth.summary()));
+        let limits = (!limits.is_empty()).then(|| format!("limits {}", limits.summary()));
         let cors = cors.as_ref().map(|_| "cors of its own".to_owned());
         let routes = routes.as_ref().map(|routes| format!("routes of its own: {}", routes.summary()));
-        let parts: Vec<String> = tenant.into_iter().chain(auth).chain(cors).chain(routes).collect();
+        let parts: Vec<String> = tenant.into_iter().chain(auth).chain(limits).chain(cors).chain(routes).collect();
         if parts.is_empty() { "{}".to_owned() } else { parts.join(", ") }
     }
 }

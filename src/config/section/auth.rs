@@ -63,6 +63,9 @@ pub struct Provider {
     /// The only tenants that this provider may speak for; left out: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenants: Option<Vec<TenantName>>,
+    /// The plan that the caller's tenant bought, as the credential says: `{claims.plan}`, `{key.meta.plan}`. Left out: a credential says nothing about plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Template>,
     /// What the caller may do, for `require.scopes`: a claim with words between blanks, or a list. Left out: `api_key` uses the key's own scopes, `jwt` the claim `scope`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Template>,
@@ -226,7 +229,7 @@ impl<'de> Deserialize<'de> for Word {
 }
 
 /// One word or a list of words.
-struct Words(&'static str);
+pub(super) struct Words(pub(super) &'static str);
 
 impl<'de> Visitor<'de> for Words {
     type Value = Vec<String>;

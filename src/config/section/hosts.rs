@@ -21,6 +21,9 @@ pub struct Host {
     /// Who may call routes that say nothing: names from `auth`, or `public`; left out: as `default_auth` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthRule>,
+    /// Names from `limits` that hold on this host, whatever the route.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     /// Cross-origin rules of this host; left out: those of the top level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,

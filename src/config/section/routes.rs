@@ -43,6 +43,9 @@ pub struct Route {
     pub require: Require,
     /// Rules for parameters.
     pub params: Params,
+    /// Names from `limits` that hold on this route, beside those of the tenant's plan, of the host and of `server`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
     /// Cross-origin rules of this route; left out: those of the host, or of the top level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,

@@ -27,6 +27,8 @@ pub struct Server {
     pub keepalive: Period,
     /// Proxies in front of the gateway whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<AddressRange>,
+    /// Names from `limits` that hold for every request.
+    pub limits: Vec<String>,
 }
 
 impl Default for Server {
@@ -39,6 +41,7 @@ impl Default for Server {
             max_body: ByteSize::of(10 << 20),
             keepalive: Period::of_millis(60_000),
             trusted_proxies: Vec::new(),
+            limits: Vec::new(),
         }
     }
 }

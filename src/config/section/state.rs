@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::config::scalar::Counters;
+
 /// Where the gateway keeps things if it is not told, relative to its file.
 const DIR: &str = "./data";
 
@@ -15,6 +17,10 @@ pub struct State {
     /// The folder of what the gateway keeps, `./data` when left out: the admin token that it makes where none is written.
     #[serde(serialize_with = "written")]
     pub dir: Option<PathBuf>,
+    /// Where limits are counted: `memory`, or a Redis or Valkey that several gateways share: `redis://user:password@host:6379/0`, `rediss://` with TLS.
+    pub counters: Counters,
+    /// What happens while that Redis cannot be asked: each gateway counts for itself (`local`), or every request is let in (`allow`), or none (`refuse`).
+    pub on_counter_failure: OnCounterFailure,
     /// Where `./data` is: the folder of the file, or what the system gives the service.
     #[serde(skip)]
     pub beside: PathBuf,
@@ -31,6 +37,19 @@ impl State {
     pub fn folder(&self) -> PathBuf {
         self.dir.clone().unwrap_or_else(|| self.beside.join(DIR))
     }
+}
+
+/// What happens while shared counters cannot be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnCounterFailure {
+    /// Limits that are shared let everybody in.
+    Allow,
+    /// Each gateway counts for itself, and gives its share of every limit.
+    #[default]
+    Local,
+    /// Limits that are shared let nobody in.
+    Refuse,
 }
 
 // What is left out means another folder for each file, so it is not written as one of them.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::retry::Retry;
-use crate::config::scalar::{Endpoint, FieldName, Period, Secret};
+use crate::config::scalar::{Endpoint, FieldName, Period, Rate, Secret};
 
 /// One API behind the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -33,6 +33,12 @@ pub struct Upstream {
     /// Which failures are tried again.
     #[serde(default)]
     pub retry: Retry,
+    /// How many requests it gets at once, and how many may wait for that. Left out: as many as come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// How many requests it gets in a second, minute, hour or day, retries included: what its own plan allows. Left out: as many as come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// TLS towards the upstream; always verified.
     #[serde(default)]
     pub tls: UpstreamTls,
@@ -91,6 +97,29 @@ impl Default for Timeouts {
             idle: Period::of_millis(60_000),
         }
     }
+}
+
+/// How many requests an upstream gets at once. Who waits is served in turn by tenant, and no tenant holds more than its share of the queue.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Concurrency {
+    /// Requests that may be on their way at once.
+    #[schemars(range(min = 1))]
+    pub max: u32,
+    /// Requests that may wait; one more is refused with 429.
+    #[serde(default = "default_queue")]
+    pub queue: u32,
+    /// How long a request waits; then it is refused with 429.
+    #[serde(default = "default_wait")]
+    pub wait: Period,
+}
+
+fn default_queue() -> u32 {
+    256
+}
+
+fn default_wait() -> Period {
+    Period::of_millis(2_000)
 }
 
 /// TLS towards an upstream.

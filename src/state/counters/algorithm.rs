@@ -1,0 +1,44 @@
+//! The arithmetic of limits: GCRA for rates, sums for quotas. Pure.
+//!
+//! In: what is kept of a bucket, and the time. Out: what is to be kept, or how
+//! long to wait. Redis computes the same in Lua: times are whole nanoseconds
+//! here, and there pairs of whole numbers below 2^53. Not here: where it is kept.
+//!
+//! GCRA: each request that is let in is due one interval after the one before;
+//! one may be early by (burst - 1) intervals. `due` is when the next would come
+//! if all came evenly.
+
+use std::time::Duration;
+
+use super::{Pace, Standing};
+
+/// What becomes of a request that comes at `now`, where the next is due at `due` (both nanoseconds of one clock).
+///
+/// # Errors
+/// How long to wait, in nanoseconds; then nothing is to be kept.
+pub fn pace(rule: Pace, due: u64, now: u64) -> Result<u64, u64> {
+    let room = rule.interval.saturating_mul(u64::from(rule.burst.saturating_sub(1)));
+    match due.saturating_sub(now) {
+        early if early <= room => Ok(due.max(now).saturating_add(rule.interval)),
+        early => Err(early - room),
+    }
+}
+
+/// How a rate stands where the next is due at `due`.
+pub fn standing_of_pace(rule: Pace, due: u64, now: u64) -> Standing {
+    let early = due.saturating_sub(now);
+    let whole = rule.interval.saturating_mul(u64::from(rule.burst));
+    let left = whole.saturating_sub(early) / rule.interval.max(1);
+    let wait = pace(rule, due, now).err().unwrap_or_default();
+    Standing {
+        total: u64::from(rule.burst),
+        remaining: left,
+        wait: Duration::from_nanos(wait),
+        whole: Duration::from_nanos(early),
+    }
+}
+
+/// Whether a quota lets one more in: while anything is left, because what the next costs is not known.
+pub fn quota(amount: u64, used: u64) -> bool {
+    used < amount
+}

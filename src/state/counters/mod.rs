@@ -1,0 +1,220 @@
+//! How often, and how much, everybody asked: what limits are kept by.
+//!
+//! In: a few [`Ask`]s that one request must pass together. Out: an [`Answer`]:
+//! all were spent or none was, and how each of them stands. Not here: which
+//! limits apply (`pipeline::limits`), what callers are told.
+//!
+//! Counting is local to the process, or shared by several through Redis; the
+//! arithmetic is the same ([`algorithm`]).
+
+pub mod algorithm;
+pub mod bucket;
+pub mod calendar;
+mod memory;
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::clock::Clock;
+use crate::config::scalar::{Moment, Rate, Window};
+use crate::config::section::limits::Cost;
+
+use bucket::{Bucket, Value};
+use memory::Memory;
+
+/// What one limit asks of one request.
+#[derive(Clone, Debug)]
+pub struct Ask<'a> {
+    /// The limit's name in the configuration; `rps` of a token has one that no limit can have.
+    pub name: &'a str,
+    /// Who is counted, in the order of the limit's dimensions.
+    pub values: Values<'a>,
+    /// How.
+    pub rule: Rule,
+    /// Whether it can refuse.
+    pub mode: Mode,
+    /// What is taken of a quota until the cost is known: 1, or what such a request usually costs. Rates always take 1.
+    pub reserve: u64,
+}
+
+/// Few limits tell apart by more than two things.
+pub type Values<'a> = SmallVec<[Value<'a>; 2]>;
+
+/// Whether a limit refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It counts, and says what it would do.
+    DryRun,
+    /// It does.
+    Enforced,
+}
+
+/// How a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// So much in a stretch of the calendar.
+    Quota(Allowance),
+    /// So many evenly, and some at once.
+    Rate(Pace),
+}
+
+/// A rate: GCRA with an explicit burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Between two requests that come evenly, in nanoseconds; at least 1.
+    pub interval: u64,
+    /// Requests that may come at once; at least 1.
+    pub burst: u32,
+}
+
+/// A quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// How much, in the units of the cost: requests, rows, bytes, microseconds.
+    pub amount: u64,
+    /// In which stretch.
+    pub window: Window,
+    /// When its stretches begin; none for those of the calendar.
+    pub anchor: Option<Moment>,
+    /// What is counted.
+    pub cost: Cost,
+}
+
+impl Pace {
+    /// A rate with so many at once; none for as many as the rate says.
+    pub fn of(rate: Rate, burst: Option<u32>) -> Self {
+        Pace { interval: rate.interval_nanos(), burst: burst.unwrap_or(rate.count()).max(1) }
+    }
+
+    /// The rate of a Tinybird JWT (`limits.rps`): what may come in a second may come at once, and at least one.
+    pub fn per_second(rps: f64) -> Self {
+        let interval = (1e9 / rps.max(1e-6)).ceil().max(1.0);
+        Pace { interval: interval as u64, burst: (rps.floor() as u32).max(1) }
+    }
+}
+
+/// How one limit stands after it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How much there is at most: the burst of a rate, the amount of a quota.
+    pub total: u64,
+    /// How much of that is left.
+    pub remaining: u64,
+    /// Until a request like this one would be let in; zero where it is.
+    pub wait: Duration,
+    /// Until everything is there again.
+    pub whole: Duration,
+}
+
+/// What became of a request's asks.
+#[derive(Debug)]
+pub struct Answer {
+    /// How each stands, in the order of the asks.
+    pub standings: SmallVec<[Standing; 4]>,
+    /// Whether all were spent.
+    pub spent: Result<Receipt, NotSpent>,
+}
+
+/// At least one limit that is enforced lets nothing in; nothing was spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSpent {
+    /// A limit is used up: the standings say which, and for how long.
+    Refused,
+    /// Shared counters cannot be asked, and the operator wants nobody let in then.
+    Unknown,
+}
+
+/// What was taken, so that it can be given back or set right.
+#[derive(Debug, Default)]
+pub struct Receipt {
+    entries: SmallVec<[Entry; 4]>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    bucket: Bucket,
+    taken: Taken,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    /// Of a rate: one of these.
+    Pace(Pace),
+    /// Of a quota, in the stretch that began then (seconds since 1970).
+    Quota { allowance: Allowance, began: u64, units: u64 },
+}
+
+/// What a request cost, once that is known; none where nothing says so, and then what was taken stays taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Costs {
+    /// Rows that the query read.
+    pub rows_read: Option<u64>,
+    /// Bytes that the query read.
+    pub bytes_read: Option<u64>,
+    /// Bytes of the answer's body, before it is compressed for the caller.
+    pub response_bytes: Option<u64>,
+    /// Time that the query took, in microseconds.
+    pub micros: Option<u64>,
+}
+
+impl Costs {
+    /// What a quota with this cost counts.
+    pub fn of(&self, cost: Cost) -> Option<u64> {
+        match cost {
+            Cost::One => Some(1),
+            Cost::BytesRead => self.bytes_read,
+            Cost::ResponseBytes => self.response_bytes,
+            Cost::RowsRead => self.rows_read,
+            Cost::Seconds => self.micros,
+        }
+    }
+}
+
+impl Receipt {
+    /// Whether the cost of something has to be known in the end.
+    pub fn awaits_costs(&self) -> bool {
+        self.entries.iter().any(|entry| match entry.taken {
+            Taken::Pace(_) => false,
+            Taken::Quota { allowance, .. } => !allowance.cost.is_one(),
+        })
+    }
+}
+
+/// Every counter.
+#[derive(Debug)]
+pub struct Counters {
+    memory: Memory,
+}
+
+impl Counters {
+    /// Nobody has come yet.
+    pub fn new(clock: Clock) -> Self {
+        Counters { memory: Memory::new(clock) }
+    }
+
+    /// Spends all asks, or none.
+    pub async fn spend(&self, asks: &[Ask<'_>]) -> Answer {
+        self.memory.spend(asks)
+    }
+
+    /// Gives back what was taken: the request went nowhere.
+    pub fn refund(&self, receipt: Receipt) {
+        self.memory.refund(&receipt);
+    }
+
+    /// Sets right what was taken before the costs were known.
+    pub fn settle(&self, receipt: Receipt, costs: &Costs) {
+        self.memory.settle(&receipt, costs);
+    }
+
+    /// How a limit stands, without spending.
+    pub async fn look(&self, ask: &Ask<'_>) -> Standing {
+        self.memory.look(ask)
+    }
+
+    /// Forgets what was counted.
+    pub async fn reset(&self, ask: &Ask<'_>) {
+        self.memory.reset(ask);
+    }
+}
