@@ -47,12 +47,12 @@ impl<'a> Place<'a> {
         self.site.map_or(&self.snapshot.limits, |site| &site.limits)
     }
 
-    fn subject(&self, ctx: &Ctx, grant: Option<&'a Grant>) -> Subject<'a> {
+    fn subject(&self, ctx: &Ctx) -> Subject<'a> {
         Subject {
             client: Some(ctx.client),
             host: self.site.map(|site| &*site.label),
             route: self.route.map(|route| (route.host.as_deref().unwrap_or_default(), &*route.key)),
-            grant,
+            ..Subject::default()
         }
     }
 }
@@ -66,7 +66,7 @@ pub(super) async fn arrive(ctx: &mut Ctx, place: Place<'_>, state: &State) -> Re
     if !place.of_site().any(Moment::Arrival) && !own.is_some_and(|own| own.any(Moment::Arrival)) {
         return Ok(());
     }
-    let subject = place.subject(ctx, None);
+    let subject = place.subject(ctx);
     let places = [Some(place.of_site()), own];
     let asks = Asks::of(places.into_iter().flatten(), Moment::Arrival, &subject, |_| 1);
     // What comes from an address is spent even if the request is refused for another reason.
@@ -92,7 +92,7 @@ pub(super) async fn admit(ctx: &mut Ctx, place: Place<'_>, grant: &Grant, state:
     if !is_rated && !places.iter().flatten().any(|place| place.any(Moment::Admission)) {
         return Ok(());
     }
-    let subject = place.subject(ctx, Some(grant));
+    let subject = place.subject(ctx).as_granted(grant);
     let reserve = |limit: &_| route.usual.reserve(limit);
     let mut asks = Asks::of(places.into_iter().flatten(), Moment::Admission, &subject, reserve);
     asks.add_rate_of_token(grant);

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
+use crate::config::scalar::TenantName;
 use crate::config::section::limits::{Cost, Dimension, Limit as Section};
 use crate::exchange::caller::Caller;
 use crate::exchange::grant::Grant;
@@ -177,39 +178,44 @@ impl Usuals {
 }
 
 /// Whom a request is counted for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Subject<'a> {
-    /// Where it comes from; none where that does not matter.
+    /// Where it comes from.
     pub client: Option<IpAddr>,
     /// The host as it is written in the configuration; none for hosts that are not served.
     pub host: Option<&'a str>,
     /// The route: its host and its key; none where nothing matched.
     pub route: Option<(&'a str, &'a str)>,
-    /// Who asks, as whom; none while that is not known.
-    pub grant: Option<&'a Grant>,
+    /// Whose rows are asked for; none while that is not known.
+    pub tenant: Option<&'a str>,
+    /// Whose credential it is: the provider and its word for the bearer.
+    pub caller: Option<(&'a str, &'a str)>,
 }
 
 impl<'a> Subject<'a> {
+    /// The same, now that it is known who asks.
+    #[must_use]
+    pub fn as_granted(self, grant: &'a Grant) -> Self {
+        let caller = match &grant.caller {
+            Caller::Anonymous => None,
+            Caller::Known(identity) => Some((&*identity.provider, &*identity.bearer)),
+        };
+        Subject { tenant: grant.tenant.as_ref().map(TenantName::as_str), caller, ..self }
+    }
+
     fn value(&self, dimension: Dimension) -> Value<'a> {
         let value = match dimension {
             Dimension::Gateway => return Value::word("all"),
             Dimension::Host => self.host.map(Value::word),
             Dimension::Route => self.route.map(|(host, key)| Value::Text([key, host, ""])),
-            Dimension::Tenant => self.tenant().map(Value::word),
-            Dimension::Caller => self.grant.and_then(|grant| match &grant.caller {
-                Caller::Anonymous => None,
-                // Two tenants may have given their callers the same name.
-                Caller::Known(identity) => {
-                    Some(Value::Text([&identity.provider, &identity.bearer, self.tenant().unwrap_or_default()]))
-                }
-            }),
+            Dimension::Tenant => self.tenant.map(Value::word),
+            // Two tenants may have given their callers the same name.
+            Dimension::Caller => {
+                self.caller.map(|(provider, bearer)| Value::Text([provider, bearer, self.tenant.unwrap_or_default()]))
+            }
             Dimension::Ip => self.client.map(Value::network),
         };
         value.unwrap_or(Value::Missing)
-    }
-
-    fn tenant(&self) -> Option<&'a str> {
-        Some(self.grant?.tenant.as_ref()?.as_str())
     }
 }
 
