@@ -66,7 +66,7 @@ fn admission(criterion: &mut Criterion) {
                         grant: Grant::open(),
                         body,
                     };
-                    let permit = admit(case, state.paces()).expect("nothing to refuse");
+                    let permit = admit(case).expect("nothing to refuse");
                     let trial = Trial { traceparent: trace, now: SystemTime::UNIX_EPOCH };
                     let parts = route.rewrite.apply(black_box(&head), &permit, &headers, trial);
                     // Returned, so that dropping them is not measured.

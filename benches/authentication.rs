@@ -136,7 +136,7 @@ fn known_callers(criterion: &mut Criterion) {
                 |(grant, traceparent)| {
                     let Visit { route, head, captures, .. } = &visit;
                     let case = Case { params: &route.params, head, captures: captures.clone(), grant, body: None };
-                    let permit = admit(case, gate.state.paces()).expect("nothing to refuse");
+                    let permit = admit(case).expect("nothing to refuse");
                     let trial = Trial { traceparent, now: gate.state.clock().wall() };
                     let parts = route.rewrite.apply(head, &permit, &visit.headers, trial);
                     // Returned, so that dropping them is not measured.

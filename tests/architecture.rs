@@ -122,12 +122,13 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
 ];
 
 /// Which sections a step is compiled from.
-const SECTIONS: [(&str, &[&str]); 9] = [
+const SECTIONS: [(&str, &[&str]); 10] = [
     ("authn", &["auth", "keys", "revoked"]),
     ("authz", &["routes"]),
     ("client", &[]),
     ("cors", &["cors"]),
     ("guard", &["server"]),
+    ("limits", &["limits", "plans", "tenants"]),
     ("params", &["params"]),
     ("retry", &["retry", "upstreams"]),
     ("rewrite", &["routes", "upstreams"]),

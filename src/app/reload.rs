@@ -259,6 +259,7 @@ impl Reloader {
             kept.hosts.extend(snapshot.sites().iter().map(|site| Arc::clone(&site.label)));
             kept.routes.extend(snapshot.routes().iter().map(|route| Arc::clone(&route.label)));
             kept.upstreams.extend(snapshot.upstreams.iter().map(|upstream| Arc::clone(upstream.name())));
+            kept.limits.extend(snapshot.all_limits.iter().map(|limit| Arc::clone(&limit.name)));
             kept.providers.extend(snapshot.provider_keys.iter().map(|(provider, _)| Arc::clone(provider)));
         }
         self.metrics.keep(&kept);

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use ring::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
 use crate::config::scalar::{Secret, TenantName};
@@ -41,6 +42,10 @@ pub struct Identity {
     pub provider: Arc<str>,
     /// Who it is, as the credential says: the key's id, `sub` of a token, `name` of a Tinybird JWT. Cut; for logs; two may share one.
     pub id: Arc<str>,
+    /// As `id`, whole or told apart by a hash: nobody else of this provider and tenant has it. For counting.
+    pub bearer: Arc<str>,
+    /// The plan that the credential names, where its provider is asked.
+    pub plan: Option<Box<str>>,
     /// Whose rows: known from the credential alone, or only with the pipe that is asked for.
     pub tenant: TenantOf,
     /// What it may do; none where the provider does not speak of scopes.
@@ -167,6 +172,20 @@ const LONGEST_ID: usize = 128;
 pub fn id(text: &str) -> Arc<str> {
     let end = text.char_indices().nth(LONGEST_ID).map_or(text.len(), |(at, _)| at);
     text.get(..end).unwrap_or_default().into()
+}
+
+/// As [`id`], where no two may share one.
+pub fn bearer(text: &str) -> Arc<str> {
+    let id = id(text);
+    match id.len() == text.len() {
+        true => id,
+        false => {
+            let hash = digest(&SHA256, text.as_bytes());
+            let hex: String = hash.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+            // No name of a bearer that is not cut is as long.
+            format!("{id}~{hex}").into()
+        }
+    }
 }
 
 /// A value that names somebody or something: a string, or a whole number in digits. Lists, even of one, name nobody.

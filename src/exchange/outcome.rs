@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use smallvec::SmallVec;
+
 use crate::config::scalar::TenantName;
 
 use super::refusal::RefusalCode;
@@ -35,6 +37,10 @@ pub struct Outcome {
     pub status: u16,
     /// Why the gateway answered itself.
     pub refusal: Option<RefusalCode>,
+    /// The limit that refused it.
+    pub limited_by: Option<Arc<str>>,
+    /// Limits on trial that would have refused it.
+    pub would_refuse: SmallVec<[Arc<str>; 2]>,
     /// What went wrong, for the operator only.
     pub fault: Option<String>,
     /// Tries towards the upstream.

@@ -10,6 +10,7 @@ pub mod authz;
 pub mod client;
 pub mod cors;
 pub mod guard;
+pub mod limits;
 pub mod params;
 pub mod permit;
 pub mod retry;
@@ -22,7 +23,6 @@ use crate::exchange::captures::Captures;
 use crate::exchange::grant::{Circumstances, Grant};
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
-use crate::state::pace::Paces;
 
 use authn::{Authn, Desk, Rejection};
 use authz::{Asked, Authz};
@@ -97,11 +97,8 @@ pub struct Case<'a> {
 ///
 /// # Errors
 /// The refusal that the caller gets.
-pub fn admit(case: Case<'_>, paces: &Paces) -> Result<Permit, Refusal> {
-    let permit = admit_watched(case, &mut Nobody)?;
-    // Last: a request that cannot be answered anyway costs its caller nothing.
-    spend(permit.grant(), paces)?;
-    Ok(permit)
+pub fn admit(case: Case<'_>) -> Result<Permit, Refusal> {
+    admit_watched(case, &mut Nobody)
 }
 
 /// As [`admit`], while `watch` looks on, and nothing is spent.
@@ -115,15 +112,4 @@ pub fn admit_watched(case: Case<'_>, watch: &mut impl Watch) -> Result<Permit, R
     let around = Circumstances { captures: &captures, host: &head.host };
     let bound = params.bind(Sent { query: &head.query, body }, &grant, around, watch)?;
     Ok(Permit::new(captures, grant, bound))
-}
-
-/// What a Tinybird JWT allows its bearer (`limits.rps`). By tenant as well as by name: Tinybird counts by the name alone,
-/// which two tenants may share.
-fn spend(grant: &Grant, paces: &Paces) -> Result<(), Refusal> {
-    let Some((identity, rps)) = grant.identity().and_then(|identity| Some((identity, identity.rps?))) else {
-        return Ok(());
-    };
-    let workspace = identity.workspace.as_deref().unwrap_or_default();
-    let tenant = grant.tenant.as_ref().map_or("", |tenant| tenant.as_str());
-    paces.spend(&[workspace, &identity.id, tenant], rps).map_err(Refusal::rate_limited)
 }

@@ -6,6 +6,7 @@ use crate::exchange::outcome::Outcome;
 
 use super::Proxy;
 use super::ctx::Ctx;
+use super::limits;
 
 impl Proxy {
     /// Counts and logs what happened.
@@ -14,6 +15,8 @@ impl Proxy {
         let answer = session.response_written().filter(|response| !response.status.is_informational());
         let status = answer.map_or(0, |response| response.status.as_u16());
         let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
+        limits::settle(ctx, &self.state);
+        let (limited_by, would_refuse) = limits::take_names(ctx);
         let path = std::mem::take(&mut ctx.raw_path);
         let fault = ctx.fault.take();
         let host = ctx.head.take().map(|head| head.host).unwrap_or_default();
@@ -38,6 +41,8 @@ impl Proxy {
             // 499 as operators know it: the caller closed before there was an answer.
             status: if status == 0 { 499 } else { status },
             refusal: ctx.refusal.as_ref().map(|refusal| refusal.code()),
+            limited_by,
+            would_refuse,
             fault,
             attempts: ctx.attempt.number,
             request_bytes: ctx.body.received,

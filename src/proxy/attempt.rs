@@ -74,6 +74,7 @@ impl Proxy {
 
     /// Sets the deadline of a try on its connection.
     pub(super) fn arm(&self, digest: Option<&Digest>, ctx: &mut Ctx) {
+        ctx.attempt.reached = true;
         let Some(socket) = digest.and_then(socket_of) else { return };
         let Some((timeouts, began)) = ctx.route().map(|route| route.upstream.timeouts()).zip(ctx.attempt.began) else {
             return;

@@ -19,6 +19,7 @@ use crate::telemetry::metrics::InFlight;
 use crate::telemetry::trace::Trace;
 
 use super::Running;
+use super::limits::Limited;
 
 /// The state of one exchange.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub struct Ctx {
     /// What the caller may do, once that is known.
     pub(super) grant: Option<Grant>,
     pub(super) permit: Option<Permit>,
+    pub(super) limited: Limited,
     pub(super) attempt: Attempt,
     pub(super) body: BodyProgress,
     /// Set where an upstream's error body is replaced.
@@ -70,6 +72,8 @@ pub(super) struct Attempt {
     pub(super) spent: Duration,
     /// The deadline of the current try.
     pub(super) deadline: Option<Armed>,
+    /// A connection to the upstream was there in some try.
+    pub(super) reached: bool,
     /// Response headers of the current try have come.
     pub(super) answered: bool,
     /// The end of the connection is the end of the current answer.
@@ -100,6 +104,7 @@ impl Ctx {
             route: None,
             grant: None,
             permit: None,
+            limited: Limited::default(),
             attempt: Attempt::default(),
             body: BodyProgress::default(),
             error_body: None,

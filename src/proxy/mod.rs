@@ -13,6 +13,7 @@ mod caller;
 mod ctx;
 mod door;
 mod failure;
+mod limits;
 mod request;
 mod respond;
 pub mod server;

@@ -18,8 +18,9 @@ use crate::state::State;
 use crate::telemetry::trace::{Trace, is_request_id, request_id};
 
 use super::ctx::Ctx;
+use super::limits::Place;
 use super::respond::{self, Connection};
-use super::{DECIDED, body, caller};
+use super::{DECIDED, body, caller, limits};
 
 /// [`respond::REQUEST_ID`], parsed: looking a text up parses it each time.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -73,6 +74,15 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     ctx.head = opened.head;
     ctx.site = opened.site.map(|site| site.index);
     ctx.route = opened.route.map(|route| route.index);
+    let place = Place { snapshot, site: opened.site, route: opened.route };
+    // Before anything else becomes of it: who tries many paths, or many credentials, pays for each.
+    if let Err(refusal) = limits::arrive(ctx, place, state).await {
+        let connection = match opened.turn {
+            Turn::Refuse(_, stage) => after(stage),
+            Turn::Answer(_) | Turn::Proceed(_) => Connection::Keep,
+        };
+        return Ok(Next::Refuse(refusal, connection));
+    }
     let (route, captures) = match (opened.turn, opened.route) {
         (Turn::Answer(reply), _) => {
             respond::send(session, ctx, reply, Connection::Keep).await?;
@@ -102,15 +112,18 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     };
     let Some(head) = &ctx.head else { return Err(Error::new_in(DECIDED)) };
     let case = Case { params: &route.params, head, captures, grant, body: parameters };
-    match pipeline::admit(case, state.paces()) {
-        Err(refusal) => Ok(Next::Refuse(refusal, Connection::Keep)),
-        Ok(permit) => {
-            ctx.permit = Some(permit);
-            ctx.attempt.first = route.upstream.next_turn();
-            route.retry.count_request();
-            Ok(Next::Upstream)
-        }
+    let permit = match pipeline::admit(case) {
+        Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Keep)),
+        Ok(permit) => permit,
+    };
+    // Last: a request that cannot be answered anyway costs its caller nothing.
+    if let Err(refusal) = limits::admit(ctx, place, permit.grant(), state).await {
+        return Ok(Next::Refuse(refusal, Connection::Keep));
     }
+    ctx.permit = Some(permit);
+    ctx.attempt.first = route.upstream.next_turn();
+    route.retry.count_request();
+    Ok(Next::Upstream)
 }
 
 /// The head in words that know no Pingora.

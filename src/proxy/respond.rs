@@ -16,6 +16,7 @@ use crate::exchange::reply::Reply;
 use crate::pipeline::cors::Cors;
 
 use super::ctx::Ctx;
+use super::limits;
 
 pub(super) const REQUEST_ID: &str = "X-Request-Id";
 pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -121,12 +122,15 @@ pub(super) async fn send(session: &mut Session, ctx: &Ctx, reply: Reply, connect
     Ok(())
 }
 
-/// Adds what every answer has: request id, CORS headers, `nosniff`.
+/// Adds what every answer has: request id, limits, CORS headers, `nosniff`.
 pub(super) fn decorate(session: &Session, ctx: &Ctx, response: &mut ResponseHeader) -> Result<()> {
     let id =
         HeaderValue::from_str(&ctx.request_id).or_err(ErrorType::InternalError, "a request id is a header value")?;
     response.insert_header(REQUEST_ID, id)?;
     response.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
+    for (name, value) in limits::headers(ctx).into_iter().flatten() {
+        response.insert_header(name, value)?;
+    }
     for (name, value) in cors(ctx).decorate(&session.req_header().headers) {
         response.append_header(name, value)?;
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret, TenantName};
+use crate::config::scalar::{Amount, ByteSize, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
+use crate::config::section::limits::Limit;
 use crate::config::section::routes as section;
 use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
 use crate::pipeline::authn::{Authn, Material, Provider};
@@ -12,6 +13,8 @@ use crate::pipeline::authz::Authz;
 use crate::pipeline::client::TrustedProxies;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::{HeadGuard, RouteGuard};
+use crate::pipeline::limits::plans::Plans;
+use crate::pipeline::limits::{Book, Usuals};
 use crate::pipeline::params::{MAX_PARAMETER_BODY, Params};
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::{Rewrite, Vault};
@@ -45,9 +48,9 @@ impl Snapshot {
             upstreams,
             auth,
             default_auth,
-            limits: _,
-            plans: _,
-            default_plan: _,
+            limits,
+            plans,
+            default_plan,
             tenants,
             routes: _,
             tinybird_api: _,
@@ -65,7 +68,11 @@ impl Snapshot {
         let known = |name: &str| before.get(name).copied();
         let providers = providers(auth, previous, state);
         let suspended = tenants.iter().filter(|(_, tenant)| !tenant.enabled).map(|(name, _)| name.clone()).collect();
+        let book = Book::compile(limits);
         let shared = Shared {
+            plans: Plans::compile(plans, tenants, default_plan.as_ref(), &book),
+            late: limits.iter().filter(|(_, limit)| !limit.cost.is_one()).collect(),
+            book,
             config: &config,
             state,
             upstreams: upstreams
@@ -88,6 +95,8 @@ impl Snapshot {
             guard: HeadGuard::compile(server),
             cors: Cors::compile(cors.as_ref()),
             authn: shared.authn(default_auth.as_ref()),
+            limits: shared.book.attach(&server.limits),
+            all_limits: shared.book.limits().cloned().collect(),
             keepalive: server.keepalive.duration().as_secs().max(1),
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
@@ -99,6 +108,7 @@ impl Snapshot {
                 .collect(),
             hosts,
             routes: routes.into(),
+            plans: shared.plans,
             config: Arc::clone(&config),
         }
     }
@@ -107,6 +117,10 @@ impl Snapshot {
 /// What all routes of one configuration share.
 struct Shared<'a> {
     config: &'a Config,
+    book: Book<'a>,
+    plans: Plans,
+    /// Quotas whose cost is known in the end.
+    late: Vec<(&'a String, &'a Limit)>,
     state: &'a State,
     upstreams: BTreeMap<&'a str, Arc<Upstream>>,
     providers: BTreeMap<&'a str, Arc<Provider>>,
@@ -129,12 +143,13 @@ impl Shared<'_> {
             }
         }
         if self.config.hosts.is_empty() {
-            return HostTable::any(top);
+            return HostTable::any(top, self.book.attach(&self.config.server.limits));
         }
         let routes_of = |host: &HostPattern| own.get(host).unwrap_or(&top);
         HostTable::listed(self.config.hosts.iter().map(|(host, section)| {
             let authn = section.auth.as_ref().map(|rule| self.authn(Some(rule)));
-            (host, section, Served { routes: Arc::clone(routes_of(host)), authn })
+            let limits = self.book.attach(self.config.server.limits.iter().chain(&section.limits));
+            (host, section, Served { routes: Arc::clone(routes_of(host)), authn, limits })
         }))
     }
 
@@ -165,7 +180,7 @@ impl Shared<'_> {
             auth,
             require: _,
             params,
-            limits: _,
+            limits,
             cors,
         } = route;
         let rule = if pipe.is_some() { BodyRule::Parameters } else { BodyRule::PassThrough };
@@ -185,6 +200,8 @@ impl Shared<'_> {
             cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
             body: rule,
             params: Params::compile(params),
+            limits: self.book.attach(limits),
+            usual: self.usual(path.route),
             rewrite: Rewrite::compile(route, path.format, upstream_section, &self.vault),
             retry: Retry::compile(&upstream_section.retry, timeouts, self.state.retry_budget(name)),
             scrub: Scrub::compile(
@@ -200,6 +217,16 @@ impl Shared<'_> {
 }
 
 impl Shared<'_> {
+    /// What requests of a route usually cost. Any quota may come to hold there by a plan.
+    fn usual(&self, route: WrittenRoute<'_>) -> Usuals {
+        let host = route.host.map_or("", HostPattern::as_str);
+        let usual = self.late.iter().map(|(name, limit)| {
+            let assumed = limit.assume.map_or(0, Amount::units);
+            (name.as_str().into(), self.state.counters().usual(name, (host, route.key.as_str()), assumed))
+        });
+        Usuals::of(usual)
+    }
+
     /// Who may call by this rule.
     fn authn(&self, rule: Option<&AuthRule>) -> Authn {
         match rule {

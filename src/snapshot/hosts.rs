@@ -13,6 +13,7 @@ use crate::config::scalar::{HostPattern, PathPattern, Template};
 use crate::config::section::hosts::Host;
 use crate::pipeline::authn::Authn;
 use crate::pipeline::cors::Cors;
+use crate::pipeline::limits::Attached;
 
 use super::table::PathTable;
 
@@ -30,6 +31,8 @@ pub struct Site {
     pub tenant: Option<Template>,
     /// Who may call, where the route does not say.
     pub authn: Option<Authn>,
+    /// What its requests must keep: the limits of the host and of the server.
+    pub limits: Attached,
     /// Pages that may call, where the route does not say.
     pub cors: Option<Cors>,
     /// Its routes, which it may share with other sites.
@@ -50,6 +53,8 @@ pub(super) struct Served {
     pub(super) routes: Arc<Routes>,
     /// None where the host does not say.
     pub(super) authn: Option<Authn>,
+    /// Those of the server among them.
+    pub(super) limits: Attached,
 }
 
 impl Routes {
@@ -80,8 +85,8 @@ type Positions = HashMap<Box<str>, usize, ahash::RandomState>;
 
 impl HostTable {
     /// One site for every host.
-    pub(super) fn any(routes: Arc<Routes>) -> Self {
-        let site = Site { index: 0, label: EVERY_HOST.into(), tenant: None, authn: None, cors: None, routes };
+    pub(super) fn any(routes: Arc<Routes>, limits: Attached) -> Self {
+        let site = Site { index: 0, label: EVERY_HOST.into(), tenant: None, authn: None, limits, cors: None, routes };
         HostTable { sites: Box::new([site]), names: Names::Any }
     }
 
@@ -89,7 +94,7 @@ impl HostTable {
     pub(super) fn listed<'a>(hosts: impl Iterator<Item = (&'a HostPattern, &'a Host, Served)>) -> Self {
         let (mut exact, mut suffixes) = (Positions::default(), Positions::default());
         let mut sites = Vec::new();
-        for (index, (pattern, host, Served { routes, authn })) in hosts.enumerate() {
+        for (index, (pattern, host, Served { routes, authn, limits })) in hosts.enumerate() {
             let Host { tenant, auth: _, limits: _, cors, routes: _ } = host;
             match pattern.suffix() {
                 None => exact.insert(pattern.as_str().into(), index),
@@ -100,6 +105,7 @@ impl HostTable {
                 label: pattern.as_str().into(),
                 tenant: tenant.clone(),
                 authn,
+                limits,
                 cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
                 routes,
             });
@@ -174,7 +180,7 @@ mod tests {
 
     #[test]
     fn without_hosts_every_host_is_served() {
-        let table = HostTable::any(Arc::default());
+        let table = HostTable::any(Arc::default(), Attached::default());
         assert_eq!(table.find("anything").map(|site| &*site.label), Some(EVERY_HOST));
         assert!(!table.is_listed());
     }

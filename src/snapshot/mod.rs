@@ -20,6 +20,8 @@ use crate::pipeline::authn::{Authn, Provider};
 use crate::pipeline::client::TrustedProxies;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::HeadGuard;
+use crate::pipeline::limits::plans::Plans;
+use crate::pipeline::limits::{Attached, Limit};
 use crate::state::jwks::Keys;
 use crate::upstream::Upstream;
 
@@ -41,6 +43,12 @@ pub struct Snapshot {
     pub cors: Cors,
     /// Who may call routes that say nothing.
     pub authn: Authn,
+    /// Limits for every request, also for hosts and paths that are not served.
+    pub limits: Attached,
+    /// Every limit, in the order of their indexes.
+    pub all_limits: Box<[Arc<Limit>]>,
+    /// Who bought what.
+    pub plans: Plans,
     /// How long an idle connection of a caller stays open, in seconds.
     pub keepalive: u64,
     /// Proxies whose word about the caller counts.
@@ -112,6 +120,11 @@ impl Snapshot {
             authz: &route.authz,
             tenant: site.and_then(|site| site.tenant.as_ref()),
         }
+    }
+
+    /// The limit with this index.
+    pub fn limit(&self, index: usize) -> Option<&Arc<Limit>> {
+        self.all_limits.get(index)
     }
 
     /// The route with this index.

@@ -8,6 +8,7 @@ use crate::pipeline::authn::Authn;
 use crate::pipeline::authz::Authz;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::RouteGuard;
+use crate::pipeline::limits::{Attached, Usuals};
 use crate::pipeline::params::Params;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::Rewrite;
@@ -37,6 +38,10 @@ pub struct Route {
     pub body: BodyRule,
     /// Parameters.
     pub params: Params,
+    /// What its requests must keep, beside what holds for host, server and plan.
+    pub limits: Attached,
+    /// What its requests usually cost, by quota.
+    pub usual: Usuals,
     /// Path, headers and credential towards the upstream.
     pub rewrite: Rewrite,
     /// Which failures are tried again.

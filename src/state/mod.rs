@@ -9,7 +9,6 @@ pub mod deadlines;
 mod fingerprint;
 pub mod jwks;
 pub mod minted;
-pub mod pace;
 pub mod retry_budget;
 pub mod throttle;
 pub mod verified;
@@ -18,10 +17,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use counters::Counters;
 use deadlines::Deadlines;
 use jwks::{KeySources, Keys, Source};
 use minted::Minted;
-use pace::Paces;
 use retry_budget::RetryBudget;
 use throttle::Throttle;
 use verified::Verified;
@@ -36,9 +35,9 @@ const MAX_GUESSES: u32 = 100;
 #[derive(Debug)]
 pub struct State {
     clock: Clock,
+    counters: Counters,
     deadlines: Arc<Deadlines>,
     minted: Arc<Minted>,
-    paces: Paces,
     guessers: Throttle,
     verified: Verified,
     epochs: AtomicU64,
@@ -50,9 +49,9 @@ impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
         State {
+            counters: Counters::new(clock.clone()),
             deadlines: Arc::default(),
             minted: Arc::default(),
-            paces: Paces::new(clock.clone()),
             guessers: Throttle::new(clock.clone(), MAX_GUESSES, throttle::MANY),
             verified: Verified::default(),
             epochs: AtomicU64::new(0),
@@ -77,9 +76,9 @@ impl State {
         &self.minted
     }
 
-    /// How often callers came whose tokens limit them.
-    pub fn paces(&self) -> &Paces {
-        &self.paces
+    /// How often, and how much, everybody asked.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Who sends credentials that are not accepted.

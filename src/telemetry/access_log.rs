@@ -166,6 +166,12 @@ fn plain(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
     if let Some(refusal) = outcome.refusal {
         write!(text, " refusal={}", refusal.as_str())?;
     }
+    if let Some(limit) = &outcome.limited_by {
+        write!(text, " limit={limit}")?;
+    }
+    if !outcome.would_refuse.is_empty() {
+        write!(text, " would_refuse={}", outcome.would_refuse.join(","))?;
+    }
     if let Some(fault) = &outcome.fault {
         text.push_str(" fault=\"");
         escape(text, fault);
@@ -193,6 +199,8 @@ fn json(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
         "upstream": outcome.upstream.as_deref(),
         "status": outcome.status,
         "refusal": outcome.refusal.map(|refusal| refusal.as_str()),
+        "limit": outcome.limited_by.as_deref(),
+        "would_refuse": outcome.would_refuse.iter().map(|limit| &**limit).collect::<Vec<_>>(),
         "fault": outcome.fault,
         "attempts": outcome.attempts,
         "bytes_in": outcome.request_bytes,

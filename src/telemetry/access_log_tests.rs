@@ -17,6 +17,8 @@ fn outcome() -> Outcome {
         upstream: Some("tinybird".into()),
         status: 200,
         refusal: None,
+        limited_by: None,
+        would_refuse: Default::default(),
         fault: None,
         attempts: 2,
         request_bytes: 0,

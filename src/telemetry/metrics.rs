@@ -33,6 +33,7 @@ pub struct Metrics {
     upstream_seconds: HistogramVec,
     retries: IntCounterVec,
     refusals: IntCounterVec,
+    limit_refusals: IntCounterVec,
     upstream_resolved: IntGaugeVec,
     jwks_age: IntGaugeVec,
     jwks_keys: IntGaugeVec,
@@ -119,6 +120,7 @@ impl Metrics {
             upstream_seconds: HistogramVec::new(seconds(names::UPSTREAM_SECONDS), &["upstream"])?,
             retries: IntCounterVec::new(opts(names::RETRIES), &["upstream", "reason"])?,
             refusals: IntCounterVec::new(opts(names::REFUSALS), &["route", "reason"])?,
+            limit_refusals: IntCounterVec::new(opts(names::LIMIT_REFUSALS), &["limit", "mode"])?,
             upstream_resolved: IntGaugeVec::new(opts(names::UPSTREAM_RESOLVED), &["upstream"])?,
             jwks_age: IntGaugeVec::new(opts(names::JWKS_AGE), &["provider"])?,
             jwks_keys: IntGaugeVec::new(opts(names::JWKS_KEYS), &["provider"])?,
@@ -140,6 +142,7 @@ impl Metrics {
         registry.register(Box::new(self.upstream_seconds.clone()))?;
         registry.register(Box::new(self.retries.clone()))?;
         registry.register(Box::new(self.refusals.clone()))?;
+        registry.register(Box::new(self.limit_refusals.clone()))?;
         registry.register(Box::new(self.upstream_resolved.clone()))?;
         registry.register(Box::new(self.jwks_age.clone()))?;
         registry.register(Box::new(self.jwks_keys.clone()))?;
@@ -252,6 +255,8 @@ impl Metrics {
         forget(&self.upstream_seconds, &["upstream"], ("upstream", is_upstream));
         forget(&self.retries, &["upstream", "reason"], ("upstream", is_upstream));
         forget(&self.upstream_resolved, &["upstream"], ("upstream", is_upstream));
+        let is_limit = |label: &str| label == names::LIMIT_OF_TOKEN || kept.limits.contains(label);
+        forget(&self.limit_refusals, &["limit", "mode"], ("limit", is_limit));
         let is_provider = |label: &str| kept.providers.contains(label);
         forget(&self.jwks_age, &["provider"], ("provider", is_provider));
         forget(&self.jwks_keys, &["provider"], ("provider", is_provider));
@@ -276,6 +281,8 @@ pub struct Kept {
     pub hosts: BTreeSet<Arc<str>>,
     /// Patterns of routes.
     pub routes: BTreeSet<Arc<str>>,
+    /// Names of limits.
+    pub limits: BTreeSet<Arc<str>>,
     /// Names of providers.
     pub providers: BTreeSet<Arc<str>>,
     /// Names of upstreams.
@@ -310,6 +317,11 @@ impl RouteMeters {
             && let Some(seconds) = &meter.upstream_seconds
         {
             seconds.observe(outcome.upstream_elapsed.as_secs_f64());
+        }
+        for (limits, mode) in [(outcome.limited_by.as_slice(), "enforced"), (&outcome.would_refuse, "dry_run")] {
+            for limit in limits {
+                self.metrics.limit_refusals.with_label_values(&[limit, mode]).inc();
+            }
         }
         if let Some(refusal) = outcome.refusal {
             meter.refusal(refusal, &self.metrics);

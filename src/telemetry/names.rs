@@ -14,6 +14,11 @@ pub const RETRIES: (&str, &str) = ("tollgate_retries_total", "Repeated tries by 
 /// Requests that the gateway answered itself with an error.
 pub const REFUSALS: (&str, &str) =
     ("tollgate_refusals_total", "Requests that the gateway refused, by route and reason");
+/// Requests that a limit refused, or would have.
+pub const LIMIT_REFUSALS: (&str, &str) = (
+    "tollgate_limit_refusals_total",
+    "Requests that a limit refused (mode `enforced`), or would have refused (mode `dry_run`)",
+);
 /// Answers held back because a credential stood in them.
 pub const TRIPWIRE: (&str, &str) =
     ("tollgate_tripwire_total", "Answers of upstreams held back because they contained a configured credential");
@@ -46,6 +51,8 @@ pub const BUILD_INFO: (&str, &str) = ("tollgate_build_info", "The running versio
 
 /// The route of requests that no route matched.
 pub const UNMATCHED: &str = "__unmatched__";
+/// What refuses where a token's own rate does.
+pub const LIMIT_OF_TOKEN: &str = "limits.rps";
 /// The host while every host is served alike.
 pub const ANY_HOST: &str = "*";
 /// The host of requests for hosts that are not served.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::Amount;
 
@@ -26,6 +27,15 @@ pub enum Window {
 }
 
 impl Window {
+    /// Its length; of a month, that of the longest.
+    pub fn longest(self) -> Duration {
+        Duration::from_secs(match self {
+            Window::Hour => 3_600,
+            Window::Day => 86_400,
+            Window::Month => 31 * 86_400,
+        })
+    }
+
     /// As it is written.
     pub fn word(self) -> &'static str {
         match self {

@@ -65,6 +65,7 @@ struct Naming {
     tenant: Option<Template>,
     tenants: Option<BTreeSet<TenantName>>,
     scopes: Option<Template>,
+    plan: Option<Template>,
 }
 
 impl Provider {
@@ -75,6 +76,7 @@ impl Provider {
             tenant: section.tenant.clone(),
             tenants: section.tenants.as_ref().map(|tenants| tenants.iter().cloned().collect()),
             scopes: section.scopes.clone(),
+            plan: section.plan.clone(),
         };
         let judge = match section.kind {
             ProviderKind::ApiKey => {
@@ -193,7 +195,9 @@ impl Provider {
                 let claims = token.into_claims();
                 Ok(Identity {
                     kind: CallerKind::TinybirdJwt,
-                    id: verified.name,
+                    id: caller::id(&verified.name),
+                    bearer: caller::bearer(&verified.name),
+                    plan: self.naming.plan_of(|part| claim_part(part, &claims, None)),
                     tenant: TenantOf::Nobody,
                     pipes: verified.pipes.into_iter().map(|pipe| self.naming.of_pipe(pipe, &claims)).collect(),
                     rps: verified.rps,
@@ -228,6 +232,8 @@ impl Naming {
             kind: CallerKind::ApiKey,
             provider: Arc::clone(&self.provider),
             id: caller::id(record.id.as_str()),
+            bearer: caller::bearer(record.id.as_str()),
+            plan: self.plan_of(|part| key_part(part, record)),
             tenant,
             scopes: Some(record.scopes.iter().map(|scope| scope.as_str().into()).collect()),
             facts,
@@ -240,13 +246,16 @@ impl Naming {
     }
 
     fn of_token(&self, claims: Map<String, Value>, until: SystemTime) -> Identity {
-        let id = caller::id(&claims.get("sub").and_then(caller::name).unwrap_or_default());
+        let subject = claims.get("sub").and_then(caller::name).unwrap_or_default();
+        let (id, bearer) = (caller::id(&subject), caller::bearer(&subject));
         let tenant = self.tenant_of(self.tenant.as_ref(), |part| claim_part(part, &claims, None));
         let scopes = Some(self.words(&claims, &["scope", "scp"]));
         Identity {
             kind: CallerKind::Jwt,
             provider: Arc::clone(&self.provider),
             id,
+            bearer,
+            plan: self.plan_of(|part| claim_part(part, &claims, None)),
             tenant,
             scopes,
             facts: Facts::Claims(claims),
@@ -269,6 +278,11 @@ impl Naming {
             Some(text) => self.confined(&text),
             None => TenantOf::Missing,
         }
+    }
+
+    fn plan_of(&self, fill: impl Fn(&Part) -> Option<String>) -> Option<Box<str>> {
+        let parts = self.plan.as_ref()?.parts().iter().map(fill);
+        parts.collect::<Option<String>>().map(Into::into)
     }
 
     fn confined(&self, text: &str) -> TenantOf {

@@ -6,13 +6,12 @@
 //! pipe is the route's (`authz`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
 use crate::config::scalar::{Algorithm, Secret};
-use crate::exchange::caller::{self, FixedParams, scalar, tenant};
+use crate::exchange::caller::{FixedParams, scalar, tenant};
 use crate::jose::compact::Compact;
 use crate::jose::key::Key;
 
@@ -34,7 +33,7 @@ pub(super) struct TinybirdJwt {
 /// What a good token says.
 #[derive(Debug)]
 pub(super) struct Verified {
-    pub(super) name: Arc<str>,
+    pub(super) name: Box<str>,
     pub(super) until: SystemTime,
     /// In the token's order.
     pub(super) pipes: Vec<Pipe>,
@@ -73,7 +72,7 @@ impl TinybirdJwt {
             return Err(Finding::Claim("its `workspace_id` is another one"));
         }
         let name = claims.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
-        let name = caller::id(name.ok_or(Finding::Claim("it has no `name`"))?);
+        let name = name.ok_or(Finding::Claim("it has no `name`"))?.into();
         Ok(Verified { name, until, pipes: pipes(claims)?, rps: rps(claims)? })
     }
 }

@@ -25,6 +25,8 @@ fn grant(fixed: &[(&str, &str)]) -> Grant {
         kind: CallerKind::TinybirdJwt,
         provider: "dashboards".into(),
         id: "page".into(),
+        bearer: Default::default(),
+        plan: None,
         tenant: TenantOf::Nobody,
         scopes: None,
         facts: Facts::Claims(serde_json::Map::new()),

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use super::algorithm;
 use super::bucket::{Bucket, Buckets};
 use super::calendar;
-use super::{Allowance, Answer, Ask, Costs, Entry, Mode, NotSpent, Receipt, Rule, Standing, Taken};
+use super::{Allowance, Answer, Ask, Back, Costs, Entry, Mode, NotSpent, Receipt, Rule, Standing, Taken};
 
 /// Counts of this process alone.
 #[derive(Debug)]
@@ -69,10 +69,11 @@ impl Memory {
         Answer { standings, spent: Ok(receipt) }
     }
 
-    pub(super) fn refund(&self, receipt: &Receipt) {
+    pub(super) fn refund(&self, receipt: &Receipt, back: Back) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in &receipt.entries {
             match entry.taken {
+                Taken::Pace(_) if back == Back::Quotas => {}
                 Taken::Pace(rule) => {
                     let due = kept.due.entry(entry.bucket).or_default();
                     *due = due.saturating_sub(rule.interval);

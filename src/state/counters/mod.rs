@@ -11,7 +11,10 @@ pub mod algorithm;
 pub mod bucket;
 pub mod calendar;
 mod memory;
+pub mod usual;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -22,6 +25,7 @@ use crate::config::section::limits::Cost;
 
 use bucket::{Bucket, Value};
 use memory::Memory;
+use usual::Usual;
 
 /// What one limit asks of one request.
 #[derive(Clone, Debug)]
@@ -181,16 +185,33 @@ impl Receipt {
     }
 }
 
+/// What is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Back {
+    /// All of it.
+    Everything,
+    /// What quotas took; that a request came stays counted.
+    Quotas,
+}
+
 /// Every counter.
 #[derive(Debug)]
 pub struct Counters {
     memory: Memory,
+    usual: Mutex<HashMap<(String, String, String), Arc<Usual>>>,
 }
 
 impl Counters {
     /// Nobody has come yet.
     pub fn new(clock: Clock) -> Self {
-        Counters { memory: Memory::new(clock) }
+        Counters { memory: Memory::new(clock), usual: Mutex::default() }
+    }
+
+    /// What requests of a route (host and key) usually cost by a quota: the same average each time.
+    pub fn usual(&self, limit: &str, (host, key): (&str, &str), assumed: u64) -> Arc<Usual> {
+        let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = (limit.to_owned(), host.to_owned(), key.to_owned());
+        Arc::clone(usual.entry(name).or_insert_with(|| Arc::new(Usual::new(assumed))))
     }
 
     /// Spends all asks, or none.
@@ -199,8 +220,8 @@ impl Counters {
     }
 
     /// Gives back what was taken: the request went nowhere.
-    pub fn refund(&self, receipt: Receipt) {
-        self.memory.refund(&receipt);
+    pub fn refund(&self, receipt: Receipt, back: Back) {
+        self.memory.refund(&receipt, back);
     }
 
     /// Sets right what was taken before the costs were known.

@@ -9,6 +9,8 @@ fn identity(claims: Value) -> Arc<Identity> {
         kind: CallerKind::Jwt,
         provider: "p".into(),
         id: "ada".into(),
+        bearer: Default::default(),
+        plan: None,
         tenant: TenantOf::Nobody,
         scopes: None,
         facts: Facts::Claims(claims),

@@ -23,7 +23,15 @@ pub(super) fn of(identity: &Identity) -> usize {
     let scopes: usize = identity.scopes.iter().flatten().map(|scope| of_member(scope)).sum();
     let pipes: usize = identity.pipes.iter().map(of_pipe).sum();
     let token = identity.token.as_ref().map_or(0, |token| of_text(token.expose()));
-    PIECE + size_of::<Identity>() + of_text(&identity.id) + facts + scopes + pipes + token
+    PIECE
+        + size_of::<Identity>()
+        + of_text(&identity.id)
+        + of_text(&identity.bearer)
+        + of_text(identity.plan.as_deref().unwrap_or_default())
+        + facts
+        + scopes
+        + pipes
+        + token
 }
 
 fn of_pipe(pipe: &PipeScope) -> usize {
