@@ -20,6 +20,15 @@ pub(super) struct Memory {
     clock: Clock,
 }
 
+/// What is known of a bucket elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known {
+    /// Of a quota: its stretch, and what was used in it.
+    Quota { stretch: (u64, u64), used: u64 },
+    /// Of a rate: how early the next request would be, in nanoseconds.
+    Rate { early: u64 },
+}
+
 #[derive(Debug, Default)]
 struct Kept {
     due: HashMap<Bucket, u64, ahash::RandomState>,
@@ -63,10 +72,29 @@ impl Memory {
                     Taken::Quota { allowance, began, units: ask.reserve }
                 }
             };
-            receipt.entries.push(Entry { bucket, taken });
+            receipt.entries.push(Entry { bucket, taken, elsewhere: None });
             standings.push(Standing { wait: Duration::ZERO, ..self.standing(&kept, ask, now) });
         }
         Answer { standings, spent: Ok(receipt) }
+    }
+
+    /// Keeps what others know better, instead of what was kept. What would be taken if this ask was let in.
+    pub(super) fn learn(&self, ask: &Ask<'_>, known: Known) -> Entry {
+        let (now, bucket) = (self.now(), self.buckets.of(ask));
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = match (ask.rule, known) {
+            (Rule::Rate(rule), Known::Rate { early }) => {
+                kept.due.insert(bucket, now.saturating_add(early));
+                Taken::Pace(rule)
+            }
+            (Rule::Quota(allowance), Known::Quota { stretch: (began, _), used }) => {
+                kept.used.insert((bucket, began), used);
+                Taken::Quota { allowance, began, units: ask.reserve }
+            }
+            (Rule::Rate(rule), Known::Quota { .. }) => Taken::Pace(rule),
+            (Rule::Quota(allowance), Known::Rate { .. }) => Taken::Quota { allowance, began: 0, units: 0 },
+        };
+        Entry { bucket, taken, elsewhere: None }
     }
 
     pub(super) fn refund(&self, receipt: &Receipt, back: Back) {

@@ -11,6 +11,7 @@ pub mod algorithm;
 pub mod bucket;
 pub mod calendar;
 mod memory;
+mod redis;
 pub mod usual;
 
 use std::collections::HashMap;
@@ -20,9 +21,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::clock::Clock;
-use crate::config::scalar::{Moment, Rate, Window};
+use crate::config::scalar::{Counters as Place, Moment, Rate, Window};
 use crate::config::section::limits::Cost;
+use crate::config::section::state::State;
 
+pub use self::redis::{Health, Up};
+use self::redis::{Kept, Redis};
 use bucket::{Bucket, Value};
 use memory::Memory;
 use usual::Usual;
@@ -139,6 +143,8 @@ pub struct Receipt {
 struct Entry {
     bucket: Bucket,
     taken: Taken,
+    /// Where it is counted besides this process.
+    elsewhere: Option<Box<Kept>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -198,13 +204,36 @@ pub enum Back {
 #[derive(Debug)]
 pub struct Counters {
     memory: Memory,
+    redis: Option<Redis>,
     usual: Mutex<HashMap<(String, String, String), Arc<Usual>>>,
 }
 
 impl Counters {
     /// Nobody has come yet.
     pub fn new(clock: Clock) -> Self {
-        Counters { memory: Memory::new(clock), usual: Mutex::default() }
+        Counters { memory: Memory::new(clock), redis: None, usual: Mutex::default() }
+    }
+
+    /// As the configuration says: in this process, or in a Redis that is shared, which need not be there yet.
+    pub fn open(clock: Clock, state: &State) -> Self {
+        let redis = match &state.counters {
+            Place::Memory => None,
+            Place::Redis(address) => Some(Redis::new(clock.clone(), address.clone(), state.on_counter_failure)),
+        };
+        Counters { redis, ..Counters::new(clock) }
+    }
+
+    /// Keeps the connection to shared counters; never ends.
+    pub async fn run(&self) {
+        match &self.redis {
+            None => std::future::pending().await,
+            Some(redis) => redis.run().await,
+        }
+    }
+
+    /// How shared counters are; none where counts are this process' own.
+    pub fn health(&self) -> Option<Health> {
+        self.redis.as_ref().map(Redis::health)
     }
 
     /// What requests of a route (host and key) usually cost by a quota: the same average each time.
@@ -216,26 +245,43 @@ impl Counters {
 
     /// Spends all asks, or none.
     pub async fn spend(&self, asks: &[Ask<'_>]) -> Answer {
-        self.memory.spend(asks)
+        match &self.redis {
+            None => self.memory.spend(asks),
+            // In a box: requests that are counted here need no room for what is said to Redis.
+            Some(redis) => Box::pin(redis.spend(&self.memory, asks)).await,
+        }
     }
 
     /// Gives back what was taken: the request went nowhere.
     pub fn refund(&self, receipt: Receipt, back: Back) {
         self.memory.refund(&receipt, back);
+        if let Some(redis) = &self.redis {
+            receipt.entries.iter().for_each(|entry| redis.refund(entry, back));
+        }
     }
 
     /// Sets right what was taken before the costs were known.
     pub fn settle(&self, receipt: Receipt, costs: &Costs) {
         self.memory.settle(&receipt, costs);
+        if let Some(redis) = &self.redis {
+            receipt.entries.iter().for_each(|entry| redis.settle(entry, costs));
+        }
     }
 
     /// How a limit stands, without spending.
     pub async fn look(&self, ask: &Ask<'_>) -> Standing {
-        self.memory.look(ask)
+        let shared = match &self.redis {
+            None => None,
+            Some(redis) => Box::pin(redis.look(&self.memory, ask)).await,
+        };
+        shared.unwrap_or_else(|| self.memory.look(ask))
     }
 
     /// Forgets what was counted.
     pub async fn reset(&self, ask: &Ask<'_>) {
         self.memory.reset(ask);
+        if let Some(redis) = &self.redis {
+            Box::pin(redis.reset(ask)).await;
+        }
     }
 }
