@@ -33,6 +33,7 @@ pub fn standing_of_pace(rule: Pace, due: u64, now: u64) -> Standing {
     Standing {
         total: u64::from(rule.burst),
         remaining: left,
+        passes: wait == 0,
         wait: Duration::from_nanos(wait),
         whole: Duration::from_nanos(early),
     }

@@ -39,14 +39,14 @@ impl Memory {
         let now = self.now();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let before: Vec<Standing> = asks.iter().map(|ask| self.standing(&kept, ask, now)).collect();
-        let refuses = |(ask, standing): (&Ask<'_>, &Standing)| ask.mode == Mode::Enforced && !standing.wait.is_zero();
+        let refuses = |(ask, standing): (&Ask<'_>, &Standing)| ask.mode == Mode::Enforced && !standing.passes;
         if asks.iter().zip(&before).any(refuses) {
             return Answer { standings: before.into(), spent: Err(NotSpent::Refused) };
         }
         let mut receipt = Receipt::default();
         let mut standings = smallvec::SmallVec::new();
         for (ask, standing) in asks.iter().zip(before) {
-            if !standing.wait.is_zero() {
+            if !standing.passes {
                 standings.push(standing);
                 continue;
             }
@@ -64,7 +64,7 @@ impl Memory {
                 }
             };
             receipt.entries.push(Entry { bucket, taken });
-            standings.push(Standing { wait: Duration::ZERO, ..self.standing(&kept, ask, now) });
+            standings.push(Standing { passes: true, ..self.standing(&kept, ask, now) });
         }
         Answer { standings, spent: Ok(receipt) }
     }
@@ -122,7 +122,7 @@ impl Memory {
                 let used = kept.used.get(&(bucket, began)).copied().unwrap_or_default();
                 let whole = calendar::until(ends, wall);
                 let wait = if algorithm::quota(amount, used) { Duration::ZERO } else { whole };
-                Standing { total: amount, remaining: amount.saturating_sub(used), wait, whole }
+                Standing { total: amount, remaining: amount.saturating_sub(used), passes: wait.is_zero(), wait, whole }
             }
         }
     }

@@ -105,7 +105,9 @@ pub struct Standing {
     pub total: u64,
     /// How much of that is left.
     pub remaining: u64,
-    /// Until a request like this one would be let in; zero where it is.
+    /// Whether the request passes here.
+    pub passes: bool,
+    /// Until the next would; zero where it would now.
     pub wait: Duration,
     /// Until everything is there again.
     pub whole: Duration,
