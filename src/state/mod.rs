@@ -18,6 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use counters::Counters;
 use deadlines::Deadlines;
 use jwks::{KeySources, Keys, Source};
 use minted::Minted;
@@ -36,6 +37,7 @@ const MAX_GUESSES: u32 = 100;
 #[derive(Debug)]
 pub struct State {
     clock: Clock,
+    counters: Counters,
     deadlines: Arc<Deadlines>,
     minted: Arc<Minted>,
     paces: Paces,
@@ -50,6 +52,7 @@ impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
         State {
+            counters: Counters::new(clock.clone()),
             deadlines: Arc::default(),
             minted: Arc::default(),
             paces: Paces::new(clock.clone()),
@@ -65,6 +68,11 @@ impl State {
     /// The clock that everything below uses.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The counters of limits.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// The connections with a deadline.
