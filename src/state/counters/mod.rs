@@ -27,6 +27,11 @@ use bucket::{Bucket, Value};
 use memory::Memory;
 use usual::Usual;
 
+pub use memory::Fill;
+
+/// Counters that are kept unless the operator wants another number.
+pub const MAX_COUNTERS: usize = 1_000_000;
+
 /// What one limit asks of one request.
 #[derive(Clone, Debug)]
 pub struct Ask<'a> {
@@ -145,8 +150,8 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 enum Taken {
-    /// Of a rate: one of these.
-    Pace(Pace),
+    /// Of a rate: one turn, after which the next was due then (nanoseconds of the clock that counts).
+    Pace { rule: Pace, due: u64 },
     /// Of a quota, in the stretch that began then (seconds since 1970).
     Quota { allowance: Allowance, began: u64, units: u64 },
 }
@@ -181,7 +186,7 @@ impl Receipt {
     /// Whether the cost of something has to be known in the end.
     pub fn awaits_costs(&self) -> bool {
         self.entries.iter().any(|entry| match entry.taken {
-            Taken::Pace(_) => false,
+            Taken::Pace { .. } => false,
             Taken::Quota { allowance, .. } => !allowance.cost.is_one(),
         })
     }
@@ -206,7 +211,12 @@ pub struct Counters {
 impl Counters {
     /// Nobody has come yet.
     pub fn new(clock: Clock) -> Self {
-        Counters { memory: Memory::new(clock), usual: Mutex::default() }
+        Counters::bounded(clock, MAX_COUNTERS)
+    }
+
+    /// As [`Counters::new`]; so many counters are kept at most, and beyond them newcomers to a limit share some.
+    pub fn bounded(clock: Clock, most: usize) -> Self {
+        Counters { memory: Memory::new(clock, most), usual: Mutex::default() }
     }
 
     /// What requests of a route (host and key) usually cost by a quota: the same average each time.
@@ -219,6 +229,16 @@ impl Counters {
     /// Spends all asks, or none.
     pub async fn spend(&self, asks: &[Ask<'_>]) -> Answer {
         self.memory.spend(asks)
+    }
+
+    /// Takes away what means nothing any more.
+    pub fn sweep(&self) {
+        self.memory.sweep();
+    }
+
+    /// How full they are: those of rates, and those of quotas.
+    pub fn fill(&self) -> [Fill; 2] {
+        self.memory.fill()
     }
 
     /// Gives back what was taken: the request went nowhere.
