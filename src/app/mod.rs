@@ -86,7 +86,7 @@ impl App {
         let access_log = AccessLog::start(&config.log, &metrics)
             .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
         let access_log = Arc::new(access_log);
-        let state = Arc::new(State::new(clock.clone()));
+        let state = Arc::new(State::open(clock.clone(), &config.state));
         let snapshot = apart(|| Snapshot::compile(config, &state))?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
         let readiness = Arc::new(Readiness::default());

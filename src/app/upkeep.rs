@@ -148,6 +148,6 @@ impl BackgroundService for Upkeep {
             }
         };
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        tokio::join!(names, deadlines, keys, telling);
+        tokio::join!(names, deadlines, keys, telling, self.state.counters().run());
     }
 }

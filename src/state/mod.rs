@@ -26,6 +26,7 @@ use throttle::Throttle;
 use verified::Verified;
 
 use crate::clock::Clock;
+use crate::config::section::state::State as Section;
 
 /// Wrong keys, and wrong signatures that cost time, that an address may send in a minute: far too few to guess one or to
 /// keep the machine busy.
@@ -48,8 +49,13 @@ pub struct State {
 impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
+        State::open(clock, &Section::default())
+    }
+
+    /// State that is kept where the configuration says.
+    pub fn open(clock: Clock, section: &Section) -> Self {
         State {
-            counters: Counters::new(clock.clone()),
+            counters: Counters::open(clock.clone(), section),
             deadlines: Arc::default(),
             minted: Arc::default(),
             guessers: Throttle::new(clock.clone(), MAX_GUESSES, throttle::MANY),
@@ -66,6 +72,11 @@ impl State {
         &self.clock
     }
 
+    /// The counters of limits.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// The connections with a deadline.
     pub fn deadlines(&self) -> &Arc<Deadlines> {
         &self.deadlines
@@ -74,11 +85,6 @@ impl State {
     /// Tokens that were made for upstreams.
     pub fn minted(&self) -> &Arc<Minted> {
         &self.minted
-    }
-
-    /// How often, and how much, everybody asked.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     /// Who sends credentials that are not accepted.

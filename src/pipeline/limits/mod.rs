@@ -285,7 +285,7 @@ impl<'a> Asks<'a> {
     /// What follows from the answer.
     pub fn judge(&self, answer: &Answer) -> Judgement {
         let each = || self.limits.iter().zip(&self.asks).zip(&answer.standings);
-        let would_refuse = each().filter(|((_, ask), standing)| ask.mode == Mode::DryRun && !standing.wait.is_zero());
+        let would_refuse = each().filter(|((_, ask), standing)| ask.mode == Mode::DryRun && !standing.passes);
         let would_refuse = would_refuse.filter_map(|((limit, _), _)| limit.map(|limit| limit.index)).collect();
         let enforced = || each().filter(|((_, ask), _)| ask.mode == Mode::Enforced);
         let tightest = match answer.spent {

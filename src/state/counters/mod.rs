@@ -31,6 +31,11 @@ use bucket::{Bucket, Value};
 use memory::Memory;
 use usual::Usual;
 
+pub use memory::Fill;
+
+/// Counters that are kept unless the operator wants another number.
+pub const MAX_COUNTERS: usize = 1_000_000;
+
 /// What one limit asks of one request.
 #[derive(Clone, Debug)]
 pub struct Ask<'a> {
@@ -109,7 +114,9 @@ pub struct Standing {
     pub total: u64,
     /// How much of that is left.
     pub remaining: u64,
-    /// Until a request like this one would be let in; zero where it is.
+    /// Whether the request passes here.
+    pub passes: bool,
+    /// Until the next would; zero where it would now.
     pub wait: Duration,
     /// Until everything is there again.
     pub whole: Duration,
@@ -149,8 +156,8 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 enum Taken {
-    /// Of a rate: one of these.
-    Pace(Pace),
+    /// Of a rate: one turn, after which the next was due then (nanoseconds of the clock that counts).
+    Pace { rule: Pace, due: u64 },
     /// Of a quota, in the stretch that began then (seconds since 1970).
     Quota { allowance: Allowance, began: u64, units: u64 },
 }
@@ -185,7 +192,7 @@ impl Receipt {
     /// Whether the cost of something has to be known in the end.
     pub fn awaits_costs(&self) -> bool {
         self.entries.iter().any(|entry| match entry.taken {
-            Taken::Pace(_) => false,
+            Taken::Pace { .. } => false,
             Taken::Quota { allowance, .. } => !allowance.cost.is_one(),
         })
     }
@@ -211,7 +218,12 @@ pub struct Counters {
 impl Counters {
     /// Nobody has come yet.
     pub fn new(clock: Clock) -> Self {
-        Counters { memory: Memory::new(clock), redis: None, usual: Mutex::default() }
+        Counters::bounded(clock, MAX_COUNTERS)
+    }
+
+    /// As [`Counters::new`]; so many counters are kept at most, and beyond them newcomers to a limit share some.
+    pub fn bounded(clock: Clock, most: usize) -> Self {
+        Counters { memory: Memory::new(clock, most), redis: None, usual: Mutex::default() }
     }
 
     /// As the configuration says: in this process, or in a Redis that is shared, which need not be there yet.
@@ -250,6 +262,16 @@ impl Counters {
             // In a box: requests that are counted here need no room for what is said to Redis.
             Some(redis) => Box::pin(redis.spend(&self.memory, asks)).await,
         }
+    }
+
+    /// Takes away what means nothing any more.
+    pub fn sweep(&self) {
+        self.memory.sweep();
+    }
+
+    /// How full they are: those of rates, and those of quotas.
+    pub fn fill(&self) -> [Fill; 2] {
+        self.memory.fill()
     }
 
     /// Gives back what was taken: the request went nowhere.

@@ -35,7 +35,7 @@ use crate::outbound::Client;
 
 use super::bucket::{Bucket, Buckets};
 use super::memory::{Known, Memory};
-use super::{Allowance, Answer, Ask, Back, Costs, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
+use super::{Allowance, Answer, Ask, Back, Costs, Entry, NotSpent, Pace, Receipt, Rule, Standing, Taken};
 
 use breaker::Breaker;
 use link::Link;
@@ -231,7 +231,7 @@ impl Redis {
     /// Tells Redis, soon, what is given back.
     pub(super) fn refund(&self, entry: &Entry, back: Back) {
         match (entry.elsewhere.as_deref(), entry.taken) {
-            (Some(Kept::Rate { key, early, at }), Taken::Pace(pace)) if back == Back::Everything => {
+            (Some(Kept::Rate { key, early, at }), Taken::Pace { rule: pace, .. }) if back == Back::Everything => {
                 // What time has given back already belongs to others.
                 let passed = self.0.machine.now().saturating_duration_since(*at);
                 let nanos = early.saturating_sub(nanos(passed)).min(pace.interval);
@@ -242,7 +242,7 @@ impl Redis {
             (Some(Kept::Quota { key, stretch, floor }), Taken::Quota { units, .. }) => {
                 self.0.add(key, *stretch, *floor, 0_i64.saturating_sub_unsigned(units));
             }
-            (Some(Kept::Rate { .. } | Kept::Quota { .. }) | None, Taken::Pace(_) | Taken::Quota { .. }) => {}
+            (Some(Kept::Rate { .. } | Kept::Quota { .. }) | None, Taken::Pace { .. } | Taken::Quota { .. }) => {}
         }
     }
 
@@ -278,7 +278,7 @@ impl Inner {
         let question = |ask: &'a Ask<'v>| {
             let key = question::key(ask);
             let floor = self.floor(memory, ask, &key);
-            let known = self.fresh.get(&self.buckets.of(ask)).is_some();
+            let known = self.fresh.get(&self.buckets.of_rate(ask)).is_some();
             Question { ask, key, floor, trust: if known { Trust::Redis } else { Trust::More } }
         };
         asks.iter().map(question).collect()
@@ -286,7 +286,7 @@ impl Inner {
 
     /// What Redis last said, as far as this gateway remembers, without what Redis does not know yet.
     fn floor(&self, memory: &Memory, ask: &Ask<'_>, key: &str) -> Floor {
-        let standing = memory.look(ask);
+        let standing = memory.recall(ask);
         match &ask.rule {
             Rule::Rate(_) => Floor { value: nanos(standing.whole), began: 0 },
             Rule::Quota(allowance) => {
@@ -339,7 +339,7 @@ impl Inner {
         let mut receipt = Receipt::default();
         for (question, shown) in questions.iter().zip(&shown) {
             if question.trust == Trust::More {
-                self.fresh.insert(self.buckets.of(question.ask), ());
+                self.fresh.insert(self.buckets.of_rate(question.ask), ());
             }
             let entry = memory.learn(question.ask, self.known(question, shown, sent));
             if shown.taken == Taking::Taken {
@@ -370,8 +370,7 @@ impl Inner {
         let mut asks = SmallVec::<[Ask<'_>; 4]>::from(asks);
         for ask in &mut asks {
             match self.on_failure {
-                // On trial, so that it counts and refuses nobody.
-                OnCounterFailure::Allow => ask.mode = Mode::DryRun,
+                OnCounterFailure::Allow => {}
                 OnCounterFailure::Local => ask.rule = self.share(memory, ask),
                 OnCounterFailure::Refuse => {
                     let standings = asks.iter().map(|ask| memory.look(ask)).collect();
@@ -382,7 +381,13 @@ impl Inner {
         // Before it is spent: what Redis knows is what is left without it.
         let floors: SmallVec<[u64; 4]> =
             asks.iter().map(|ask| self.floor(memory, ask, &question::key(ask)).value).collect();
-        let mut answer = memory.spend(&asks);
+        let mut answer = match self.on_failure {
+            OnCounterFailure::Local => memory.spend(&asks),
+            OnCounterFailure::Allow | OnCounterFailure::Refuse => {
+                let standings = asks.iter().map(|ask| memory.look(ask)).collect();
+                Answer { standings, spent: Ok(memory.note(&asks)) }
+            }
+        };
         if let Ok(receipt) = &mut answer.spent {
             self.tell_of(receipt, &asks, &floors);
         }

@@ -172,12 +172,18 @@ impl Shown {
                 let ends = self.stretch.1.saturating_mul(1_000_000);
                 let whole = Duration::from_micros(ends.saturating_sub(self.now));
                 let wait = if algorithm::quota(amount, self.value) { Duration::ZERO } else { whole };
-                Standing { total: amount, remaining: amount.saturating_sub(self.value), wait, whole }
+                Standing {
+                    total: amount,
+                    remaining: amount.saturating_sub(self.value),
+                    passes: wait.is_zero(),
+                    wait,
+                    whole,
+                }
             }
         };
         match self.taken {
             Taking::Left => standing,
-            Taking::Taken => Standing { wait: Duration::ZERO, ..standing },
+            Taking::Taken => Standing { passes: true, ..standing },
         }
     }
 }
