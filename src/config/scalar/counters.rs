@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::Uri;
+use http::uri::Authority;
 
 use super::Secret;
 use super::endpoint::{is_host_name, port_of};
@@ -99,7 +100,10 @@ impl FromStr for RedisAddress {
         if uri.query().is_some() {
             return Err("a URL here has no `?`".to_owned());
         }
-        let port = port_of(authority, PORT).ok_or_else(wrong)?;
+        // Without the login, which is not of the host's name.
+        let place = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, place)| place);
+        let place: Authority = place.parse().map_err(|_| wrong())?;
+        let port = port_of(&place, PORT).ok_or_else(wrong)?;
         Ok(RedisAddress {
             tls,
             host: host.to_ascii_lowercase().into(),
@@ -143,3 +147,19 @@ impl fmt::Display for RedisAddress {
 
 super::from_text!(Counters, "`memory` or a URL like redis://counters.internal:6379/0");
 super::as_text!(Counters);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_taken_apart_and_not_shown() {
+        let address: RedisAddress = "rediss://us%40er:p%3A%2Fw@[::1]:7000/3".parse().expect("an address");
+        assert_eq!((&*address.host, address.port, address.database, address.tls), ("::1", 7000, 3, true));
+        assert_eq!(address.user.as_deref(), Some("us@er"));
+        assert_eq!(address.password.as_ref().map(Secret::expose), Some("p:/w"));
+        assert_eq!(address.to_string(), "rediss://***@[::1]:7000/3");
+        let address: RedisAddress = "redis://:secret@redis.internal".parse().expect("an address");
+        assert_eq!((address.user, address.port, address.database), (None, PORT, 0));
+    }
+}

@@ -228,11 +228,19 @@ impl Counters {
 
     /// As the configuration says: in this process, or in a Redis that is shared, which need not be there yet.
     pub fn open(clock: Clock, state: &State) -> Self {
+        Counters::patient(clock, state, redis::DEADLINE)
+    }
+
+    /// As [`Counters::open`], where requests wait as long as this for shared counters.
+    pub fn patient(clock: Clock, state: &State, deadline: Duration) -> Self {
         let redis = match &state.counters {
             Place::Memory => None,
-            Place::Redis(address) => Some(Redis::new(clock.clone(), address.clone(), state.on_counter_failure)),
+            Place::Redis(address) => {
+                Some(Redis::new(clock.clone(), address.clone(), state.on_counter_failure, deadline))
+            }
         };
-        Counters { redis, ..Counters::new(clock) }
+        let most = usize::try_from(state.max_counters).unwrap_or(MAX_COUNTERS);
+        Counters { redis, ..Counters::bounded(clock, most) }
     }
 
     /// Keeps the connection to shared counters; never ends.

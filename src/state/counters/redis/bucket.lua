@@ -1,9 +1,13 @@
--- How buckets are kept; stands in front of every script that reads them.
+-- How buckets are kept; stands in front of every script.
+--
+-- A bucket holds `when:backlog` or `began:used`, and behind it perhaps a mark: `r` once somebody reset it; `b` and a
+-- number while all that is known of a quota is what gateways remembered (the number, the most that one of them did) and
+-- told since.
 
 local MOST = 9007199254740991
 
 local function read(key)
-  local first, second, mark = string.match(redis.call('GET', key) or '', '^(%d+):(%d+)(r?)$')
+  local first, second, mark = string.match(redis.call('GET', key) or '', '^(%d+):(%d+)(.*)$')
   return tonumber(first), tonumber(second), mark or ''
 end
 

@@ -8,9 +8,8 @@
 -- Out: the time; whether it was spent (1), refused (0) or came too late (2); then of each ask the backlog or what is used,
 -- whether it was taken (1, 0), and from when to when its stretch is.
 --
--- A bucket holds `when:backlog` or `began:used`, and an `r` behind it once somebody reset it. A floor is what the gateway
--- last knew: it counts where the bucket is gone, and where trust says `more`, because the server may have lost something,
--- if it is more; never after a reset.
+-- A floor is what the gateway last knew. It counts where the bucket is gone; and where trust says `more`, because the
+-- server may have lost something, if it is more; never after a reset.
 --
 -- Moments are microseconds since 1970, those of stretches seconds; intervals and backlogs nanoseconds. All are whole
 -- numbers below 2^53, which are exact here.
@@ -20,8 +19,12 @@ if latest > 0 and now > latest then return {now, 2} end
 
 -- What is known here and what the gateway knows, as one number, and whether the gateway knew more.
 local function joined(known, mark, floor, trust)
-  if floor > (known or 0) and (not known or (trust == 'more' and mark == '')) then return floor, true end
-  return known or 0, false
+  if not known then return floor, floor > 0 end
+  if trust ~= 'more' or mark == 'r' then return known, false end
+  local base = tonumber(string.match(mark, '^b(%d+)$'))
+  -- What was told since comes on top of what was remembered.
+  if base then floor = known + math.max(0, floor - base) end
+  return math.max(known, floor), floor > known
 end
 
 local function rate(key, at)
@@ -35,7 +38,7 @@ local function rate(key, at)
     value = value, after = value + interval, began = 0, ends = 0,
     keep = function(early)
       local life = early
-      if mark ~= '' then life = math.max(life, interval * burst) end
+      if mark == 'r' then life = math.max(life, interval * burst) end
       write(key, now, early, mark, math.ceil(life / 1000000) + 10000)
     end,
   }
@@ -49,6 +52,7 @@ local function quota(key, at)
   local floor = tonumber(ARGV[at + 4])
   if tonumber(ARGV[at + 6]) ~= began then floor = 0 end
   local value, raised = joined(used, mark, floor, ARGV[at + 5])
+  if mark ~= 'r' then mark = '' end
   return {
     enforced = ARGV[at + 1] == 'enforced', admits = value < amount, raised = raised,
     value = value, after = math.min(value + reserve, MOST), began = began, ends = ends,

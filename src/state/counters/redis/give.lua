@@ -3,7 +3,7 @@
 -- KEYS: the gateway's own mark, then a bucket for each change.
 -- ARGV: the number of this letter; the time, 0 for the server's own; then what each change says, one behind the other:
 --   rate, what is given back
---   quota, what is added (or taken away, below 0), from when to when the stretch is, floor
+--   quota, what is added (or taken away, below 0), from when to when the stretch is, floor, trust (as in decide.lua)
 --   forget, how long that must be remembered (milliseconds), and where four stretches began (0 for rates)
 -- Out: the time, and whether this was done now (1) or, because a letter is sent again until it is answered, before (0).
 
@@ -22,16 +22,21 @@ end
 
 function changes.quota(key, at)
   local added, began, ends = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local floor = tonumber(ARGV[at + 4])
   local since, used, mark = read(key)
-  if not since or since < began then
-    since, used, mark = began, tonumber(ARGV[at + 4]), ''
+  if not since or since < began then since, used, mark = began, 0, 'b0' end
+  local base = tonumber(string.match(mark, '^b(%d+)$'))
+  if base and floor > base then
+    used, mark = used + floor - base, string.format('b%.0f', floor)
+  elseif mark == '' and ARGV[at + 5] == 'more' then
+    used = math.max(used, floor)
   end
   local left = ends + 86400 - math.floor(now / 1000000)
   -- What belongs to a stretch that is over is of no use to anybody.
   if since == began and left > 0 then
     write(key, began, math.max(0, math.min(used + added, MOST)), mark, left * 1000)
   end
-  return 5
+  return 6
 end
 
 function changes.forget(key, at)

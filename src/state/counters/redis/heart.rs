@@ -11,7 +11,7 @@ use super::breaker::Pulse;
 use super::link::{Link, Task};
 use super::question::PREFIX;
 use super::trouble::Trouble;
-use super::{DEADLINE, Inner, Time};
+use super::{Inner, Time};
 
 /// Between heartbeats.
 const EVERY: Duration = Duration::from_millis(250);
@@ -33,7 +33,7 @@ impl Inner {
         let (mut pulse, mut crowd) = (Pulse::default(), Crowd::default());
         loop {
             match self.beat(&mut crowd).await {
-                Ok(time) if time <= DEADLINE => {
+                Ok(time) if time <= self.deadline => {
                     if pulse.good(&self.breaker, self.machine.now()).is_some() {
                         self.voice.rejoice(self);
                     }
@@ -42,7 +42,7 @@ impl Inner {
                 Ok(_) if self.breaker.is_closed() => {}
                 Ok(_) => {
                     pulse.bad(self.machine.now());
-                    self.voice.complain(self, &Trouble::Slow(DEADLINE));
+                    self.voice.complain(self, &Trouble::Slow(self.deadline));
                 }
                 Err(trouble) => {
                     pulse.bad(self.machine.now());
@@ -71,7 +71,8 @@ impl Inner {
         let mut call = Task::Beat.call(1);
         call.word(&format!("{PREFIX}:gateways")).word(&self.name).number(super::micros(LIFE) / 1_000);
         let sent = self.machine.now();
-        let answer = tokio::time::timeout(PATIENCE, link.call(call)).await.map_err(|_| Trouble::Slow(PATIENCE))?;
+        let patience = PATIENCE.max(self.deadline);
+        let answer = tokio::time::timeout(patience, link.call(call)).await.map_err(|_| Trouble::Slow(patience))?;
         let now = self.machine.now();
         if let &[micros, gateways] = answer?.as_slice()
             && let (Ok(micros), Ok(gateways)) = (u64::try_from(micros), u32::try_from(gateways))

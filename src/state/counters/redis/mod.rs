@@ -1,6 +1,6 @@
 //! Counts that several gateways share, in a Redis or Valkey.
 //!
-//! In: asks. Out: answers: Redis' own within [`DEADLINE`], else this gateway's,
+//! In: asks. Out: answers: Redis' own if it comes in time, else this gateway's,
 //! as `on_counter_failure` says. Not here: counting in this process (`memory`),
 //! which is kept as warm as Redis says, so that who falls back on it gives
 //! nobody a fresh burst.
@@ -33,7 +33,6 @@ use crate::config::scalar::RedisAddress;
 use crate::config::section::state::OnCounterFailure;
 use crate::outbound::Client;
 
-use super::bucket::{Bucket, Buckets};
 use super::memory::{Known, Memory};
 use super::{Allowance, Answer, Ask, Back, Costs, Entry, NotSpent, Pace, Receipt, Rule, Standing, Taken};
 
@@ -45,12 +44,12 @@ use trouble::Trouble;
 use voice::Voice;
 
 /// How long a request waits for a decision.
-const DEADLINE: Duration = Duration::from_millis(10);
+pub(super) const DEADLINE: Duration = Duration::from_millis(10);
 /// How long an answer that is late is still waited for beside the request, to give back what it took.
 const LATE: Duration = Duration::from_secs(2);
 /// Late answers that are waited for.
 const LATE_MOST: usize = 1_024;
-/// Buckets of which it is remembered that Redis was asked since it was last away.
+/// Buckets of which it is remembered that Redis was told of them since it was last away.
 const FRESH_MOST: usize = 100_000;
 
 type Numbers = Result<Vec<i64>, Trouble>;
@@ -63,6 +62,7 @@ pub(super) struct Redis(Arc<Inner>);
 struct Inner {
     address: RedisAddress,
     on_failure: OnCounterFailure,
+    deadline: Duration,
     /// The gateway's clock, for the calendar.
     clock: Clock,
     /// The machine's clock, for time-outs and for Redis' own time.
@@ -78,8 +78,9 @@ struct Inner {
     time: ArcSwapOption<Time>,
     gateways: AtomicU32,
     outbox: Outbox,
-    buckets: Buckets,
-    fresh: quick_cache::sync::Cache<Bucket, ()>,
+    /// Buckets, by the hash of their names, that Redis was told of since it was last away.
+    fresh: quick_cache::sync::Cache<u64, ()>,
+    hash: ahash::RandomState,
     failures: AtomicU64,
     late: Arc<Semaphore>,
     voice: Voice,
@@ -136,11 +137,13 @@ enum Asked {
 }
 
 impl Redis {
-    pub(super) fn new(clock: Clock, address: RedisAddress, on_failure: OnCounterFailure) -> Self {
+    /// A Redis that need not be there; requests wait for it as long as `deadline`.
+    pub(super) fn new(clock: Clock, address: RedisAddress, on_failure: OnCounterFailure, deadline: Duration) -> Self {
         let machine = Clock::system();
         Redis(Arc::new(Inner {
             address,
             on_failure,
+            deadline,
             clock,
             client: Client::direct(machine.clone()),
             machine,
@@ -151,8 +154,8 @@ impl Redis {
             time: ArcSwapOption::empty(),
             gateways: AtomicU32::new(1),
             outbox: Outbox::default(),
-            buckets: Buckets::default(),
             fresh: quick_cache::sync::Cache::new(FRESH_MOST),
+            hash: ahash::RandomState::default(),
             failures: AtomicU64::new(0),
             late: Arc::new(Semaphore::new(LATE_MOST)),
             voice: Voice::default(),
@@ -189,7 +192,7 @@ impl Redis {
                 Err(trouble) => trouble,
             },
             Asked::Late(rest) => {
-                self.0.failed(&Trouble::Slow(DEADLINE));
+                self.0.failed(&Trouble::Slow(self.0.deadline));
                 let answer = self.0.without(memory, asks);
                 self.0.give_back_late(rest, &questions, &answer);
                 return answer;
@@ -278,10 +281,21 @@ impl Inner {
         let question = |ask: &'a Ask<'v>| {
             let key = question::key(ask);
             let floor = self.floor(memory, ask, &key);
-            let known = self.fresh.get(&self.buckets.of_rate(ask)).is_some();
-            Question { ask, key, floor, trust: if known { Trust::Redis } else { Trust::More } }
+            let trust = self.trust(&key);
+            Question { ask, key, floor, trust }
         };
         asks.iter().map(question).collect()
+    }
+
+    fn trust(&self, key: &str) -> Trust {
+        match self.fresh.get(&self.hash.hash_one(key)) {
+            Some(()) => Trust::Redis,
+            None => Trust::More,
+        }
+    }
+
+    fn was_told(&self, key: &str) {
+        self.fresh.insert(self.hash.hash_one(key), ());
     }
 
     /// What Redis last said, as far as this gateway remembers, without what Redis does not know yet.
@@ -301,7 +315,7 @@ impl Inner {
     async fn ask(&self, link: &Link, verb: Verb, questions: &[Question<'_, '_>]) -> Asked {
         let call = question::call(verb, questions, self.latest(), self.wall());
         let mut call: Pin<Box<dyn Future<Output = Numbers> + Send>> = Box::pin(link.call(call));
-        match tokio::time::timeout(DEADLINE, &mut call).await {
+        match tokio::time::timeout(self.deadline, &mut call).await {
             Ok(numbers) => Asked::Answered(numbers),
             Err(_) => Asked::Late(call),
         }
@@ -311,7 +325,7 @@ impl Inner {
     /// counted as well. A Redis that was paused, or a network that held back what was sent, thus spends nothing late.
     fn latest(&self) -> u64 {
         self.time.load().as_ref().map_or(0, |time| {
-            let passed = self.machine.now().saturating_duration_since(time.sent) + DEADLINE;
+            let passed = self.machine.now().saturating_duration_since(time.sent) + self.deadline;
             time.micros.saturating_add(micros(passed))
         })
     }
@@ -339,7 +353,7 @@ impl Inner {
         let mut receipt = Receipt::default();
         for (question, shown) in questions.iter().zip(&shown) {
             if question.trust == Trust::More {
-                self.fresh.insert(self.buckets.of_rate(question.ask), ());
+                self.was_told(&question.key);
             }
             let entry = memory.learn(question.ask, self.known(question, shown, sent));
             if shown.taken == Taking::Taken {

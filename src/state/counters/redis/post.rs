@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Inner;
 use super::link::{Call, Task};
 use super::outbox::{Change, Forget, Letter};
-use super::question::PREFIX;
+use super::question::{PREFIX, Trust};
 use super::trouble::Trouble;
 
 /// What comes within this time goes into one letter.
@@ -38,7 +38,10 @@ impl Inner {
         {
             let answer = tokio::time::timeout(PATIENCE, link.call(self.call(&letter))).await;
             match answer.unwrap_or(Err(Trouble::Slow(PATIENCE))) {
-                Ok(_) => self.outbox.answered(),
+                Ok(_) => {
+                    letter.changes.iter().for_each(|(key, _)| self.was_told(key));
+                    self.outbox.answered();
+                }
                 Err(trouble) => return self.failed(&trouble),
             }
         }
@@ -57,8 +60,8 @@ impl Inner {
             call.word(key);
         }
         call.number(letter.number).number(0);
-        for (_, part) in parts() {
-            part.write(&mut call);
+        for (key, part) in parts() {
+            part.write(&mut call, self.trust(key));
         }
         call
     }
@@ -70,7 +73,7 @@ enum Part {
 }
 
 impl Part {
-    fn write(self, call: &mut Call) {
+    fn write(self, call: &mut Call, trust: Trust) {
         match self {
             Part::Forget(Forget { life, stretches }) => {
                 call.word("forget").number(life);
@@ -80,7 +83,7 @@ impl Part {
             }
             Part::Change(Change::Rate { nanos }) => _ = call.word("rate").number(nanos),
             Part::Change(Change::Quota { stretch: (began, ends), added, floor }) => {
-                call.word("quota").signed(added).number(began).number(ends).number(floor);
+                call.word("quota").signed(added).number(began).number(ends).number(floor).word(trust.word());
             }
         }
     }

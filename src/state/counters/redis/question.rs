@@ -39,6 +39,15 @@ pub(super) enum Trust {
     Redis,
 }
 
+impl Trust {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Trust::More => "more",
+            Trust::Redis => "redis",
+        }
+    }
+}
+
 /// Whether anything is spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verb {
@@ -87,10 +96,7 @@ pub(super) fn call(verb: Verb, questions: &[Question<'_, '_>], latest: u64, now:
             Mode::DryRun => "dry_run",
             Mode::Enforced => "enforced",
         };
-        let trust = match trust {
-            Trust::More => "more",
-            Trust::Redis => "redis",
-        };
+        let trust = trust.word();
         match &ask.rule {
             Rule::Rate(pace) => {
                 call.word("rate").word(mode).number(pace.interval).number(u64::from(pace.burst));
