@@ -122,16 +122,18 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
 ];
 
 /// Which sections a step is compiled from.
-const SECTIONS: [(&str, &[&str]); 9] = [
+const SECTIONS: [(&str, &[&str]); 11] = [
     ("authn", &["auth", "keys", "revoked"]),
     ("authz", &["routes"]),
     ("client", &[]),
+    ("compress", &[]),
     ("cors", &["cors"]),
     ("guard", &["server"]),
     ("params", &["params"]),
     ("retry", &["retry", "upstreams"]),
     ("rewrite", &["routes", "upstreams"]),
     ("scrub", &["white_label"]),
+    ("statistics", &["limits"]),
 ];
 
 /// Modules of `state` that store things, behind its ports.

@@ -6,6 +6,7 @@ use crate::exchange::outcome::Outcome;
 
 use super::Proxy;
 use super::ctx::Ctx;
+use super::measure;
 
 impl Proxy {
     /// Counts and logs what happened.
@@ -18,6 +19,7 @@ impl Proxy {
         let fault = ctx.fault.take();
         let host = ctx.head.take().map(|head| head.host).unwrap_or_default();
         let grant = ctx.grant.take();
+        let end = measure::end(ctx);
         let route = ctx.route();
         let outcome = Outcome {
             at: ctx.started_wall,
@@ -42,6 +44,8 @@ impl Proxy {
             attempts: ctx.attempt.number,
             request_bytes: ctx.body.received,
             response_bytes: session.body_bytes_sent() as u64,
+            unpacked_bytes: ctx.measured.unpacked_bytes(),
+            statistics: end.statistics,
             elapsed,
             upstream_elapsed: ctx.attempt.spent,
             trace_id: ctx.trace.as_ref().map(|trace| trace.id().to_owned()),

@@ -18,6 +18,7 @@ use crate::state::deadlines::{Armed, Passed};
 use crate::upstream::socket_of;
 
 use super::ctx::Ctx;
+use super::measure::Measured;
 use super::request::is_repeatable;
 use super::{DECIDED, Proxy};
 
@@ -37,6 +38,7 @@ impl Proxy {
             ctx.body.received = 0;
         }
         ctx.error_body = None;
+        ctx.measured = Measured::default();
         let now = self.state.clock().now();
         ctx.attempt.began = Some(now);
         let Some(upstream) = ctx.route().map(|route| &route.upstream) else { return Err(Error::new_in(DECIDED)) };

@@ -12,6 +12,7 @@ use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::permit::Permit;
 use crate::pipeline::scrub::ErrorBody;
+use crate::pipeline::statistics::Reach;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
 use crate::state::deadlines::Armed;
@@ -19,6 +20,7 @@ use crate::telemetry::metrics::InFlight;
 use crate::telemetry::trace::Trace;
 
 use super::Running;
+use super::measure::Measured;
 
 /// The state of one exchange.
 #[derive(Debug)]
@@ -43,6 +45,7 @@ pub struct Ctx {
     pub(super) permit: Option<Permit>,
     pub(super) attempt: Attempt,
     pub(super) body: BodyProgress,
+    pub(super) measured: Measured,
     /// Set where an upstream's error body is replaced.
     pub(super) error_body: Option<ErrorBody>,
     /// The status of the answer that goes to the caller.
@@ -62,6 +65,8 @@ pub(super) struct Attempt {
     pub(super) number: u32,
     /// Where in the list of addresses this request began.
     pub(super) first: usize,
+    /// Whether any try got as far as the upstream.
+    pub(super) reach: Reach,
     /// The wait before the next try.
     pub(super) wait: Option<Duration>,
     /// When the current try began.
@@ -102,6 +107,7 @@ impl Ctx {
             permit: None,
             attempt: Attempt::default(),
             body: BodyProgress::default(),
+            measured: Measured::default(),
             error_body: None,
             status: StatusCode::OK,
             replaced: None,

@@ -13,6 +13,7 @@ mod caller;
 mod ctx;
 mod door;
 mod failure;
+mod measure;
 mod request;
 mod respond;
 pub mod server;

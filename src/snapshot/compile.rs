@@ -16,12 +16,14 @@ use crate::pipeline::params::{MAX_PARAMETER_BODY, Params};
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::{Rewrite, Vault};
 use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
+use crate::pipeline::statistics::Meter;
 use crate::state::State;
 use crate::state::jwks::Source;
 use crate::upstream::Upstream;
 
 use super::Snapshot;
 use super::hosts::{HostTable, Routes, Served};
+use super::meter;
 use super::route::{BodyRule, Route};
 
 impl Snapshot {
@@ -141,8 +143,9 @@ impl Shared<'_> {
     fn routes(&self, set: RouteSet<'_>, routes: &mut Vec<Route>) -> Arc<Routes> {
         let start = routes.len();
         let mut patterns: Vec<(PathPattern, usize)> = Vec::new();
+        let around = meter::of_set(self.config, set);
         for path in self.config.served_in(set) {
-            if let Some(route) = self.route(&path, routes.len()) {
+            if let Some(route) = self.route(&path, routes.len(), around) {
                 patterns.push((path.pattern, routes.len()));
                 routes.push(route);
             }
@@ -150,7 +153,7 @@ impl Shared<'_> {
         Routes::compile(&patterns, start..routes.len())
     }
 
-    fn route(&self, path: &ServedPath<'_>, index: usize) -> Option<Route> {
+    fn route(&self, path: &ServedPath<'_>, index: usize, around: Meter) -> Option<Route> {
         let WrittenRoute { host, key, route } = path.route;
         let name = self.config.upstream_of(route)?;
         let upstream_section = self.config.upstreams.get(name)?;
@@ -174,6 +177,8 @@ impl Shared<'_> {
             BodyRule::PassThrough => self.config.server.max_body,
         };
         let timeouts = &upstream_section.timeouts;
+        let meter = around.or(meter::of_route(self.config, route));
+        let rewrite = Rewrite::compile(route, path.format, upstream_section, &self.vault);
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
@@ -185,7 +190,11 @@ impl Shared<'_> {
             cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
             body: rule,
             params: Params::compile(params),
-            rewrite: Rewrite::compile(route, path.format, upstream_section, &self.vault),
+            rewrite: match meter {
+                Meter::Off => rewrite,
+                Meter::Statistics => rewrite.for_plain_answers(),
+            },
+            meter,
             retry: Retry::compile(&upstream_section.retry, timeouts, self.state.retry_budget(name)),
             scrub: Scrub::compile(
                 self.config.white_label.error_text,
