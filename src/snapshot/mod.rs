@@ -9,6 +9,7 @@ mod compile;
 pub mod explain;
 pub mod hosts;
 pub mod live;
+mod meter;
 pub mod route;
 mod table;
 

@@ -88,6 +88,8 @@ pub struct Allowance {
     pub anchor: Option<Moment>,
     /// What is counted.
     pub cost: Cost,
+    /// What an answer costs that does not say what was read.
+    pub assumed: u64,
 }
 
 impl Pace {
@@ -156,7 +158,7 @@ enum Taken {
     Quota { allowance: Allowance, began: u64, units: u64 },
 }
 
-/// What a request cost, once that is known; none where nothing says so, and then what was taken stays taken.
+/// What a request cost, once that is known; none where its answer does not say, and then it cost what is assumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Costs {
     /// Rows that the query read.
@@ -170,15 +172,16 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// What a quota with this cost counts.
-    pub fn of(&self, cost: Cost) -> Option<u64> {
-        match cost {
+    /// What a quota counts of it.
+    pub fn of(&self, cost: Cost, assumed: u64) -> u64 {
+        let known = match cost {
             Cost::One => Some(1),
             Cost::BytesRead => self.bytes_read,
             Cost::ResponseBytes => self.response_bytes,
             Cost::RowsRead => self.rows_read,
             Cost::Seconds => self.micros,
-        }
+        };
+        known.unwrap_or(assumed)
     }
 }
 

@@ -123,10 +123,8 @@ impl Memory {
     /// Sets right what was taken before the costs were known.
     pub(super) fn settle(&self, receipt: &Receipt, costs: &Costs) {
         for Entry { bucket, taken } in &receipt.entries {
-            if let Taken::Quota { allowance: Allowance { cost, .. }, units, .. } = *taken
-                && let Some(actual) = costs.of(cost)
-            {
-                self.quotas.settle(*bucket, units, actual);
+            if let Taken::Quota { allowance: Allowance { cost, assumed, .. }, units, .. } = *taken {
+                self.quotas.settle(*bucket, units, costs.of(cost, assumed));
             }
         }
     }

@@ -28,7 +28,7 @@ fn quota<'a>(name: &'a str, who: &'a str, amount: u64) -> Ask<'a> {
 }
 
 fn costly<'a>(name: &'a str, who: &'a str, amount: u64, cost: Cost) -> Ask<'a> {
-    ask(name, who, Rule::Quota(Allowance { amount, window: Window::Day, anchor: None, cost }))
+    ask(name, who, Rule::Quota(Allowance { amount, window: Window::Day, anchor: None, cost, assumed: 7 }))
 }
 
 fn memory() -> (TestClock, Memory) {
