@@ -13,6 +13,7 @@ mod caller;
 mod ctx;
 mod door;
 mod failure;
+mod queue;
 mod request;
 mod respond;
 pub mod server;
@@ -39,6 +40,7 @@ use crate::telemetry::metrics::{HostLabels, Metrics, RouteMeters};
 use ctx::Ctx;
 use door::HeadArrived;
 use request::Next;
+use respond::Connection;
 
 /// What is current: a configuration, and the meters of its routes.
 #[derive(Debug)]
@@ -123,6 +125,16 @@ impl ProxyHttp for Proxy {
         }
     }
 
+    async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
+        match self.take_place(session, ctx).await? {
+            Ok(()) => Ok(true),
+            Err(refusal) => {
+                respond::refuse(session, ctx, refusal, Connection::Keep).await?;
+                Ok(false)
+            }
+        }
+    }
+
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<Box<HttpPeer>> {
         self.begin_attempt(session, ctx).await
     }
@@ -136,6 +148,7 @@ impl ProxyHttp for Proxy {
         digest: Option<&Digest>,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
+        ctx.attempt.reached = true;
         self.arm(digest, ctx);
         Ok(())
     }

@@ -107,7 +107,6 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
         Ok(permit) => {
             ctx.permit = Some(permit);
             ctx.attempt.first = route.upstream.next_turn();
-            route.retry.count_request();
             Ok(Next::Upstream)
         }
     }

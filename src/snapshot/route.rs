@@ -12,6 +12,7 @@ use crate::pipeline::params::Params;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::Rewrite;
 use crate::pipeline::scrub::Scrub;
+use crate::state::queue::Queue;
 use crate::upstream::Upstream;
 
 /// What happens to requests for one path.
@@ -43,6 +44,8 @@ pub struct Route {
     pub retry: Retry,
     /// What of answers may leave.
     pub scrub: Scrub,
+    /// What stands in front of the upstream, where that is protected.
+    pub queue: Option<Arc<Queue>>,
     /// Where it goes.
     pub upstream: Arc<Upstream>,
 }

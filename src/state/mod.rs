@@ -10,6 +10,7 @@ mod fingerprint;
 pub mod jwks;
 pub mod minted;
 pub mod pace;
+pub mod queue;
 pub mod retry_budget;
 pub mod throttle;
 pub mod verified;
@@ -18,10 +19,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use counters::Counters;
 use deadlines::Deadlines;
 use jwks::{KeySources, Keys, Source};
 use minted::Minted;
 use pace::Paces;
+use queue::Queues;
 use retry_budget::RetryBudget;
 use throttle::Throttle;
 use verified::Verified;
@@ -36,9 +39,11 @@ const MAX_GUESSES: u32 = 100;
 #[derive(Debug)]
 pub struct State {
     clock: Clock,
+    counters: Counters,
     deadlines: Arc<Deadlines>,
     minted: Arc<Minted>,
     paces: Paces,
+    queues: Queues,
     guessers: Throttle,
     verified: Verified,
     epochs: AtomicU64,
@@ -50,9 +55,11 @@ impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
         State {
+            counters: Counters::new(clock.clone()),
             deadlines: Arc::default(),
             minted: Arc::default(),
             paces: Paces::new(clock.clone()),
+            queues: Queues::new(clock.clone()),
             guessers: Throttle::new(clock.clone(), MAX_GUESSES, throttle::MANY),
             verified: Verified::default(),
             epochs: AtomicU64::new(0),
@@ -65,6 +72,16 @@ impl State {
     /// The clock that everything below uses.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What limits are kept by.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// What stands in front of upstreams.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
     }
 
     /// The connections with a deadline.
