@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::scalar::Secret;
 use crate::config::show::Shown;
 use crate::snapshot::Snapshot;
+use crate::state::queue::Load;
 use crate::state::throttle::{self, Throttle};
 use crate::telemetry::metrics::Metrics;
 
@@ -205,6 +206,11 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {
+        for guarded in &(self.current)().queues {
+            let Load { in_flight, waiting, is_tap_closed } = guarded.queue.load();
+            self.metrics.set_load(&guarded.upstream, in_flight, waiting);
+            self.metrics.set_tap_closed(&guarded.upstream, i64::from(is_tap_closed));
+        }
         match self.metrics.encode() {
             Ok(text) => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
             Err(error) => {

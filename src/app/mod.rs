@@ -88,6 +88,7 @@ impl App {
         let access_log = Arc::new(access_log);
         let state = Arc::new(State::new(clock.clone()));
         let snapshot = apart(|| Snapshot::compile(config, &state))?;
+        snapshot.take_effect(&state);
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
         let readiness = Arc::new(Readiness::default());
         let (stop, _) = watch::channel(None);

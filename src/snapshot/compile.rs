@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
 use crate::config::section::routes as section;
+use crate::config::section::upstreams;
 use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
 use crate::pipeline::authn::{Authn, Material, Provider};
 use crate::pipeline::authz::Authz;
@@ -21,12 +22,13 @@ use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
 use crate::pipeline::statistics::Meter;
 use crate::state::State;
 use crate::state::jwks::Source;
+use crate::state::queue::Terms;
 use crate::upstream::Upstream;
 
-use super::Snapshot;
 use super::hosts::{HostTable, Routes, Served};
 use super::meter;
 use super::route::{BodyRule, Route};
+use super::{Guarded, Snapshot};
 
 impl Snapshot {
     /// Compiles a checked configuration. Total: a name that leads nowhere was
@@ -79,6 +81,7 @@ impl Snapshot {
                 .iter()
                 .map(|(name, section)| (name.as_str(), Upstream::compile_after(known(name), name, section)))
                 .collect(),
+            queues: queues(upstreams, state),
             suspended: Arc::new(suspended),
             vault: Vault {
                 credentials: providers.values().map(|provider| provider.header().clone()).collect(),
@@ -100,6 +103,7 @@ impl Snapshot {
             keepalive: server.keepalive.duration().as_secs().max(1),
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
+            queues: shared.queues.into_values().collect(),
             providers: shared.providers.values().cloned().collect(),
             provider_keys: shared
                 .providers
@@ -121,6 +125,7 @@ struct Shared<'a> {
     plans: Plans,
     state: &'a State,
     upstreams: BTreeMap<&'a str, Arc<Upstream>>,
+    queues: BTreeMap<&'a str, Guarded>,
     providers: BTreeMap<&'a str, Arc<Provider>>,
     suspended: Arc<BTreeSet<TenantName>>,
     vault: Vault,
@@ -216,6 +221,7 @@ impl Shared<'_> {
                 Arc::clone(&self.wording),
                 Arc::clone(&self.tripwire),
             ),
+            queue: self.queues.get(name).map(|guarded| Arc::clone(&guarded.queue)),
             upstream: Arc::clone(self.upstreams.get(name)?),
         })
     }
@@ -260,6 +266,15 @@ fn providers<'a>(
         (name.as_str(), provider)
     };
     sections.iter().map(compiled).collect()
+}
+
+/// The queues of upstreams that are protected.
+fn queues<'a>(sections: &'a BTreeMap<String, upstreams::Upstream>, state: &State) -> BTreeMap<&'a str, Guarded> {
+    let guarded = |(name, section): (&'a String, &upstreams::Upstream)| {
+        let terms = Terms::compile(section)?;
+        Some((name.as_str(), Guarded { upstream: name.as_str().into(), queue: state.queues().of(name), terms }))
+    };
+    sections.iter().filter_map(guarded).collect()
 }
 
 /// Where the keys of a provider are fetched from.

@@ -30,6 +30,17 @@ pub const LOG_DROPPED: (&str, &str) =
 /// Whether an upstream's host name has an address.
 pub const UPSTREAM_RESOLVED: (&str, &str) =
     ("tollgate_upstream_resolved", "1 if the last look-up of an upstream's host name succeeded, else 0");
+/// Requests that hold a place at an upstream.
+pub const UPSTREAM_IN_FLIGHT: (&str, &str) =
+    ("tollgate_upstream_in_flight", "Requests on their way at an upstream with `concurrency` or `rate`");
+/// Requests that wait for a place.
+pub const UPSTREAM_WAITING: (&str, &str) =
+    ("tollgate_upstream_waiting", "Requests that wait until they may be sent to an upstream");
+/// Whether an upstream asked for a pause.
+pub const UPSTREAM_TAP_CLOSED: (&str, &str) = (
+    "tollgate_upstream_tap_closed",
+    "1 while an upstream gets no requests because it asked for a pause by 429, else 0",
+);
 /// How old the keys of an identity provider are.
 pub const JWKS_AGE: (&str, &str) =
     ("tollgate_jwks_age_seconds", "Seconds since the keys of an identity provider were last fetched");
