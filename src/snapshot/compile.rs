@@ -65,9 +65,7 @@ impl Snapshot {
             state: _,
             include: _,
         } = &*config;
-        let before = previous.map_or(&[][..], |previous| &previous.upstreams);
-        let before: BTreeMap<&str, &Arc<Upstream>> =
-            before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
+        let before = upstreams_of(previous);
         let known = |name: &str| before.get(name).copied();
         let providers = providers(auth, previous, state);
         let suspended = tenants.iter().filter(|(_, tenant)| !tenant.enabled).map(|(name, _)| name.clone()).collect();
@@ -248,6 +246,12 @@ impl Shared<'_> {
             None => Authn::of(Vec::new()),
         }
     }
+}
+
+/// The upstreams of what ran before, by name.
+fn upstreams_of(previous: Option<&Snapshot>) -> BTreeMap<&str, &Arc<Upstream>> {
+    let upstreams = previous.map_or(&[][..], |previous| &previous.upstreams);
+    upstreams.iter().map(|upstream| (&**upstream.name(), upstream)).collect()
 }
 
 /// The providers; those that stay as they are keep what they verified.

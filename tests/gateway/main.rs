@@ -16,6 +16,7 @@ mod auth;
 mod callers;
 mod check_online;
 mod cors;
+mod costs;
 mod explain;
 mod head;
 mod hosts;
