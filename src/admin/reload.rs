@@ -75,6 +75,8 @@ pub enum Finding {
     Failed,
     /// This is what would change.
     Compared(ConfigDiff, Issues),
+    /// What it needs beside itself cannot be had, and nothing changed: why, and what to do.
+    Hindered(String),
     /// It cannot be used, and nothing changed.
     Rejected(Issues),
     /// It says what is running already.
@@ -90,6 +92,7 @@ impl Finding {
             Finding::Applied(..) => "applied",
             Finding::Compared(..) => "compared",
             Finding::Failed => "failed",
+            Finding::Hindered(_) => "hindered",
             Finding::Rejected(_) => "rejected",
             Finding::Unchanged => "unchanged",
             Finding::WithoutFile => "without_file",
@@ -100,7 +103,7 @@ impl Finding {
     pub fn is_good(&self) -> bool {
         match self {
             Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged => true,
-            Finding::Failed | Finding::Rejected(_) | Finding::WithoutFile => false,
+            Finding::Failed | Finding::Hindered(_) | Finding::Rejected(_) | Finding::WithoutFile => false,
         }
     }
 
@@ -108,7 +111,11 @@ impl Finding {
     pub fn diff(&self) -> Option<&ConfigDiff> {
         match self {
             Finding::Applied(diff, _) | Finding::Compared(diff, _) => Some(diff),
-            Finding::Failed | Finding::Rejected(_) | Finding::Unchanged | Finding::WithoutFile => None,
+            Finding::Failed
+            | Finding::Hindered(_)
+            | Finding::Rejected(_)
+            | Finding::Unchanged
+            | Finding::WithoutFile => None,
         }
     }
 }
@@ -119,7 +126,7 @@ impl Report {
         let diff = self.finding.diff();
         let issues = match &self.finding {
             Finding::Applied(_, issues) | Finding::Compared(_, issues) | Finding::Rejected(issues) => Some(issues),
-            Finding::Failed | Finding::Unchanged | Finding::WithoutFile => None,
+            Finding::Failed | Finding::Hindered(_) | Finding::Unchanged | Finding::WithoutFile => None,
         };
         let file = self.file.as_deref().unwrap_or_default();
         json!({
@@ -143,6 +150,10 @@ impl fmt::Display for Report {
             Finding::Failed => {
                 let what = "a fault in the gateway itself, see its log";
                 writeln!(f, "{what}: nothing was changed, generation {} goes on", self.generation)
+            }
+            Finding::Hindered(why) => {
+                writeln!(f, "error: {why}")?;
+                writeln!(f, "nothing was changed, generation {} goes on", self.generation)
             }
             Finding::Applied(diff, warnings) if diff.needs_restart().count() == diff.changes.len() => {
                 writeln!(f, "{warnings}{diff}nothing could be taken over: generation {} goes on", self.generation)

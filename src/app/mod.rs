@@ -35,6 +35,7 @@ use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
+use crate::state::counters::Counters;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
@@ -57,6 +58,7 @@ pub struct App {
     metrics: Metrics,
     live: Arc<Live<Running>>,
     access_log: Arc<AccessLog>,
+    state: Arc<State>,
     drain: Duration,
     clock: Clock,
 }
@@ -86,7 +88,9 @@ impl App {
         let access_log = AccessLog::start(&config.log, &metrics)
             .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
         let access_log = Arc::new(access_log);
-        let state = Arc::new(State::new(clock.clone()));
+        let counters = Counters::bounded(clock.clone(), config.state.max_counters as usize);
+        let state = Arc::new(State::counting_with(counters, clock.clone()));
+        keep_quotas(config, &state).map_err(|why| anyhow!(why))?;
         let snapshot = apart(|| Snapshot::compile(config, &state))?;
         snapshot.take_effect(&state);
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
@@ -130,6 +134,7 @@ impl App {
             metrics: metrics.clone(),
             live: Arc::clone(&live),
             access_log,
+            state: Arc::clone(&state),
             drain: config.server.drain.duration(),
             clock: clock.clone(),
         };
@@ -171,8 +176,13 @@ impl App {
     /// under way, at most for `server.drain`.
     pub fn wait(self) -> Stop {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(self.end()));
-        // What is queued is written before the process ends; the server, which may sleep on, holds the log open.
+        let end = async {
+            let how = self.end().await;
+            self.state.counters().flush().await;
+            how
+        };
+        let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(end));
+        // What is queued is written before the process ends; the server, which may sleep on, holds log and counters open.
         self.access_log.flush();
         how
     }
@@ -231,6 +241,17 @@ impl Drop for App {
         if let Some(server) = self.server.take() {
             let _ = server.join();
         }
+    }
+}
+
+/// Quotas outlive the process, where there are any.
+///
+/// # Errors
+/// In a sentence, why they cannot and what to do.
+pub(crate) fn keep_quotas(config: &Config, state: &State) -> Result<(), String> {
+    match config.limits.values().any(|limit| limit.quota.is_some()) {
+        true => state.counters().keep_in(&config.state.folder()),
+        false => Ok(()),
     }
 }
 

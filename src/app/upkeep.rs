@@ -15,6 +15,7 @@ use crate::outbound::Client;
 use crate::proxy::Running;
 use crate::snapshot::live::Live;
 use crate::state::State;
+use crate::state::counters::Keeping;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 
@@ -28,6 +29,8 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(15);
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is told how the keys of identity providers are.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How often counters that mean nothing any more are taken away, by seconds.
+const SWEEP_COUNTERS_EVERY: u32 = 10;
 /// How often deadlines are looked at: what a time-out may be late by.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
 
@@ -72,6 +75,14 @@ impl Upkeep {
             all &= self.report(&upstream, result, failing);
         }
         all
+    }
+
+    fn tell_counters(&self) {
+        let counters = self.state.counters();
+        for (kind, fill) in ["rate", "quota"].into_iter().zip(counters.fill()) {
+            self.metrics.set_counts(kind, fill.own, fill.shared);
+        }
+        self.metrics.set_quotas_kept(i64::from(counters.keeping() != Keeping::Failing));
     }
 
     /// Tells how a look-up went; true if the upstream has addresses.
@@ -142,9 +153,15 @@ impl BackgroundService for Upkeep {
         let telling = async {
             let mut report = KeyReport::new(self.metrics.clone());
             let mut tick = tokio::time::interval(TELL_EVERY);
+            let mut ticks = 0_u32;
             loop {
                 tick.tick().await;
                 report.tell(&self.live.load().snapshot.provider_keys);
+                ticks = ticks.wrapping_add(1);
+                if ticks.is_multiple_of(SWEEP_COUNTERS_EVERY) {
+                    self.state.counters().sweep();
+                }
+                self.tell_counters();
             }
         };
         // Requests that drain have deadlines too, so only the end of the process ends this.

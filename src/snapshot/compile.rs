@@ -228,10 +228,8 @@ impl Shared<'_> {
 impl Shared<'_> {
     /// What requests of a route usually cost.
     fn usual(&self, route: WrittenRoute<'_>) -> Usuals {
-        let host = route.host.map_or("", HostPattern::as_str);
-        Usuals::compile(&self.book, |limit, assumed| {
-            self.state.counters().usual(limit, (host, route.key.as_str()), assumed)
-        })
+        let route = format!("{}{}", route.host.map_or("", HostPattern::as_str), route.key);
+        Usuals::compile(&self.book, |limit, assumed| self.state.counters().usual(limit, &route, assumed))
     }
 
     /// Who may call by this rule.

@@ -51,8 +51,13 @@ pub struct State {
 impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
+        State::counting_with(Counters::new(clock.clone()), clock)
+    }
+
+    /// As [`State::new`], with these counters.
+    pub fn counting_with(counters: Counters, clock: Clock) -> Self {
         State {
-            counters: Counters::new(clock.clone()),
+            counters,
             deadlines: Arc::default(),
             minted: Arc::default(),
             queues: Queues::new(clock.clone()),

@@ -34,6 +34,9 @@ pub struct Metrics {
     retries: IntCounterVec,
     refusals: IntCounterVec,
     limit_refusals: IntCounterVec,
+    limit_counts: IntGaugeVec,
+    limit_shared: IntGaugeVec,
+    quotas_kept: IntGauge,
     upstream_resolved: IntGaugeVec,
     upstream_in_flight: IntGaugeVec,
     upstream_waiting: IntGaugeVec,
@@ -124,6 +127,9 @@ impl Metrics {
             retries: IntCounterVec::new(opts(names::RETRIES), &["upstream", "reason"])?,
             refusals: IntCounterVec::new(opts(names::REFUSALS), &["route", "reason"])?,
             limit_refusals: IntCounterVec::new(opts(names::LIMIT_REFUSALS), &["limit", "mode"])?,
+            limit_counts: IntGaugeVec::new(opts(names::LIMIT_COUNTS), &["kind"])?,
+            limit_shared: IntGaugeVec::new(opts(names::LIMIT_SHARED), &["kind"])?,
+            quotas_kept: IntGauge::with_opts(opts(names::QUOTAS_KEPT))?,
             upstream_resolved: IntGaugeVec::new(opts(names::UPSTREAM_RESOLVED), &["upstream"])?,
             upstream_in_flight: IntGaugeVec::new(opts(names::UPSTREAM_IN_FLIGHT), &["upstream"])?,
             upstream_waiting: IntGaugeVec::new(opts(names::UPSTREAM_WAITING), &["upstream"])?,
@@ -149,6 +155,9 @@ impl Metrics {
         registry.register(Box::new(self.retries.clone()))?;
         registry.register(Box::new(self.refusals.clone()))?;
         registry.register(Box::new(self.limit_refusals.clone()))?;
+        registry.register(Box::new(self.limit_counts.clone()))?;
+        registry.register(Box::new(self.limit_shared.clone()))?;
+        registry.register(Box::new(self.quotas_kept.clone()))?;
         registry.register(Box::new(self.upstream_resolved.clone()))?;
         registry.register(Box::new(self.upstream_in_flight.clone()))?;
         registry.register(Box::new(self.upstream_waiting.clone()))?;
@@ -232,6 +241,18 @@ impl Metrics {
     /// Notes whether an upstream asked for a pause.
     pub fn set_tap_closed(&self, upstream: &str, closed: i64) {
         self.upstream_tap_closed.with_label_values(&[upstream]).set(closed);
+    }
+
+    /// Notes how many counts limits keep of a kind, and how many of those several callers share.
+    pub fn set_counts(&self, kind: &str, own: usize, shared: usize) {
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.limit_counts.with_label_values(&[kind]).set(gauge(own));
+        self.limit_shared.with_label_values(&[kind]).set(gauge(shared));
+    }
+
+    /// Notes whether what is used of quotas can be written down.
+    pub fn set_quotas_kept(&self, kept: i64) {
+        self.quotas_kept.set(kept);
     }
 
     /// Notes how many keys of an identity provider there are, and how old they are, if they ever came.

@@ -19,6 +19,16 @@ pub const LIMIT_REFUSALS: (&str, &str) = (
     "tollgate_limit_refusals_total",
     "Requests that a limit refused (mode `enforced`), or would have refused (mode `dry_run`)",
 );
+/// Counts that limits keep.
+pub const LIMIT_COUNTS: (&str, &str) = ("tollgate_limit_counts", "Counts that limits keep now, by kind");
+/// Counts that newcomers share.
+pub const LIMIT_SHARED: (&str, &str) = (
+    "tollgate_limit_shared_counts",
+    "Counts that several callers share because `state.max_counters` is reached, by kind",
+);
+/// Whether quotas are written down.
+pub const QUOTAS_KEPT: (&str, &str) =
+    ("tollgate_quotas_kept", "0 while what is used of quotas cannot be written to `state.dir`, else 1");
 /// Answers held back because a credential stood in them.
 pub const TRIPWIRE: (&str, &str) =
     ("tollgate_tripwire_total", "Answers of upstreams held back because they contained a configured credential");

@@ -18,10 +18,10 @@ use smallvec::SmallVec;
 
 use crate::clock::Clock;
 
-use super::bucket::Buckets;
+use super::bucket::{Buckets, Named};
 use super::{Allowance, Answer, Ask, Back, Costs, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
 
-pub(super) use quotas::{Count, Line, Quotas};
+pub(super) use quotas::{Count, GRACE, Key, Line, Quotas};
 pub use table::Fill;
 
 use quotas::Consumer;
@@ -97,6 +97,7 @@ impl Memory {
     }
 
     /// Spends all asks, whatever there is: for a copy of what is counted elsewhere.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for who counts elsewhere and keeps a copy here"))]
     pub(super) fn note(&self, asks: &[Ask<'_>]) -> Receipt {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
@@ -159,9 +160,11 @@ impl Memory {
         &self.quotas
     }
 
-    /// Takes over what was written down; tells whether there was room.
-    pub(super) fn restore(&self, ask: &Ask<'_>, line: Line) -> bool {
-        self.quotas.restore(self.buckets.of_quota(ask, line.allowance, line.began), line)
+    /// Takes over what was written down.
+    pub(super) fn restore(&self, named: &Named, line: Line) {
+        let Key { cost, window, began, .. } = line.key;
+        let bucket = self.buckets.of_quota(named.name(), &named.values(), (cost, window, began));
+        self.quotas.restore(bucket, line);
     }
 
     fn parties<'a, 'v>(&'a self, asks: &'a [Ask<'v>], now: &Now) -> Parties<'a, 'v> {
