@@ -24,6 +24,7 @@ mod jwks;
 mod key_sets;
 mod log;
 mod metrics;
+mod overload;
 mod params;
 mod reload;
 mod retry;

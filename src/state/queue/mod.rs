@@ -261,9 +261,13 @@ impl<'a> Visitor<'a> {
     /// Out of the line; what it was told, if that happened in the same moment.
     fn give_up(&mut self) -> Option<Told> {
         let Stage::Line { number, mut told } = std::mem::replace(&mut self.stage, Stage::Outside) else { return None };
-        self.queue.update(|kept, _| match kept.line.remove(&self.tenant, number) {
-            Some(_) => None,
-            None => told.try_recv().ok(),
+        self.queue.update(|kept, now| {
+            // Its turn may come at this very moment, and the alarm a little later.
+            let _ = kept.serve(now);
+            match kept.line.remove(&self.tenant, number) {
+                Some(_) => None,
+                None => told.try_recv().ok(),
+            }
         })
     }
 

@@ -159,6 +159,17 @@ fn who_is_called_as_its_time_ends_goes() {
 }
 
 #[test]
+fn whose_turn_comes_as_its_time_ends_goes() {
+    let stage = Stage::with("rate: 30/m");
+    let a = tenant("a");
+    (0..30).for_each(|_| drop(stage.enter(&a)));
+    let mut waiting = stage.come(&a);
+    // Nobody has rung the alarm.
+    stage.time.advance(seconds(2.0));
+    drop(now(&mut waiting).unwrap());
+}
+
+#[test]
 fn no_tenant_holds_more_than_its_share() {
     let stage = Stage::with("concurrency: { max: 1, queue: 6 }");
     let (a, b, c) = (tenant("a"), tenant("b"), tenant("c"));
