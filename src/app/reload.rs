@@ -210,12 +210,12 @@ impl Reloader {
         notes.extend(self.find(&snapshot.upstreams).await);
         let config = Arc::clone(&snapshot.config);
         drop(running);
+        snapshot.take_effect(&self.state);
         self.retired.push(self.live.replace(Running::new(snapshot, &self.metrics)));
-        let current = self.live.load();
-        current.snapshot.take_effect(&self.state);
         self.token.store(token);
         program_log::set_level(config.log.level);
         self.state.keep_upstreams(config.upstreams.keys().map(String::as_str));
+        let current = self.live.load();
         self.state.key_sources().keep(current.snapshot.provider_keys.iter().map(|(_, keys)| keys.source()));
         self.replaced.notify_one();
         Finding::Applied(diff, warnings)

@@ -61,19 +61,12 @@ impl Snapshot {
             state: _,
             include: _,
         } = &*config;
-        let before = previous.map_or(&[][..], |previous| &previous.upstreams);
-        let before: BTreeMap<&str, &Arc<Upstream>> =
-            before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
-        let known = |name: &str| before.get(name).copied();
         let providers = providers(auth, previous, state);
         let suspended = tenants.iter().filter(|(_, tenant)| !tenant.enabled).map(|(name, _)| name.clone()).collect();
         let shared = Shared {
             config: &config,
             state,
-            upstreams: upstreams
-                .iter()
-                .map(|(name, section)| (name.as_str(), Upstream::compile_after(known(name), name, section)))
-                .collect(),
+            upstreams: continued(upstreams, previous),
             queues: queues(upstreams, state),
             suspended: Arc::new(suspended),
             vault: Vault {
@@ -234,6 +227,19 @@ fn providers<'a>(
             Arc::new(Provider::compile(name, section, Material { keys, epoch: state.next_epoch() }))
         });
         (name.as_str(), provider)
+    };
+    sections.iter().map(compiled).collect()
+}
+
+/// The upstreams; those that stay as they are keep their addresses and connections.
+fn continued<'a>(
+    sections: &'a BTreeMap<String, upstreams::Upstream>,
+    previous: Option<&Snapshot>,
+) -> BTreeMap<&'a str, Arc<Upstream>> {
+    let before = previous.map_or(&[][..], |previous| &previous.upstreams);
+    let before: BTreeMap<&str, &Arc<Upstream>> = before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
+    let compiled = |(name, section): (&'a String, &upstreams::Upstream)| {
+        (name.as_str(), Upstream::compile_after(before.get(name.as_str()).copied(), name, section))
     };
     sections.iter().map(compiled).collect()
 }
