@@ -208,7 +208,9 @@ impl Admin {
     fn metrics(&self) -> Response<Vec<u8>> {
         for guarded in &(self.current)().queues {
             let Load { in_flight, waiting, is_tap_closed } = guarded.queue.load();
-            self.metrics.set_load(&guarded.upstream, in_flight, waiting);
+            if guarded.is_limited() {
+                self.metrics.set_load(&guarded.upstream, in_flight, waiting);
+            }
             self.metrics.set_tap_closed(&guarded.upstream, i64::from(is_tap_closed));
         }
         match self.metrics.encode() {

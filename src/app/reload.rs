@@ -213,12 +213,12 @@ impl Reloader {
         notes.extend(self.find(&snapshot.upstreams).await);
         let config = Arc::clone(&snapshot.config);
         drop(running);
+        snapshot.take_effect(&self.state);
         self.retired.push(self.live.replace(Running::new(snapshot, &self.metrics)));
-        let current = self.live.load();
-        current.snapshot.take_effect(&self.state);
         self.token.store(token);
         program_log::set_level(config.log.level);
         self.state.keep_upstreams(config.upstreams.keys().map(String::as_str));
+        let current = self.live.load();
         self.state.key_sources().keep(current.snapshot.provider_keys.iter().map(|(_, keys)| keys.source()));
         self.replaced.notify_one();
         Finding::Applied(diff, warnings)
@@ -264,7 +264,13 @@ impl Reloader {
             kept.routes.extend(snapshot.routes().iter().map(|route| Arc::clone(&route.label)));
             kept.upstreams.extend(snapshot.upstreams.iter().map(|upstream| Arc::clone(upstream.name())));
             kept.limits.extend(snapshot.all_limits.iter().map(|limit| Arc::clone(&limit.name)));
-            kept.protected.extend(snapshot.queues.iter().map(|guarded| Arc::clone(&guarded.upstream)));
+            kept.protected.extend(
+                snapshot
+                    .queues
+                    .iter()
+                    .filter(|guarded| guarded.is_limited())
+                    .map(|guarded| Arc::clone(&guarded.upstream)),
+            );
             kept.providers.extend(snapshot.provider_keys.iter().map(|(provider, _)| Arc::clone(provider)));
         }
         self.metrics.keep(&kept);

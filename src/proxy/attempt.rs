@@ -101,14 +101,15 @@ impl Proxy {
         if let (StatusCode::TOO_MANY_REQUESTS, Some(pause)) = (response.status, retry_after) {
             self.close_tap(ctx, pause);
         }
-        if route.retry.is_failure(status) && is_repeatable(session, ctx) {
-            if self.tries_again(ctx, Failure::Status { status, retry_after }) {
-                // Its handle would keep the connection open through the wait.
-                ctx.attempt.deadline = None;
-                let mut e = Error::new_up(RETRYABLE);
-                e.set_retry(true);
-                return Err(e);
-            }
+        if route.retry.is_failure(status)
+            && is_repeatable(session, ctx)
+            && self.tries_again(ctx, Failure::Status { status, retry_after })
+        {
+            // Its handle would keep the connection open through the wait.
+            ctx.attempt.deadline = None;
+            let mut e = Error::new_up(RETRYABLE);
+            e.set_retry(true);
+            return Err(e);
         }
         // From here the time between two reads counts. Pingora's own time-out keeps it, unless it is the shorter one.
         let passed = match timeouts.idle < timeouts.attempt {

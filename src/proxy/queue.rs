@@ -17,6 +17,9 @@ impl Proxy {
     pub(super) async fn take_place(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Result<(), Refusal>> {
         let Some(route) = ctx.route() else { return Ok(Ok(())) };
         let (Some(queue), None) = (&route.queue, &ctx.attempt.place) else { return Ok(Ok(())) };
+        if queue.is_open() {
+            return Ok(Ok(()));
+        }
         let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
         let visit = Visit {
             tenant: ctx.grant.as_ref().and_then(|grant| grant.tenant.as_ref()),

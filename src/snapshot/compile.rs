@@ -65,8 +65,6 @@ impl Snapshot {
             state: _,
             include: _,
         } = &*config;
-        let before = upstreams_of(previous);
-        let known = |name: &str| before.get(name).copied();
         let providers = providers(auth, previous, state);
         let suspended = tenants.iter().filter(|(_, tenant)| !tenant.enabled).map(|(name, _)| name.clone()).collect();
         let book = Book::compile(limits);
@@ -75,10 +73,7 @@ impl Snapshot {
             book,
             config: &config,
             state,
-            upstreams: upstreams
-                .iter()
-                .map(|(name, section)| (name.as_str(), Upstream::compile_after(known(name), name, section)))
-                .collect(),
+            upstreams: continued(upstreams, previous),
             queues: queues(upstreams, state),
             suspended: Arc::new(suspended),
             vault: Vault {
@@ -246,12 +241,6 @@ impl Shared<'_> {
     }
 }
 
-/// The upstreams of what ran before, by name.
-fn upstreams_of(previous: Option<&Snapshot>) -> BTreeMap<&str, &Arc<Upstream>> {
-    let upstreams = previous.map_or(&[][..], |previous| &previous.upstreams);
-    upstreams.iter().map(|upstream| (&**upstream.name(), upstream)).collect()
-}
-
 /// The providers; those that stay as they are keep what they verified.
 fn providers<'a>(
     sections: &'a BTreeMap<String, auth::Provider>,
@@ -266,6 +255,19 @@ fn providers<'a>(
             Arc::new(Provider::compile(name, section, Material { keys, epoch: state.next_epoch() }))
         });
         (name.as_str(), provider)
+    };
+    sections.iter().map(compiled).collect()
+}
+
+/// The upstreams; those that stay as they are keep their addresses and connections.
+fn continued<'a>(
+    sections: &'a BTreeMap<String, upstreams::Upstream>,
+    previous: Option<&Snapshot>,
+) -> BTreeMap<&'a str, Arc<Upstream>> {
+    let before = previous.map_or(&[][..], |previous| &previous.upstreams);
+    let before: BTreeMap<&str, &Arc<Upstream>> = before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
+    let compiled = |(name, section): (&'a String, &upstreams::Upstream)| {
+        (name.as_str(), Upstream::compile_after(before.get(name.as_str()).copied(), name, section))
     };
     sections.iter().map(compiled).collect()
 }

@@ -68,7 +68,7 @@ pub struct Snapshot {
     hosts: HostTable,
 }
 
-/// An upstream that is protected.
+/// An upstream that is protected, be it by its own word alone.
 #[derive(Debug)]
 pub struct Guarded {
     /// The upstream's name.
@@ -76,6 +76,13 @@ pub struct Guarded {
     /// What stands in front of it.
     pub queue: Arc<Queue>,
     terms: Terms,
+}
+
+impl Guarded {
+    /// Whether requests to it are limited by the configuration.
+    pub fn is_limited(&self) -> bool {
+        self.terms.is_limited()
+    }
 }
 
 impl Snapshot {

@@ -299,7 +299,8 @@ impl Metrics {
         let is_limit = |label: &str| label == names::LIMIT_OF_TOKEN || kept.limits.contains(label);
         forget(&self.limit_refusals, &["limit", "mode"], ("limit", is_limit));
         let is_protected = |label: &str| kept.protected.contains(label);
-        for family in [&self.upstream_in_flight, &self.upstream_waiting, &self.upstream_tap_closed] {
+        forget(&self.upstream_tap_closed, &["upstream"], ("upstream", is_upstream));
+        for family in [&self.upstream_in_flight, &self.upstream_waiting] {
             forget(family, &["upstream"], ("upstream", is_protected));
         }
         let is_provider = |label: &str| kept.providers.contains(label);

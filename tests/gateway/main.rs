@@ -26,6 +26,7 @@ mod key_sets;
 mod limits;
 mod log;
 mod metrics;
+mod overload;
 mod params;
 mod reload;
 mod retry;

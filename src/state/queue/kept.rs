@@ -118,6 +118,11 @@ impl Kept {
         self.tap.is_some_and(|tap| tap > now)
     }
 
+    /// Whether nothing limits this upstream now, and nobody waits.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        !self.terms.is_limited() && !self.is_tap_closed(now) && self.line.is_empty()
+    }
+
     /// Until when time alone keeps everybody out.
     fn closed_until(&self, now: Instant) -> Option<Instant> {
         let paced = self.opens.filter(|_| self.terms.pace.is_some());

@@ -19,6 +19,7 @@ pub use terms::Terms;
 pub use turned_away::{TurnedAway, Why};
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,6 +76,8 @@ pub struct Queue {
     /// What its counter is called: no limit can be called so.
     counter: String,
     kept: Mutex<Kept>,
+    /// Whether nothing is in anybody's way: then nobody need look behind the lock. Who finds it shut looks, and opens it again.
+    is_open: AtomicBool,
     clock: Clock,
 }
 
@@ -115,7 +118,13 @@ impl Drop for Place {
 
 impl Queue {
     fn new(name: &str, clock: Clock) -> Self {
-        Queue { counter: format!("upstream rate:{name}"), kept: Mutex::new(Kept::new()), clock }
+        let counter = format!("upstream rate:{name}");
+        Queue { counter, kept: Mutex::new(Kept::new()), is_open: AtomicBool::new(true), clock }
+    }
+
+    /// Whether everybody may go at once, and needs no place.
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
     }
 
     /// A place, as soon as there is one. Who does not want it any more drops the future.
@@ -165,7 +174,9 @@ impl Queue {
         let now = self.clock.now();
         let mut kept = self.lock();
         let result = change(&mut kept, now);
-        if let Some(at) = kept.serve(now) {
+        let next = kept.serve(now);
+        self.is_open.store(kept.is_open(now), Ordering::Release);
+        if let Some(at) = next {
             self.wake_at(at, now, &mut kept);
         }
         result
@@ -261,9 +272,13 @@ impl<'a> Visitor<'a> {
     /// Out of the line; what it was told, if that happened in the same moment.
     fn give_up(&mut self) -> Option<Told> {
         let Stage::Line { number, mut told } = std::mem::replace(&mut self.stage, Stage::Outside) else { return None };
-        self.queue.update(|kept, _| match kept.line.remove(&self.tenant, number) {
-            Some(_) => None,
-            None => told.try_recv().ok(),
+        self.queue.update(|kept, now| {
+            // Its turn may come at this very moment, and the alarm a little later.
+            let _ = kept.serve(now);
+            match kept.line.remove(&self.tenant, number) {
+                Some(_) => None,
+                None => told.try_recv().ok(),
+            }
         })
     }
 

@@ -34,10 +34,10 @@ pub(super) enum Tap {
 }
 
 impl Terms {
-    /// The terms of an upstream; none where nothing is limited.
+    /// The terms of an upstream; none where nothing is limited, and what it says about one caller means nothing for others.
     pub fn compile(section: &Upstream) -> Option<Self> {
         let Upstream { concurrency, rate, auth, .. } = section;
-        if concurrency.is_none() && rate.is_none() {
+        if concurrency.is_none() && rate.is_none() && *auth == UpstreamAuth::Passthrough {
             return None;
         }
         let Concurrency { max, queue, wait } = concurrency.clone().unwrap_or(Concurrency::unlimited());
@@ -52,6 +52,11 @@ impl Terms {
             },
             upstream: Some(Box::new(Upstream { concurrency: None, rate: None, ..section.clone() })),
         })
+    }
+
+    /// Whether anything but the upstream's own word holds requests back.
+    pub fn is_limited(&self) -> bool {
+        self.max != u32::MAX || self.pace.is_some()
     }
 
     /// Everything is allowed.

@@ -147,6 +147,19 @@ fn a_place_given_to_who_is_just_leaving_goes_to_the_next() {
 }
 
 #[test]
+fn who_leaves_while_the_counters_are_asked_leaves_nothing_behind() {
+    let stage = Stage::with("rate: 5/s, concurrency: { max: 1 }");
+    let a = tenant("a");
+    let mut visitor = Visitor::new(&stage.queue, Visit { tenant: Some(&a), left: LONG, counters: &stage.counters });
+    visitor.arrive().unwrap();
+    assert_eq!((stage.load(), stage.queue.lock().taken), ((0, 0), 1));
+    let mut next = stage.come(&a);
+    drop(visitor);
+    drop(now(&mut next).unwrap());
+    assert_eq!(stage.queue.lock().taken, 0);
+}
+
+#[test]
 fn who_is_called_as_its_time_ends_goes() {
     let stage = Stage::with("concurrency: { max: 1, wait: 2s }");
     let a = tenant("a");
@@ -156,6 +169,17 @@ fn who_is_called_as_its_time_ends_goes() {
     drop(place);
     drop(now(&mut waiting).unwrap());
     assert_eq!(stage.load(), (0, 0));
+}
+
+#[test]
+fn whose_turn_comes_as_its_time_ends_goes() {
+    let stage = Stage::with("rate: 30/m");
+    let a = tenant("a");
+    (0..30).for_each(|_| drop(stage.enter(&a)));
+    let mut waiting = stage.come(&a);
+    // Nobody has rung the alarm.
+    stage.time.advance(seconds(2.0));
+    drop(now(&mut waiting).unwrap());
 }
 
 #[test]
@@ -360,7 +384,8 @@ fn a_rate_waits_for_a_place_before_it_is_spent() {
     let place = now(&mut waiting).unwrap();
     drop(place);
     stage.enter(&a);
-    stage.come(&a);
+    // Both of the burst are spent, and none was while the place was waited for.
+    drop(stage.come(&a));
 }
 
 #[test]
