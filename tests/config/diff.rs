@@ -10,7 +10,7 @@ use tollgate::config::{Config, load, load_text};
 use crate::environment;
 
 /// What a gateway takes only when it starts.
-const UNTIL_RESTART: [&str; 9] = [
+const UNTIL_RESTART: [&str; 12] = [
     "admin.address",
     "listeners",
     "log.access",
@@ -19,7 +19,10 @@ const UNTIL_RESTART: [&str; 9] = [
     "server.drain",
     "server.keepalive",
     "server.threads",
+    "state.counters",
     "state.dir",
+    "state.max_counters",
+    "state.on_counter_failure",
 ];
 
 const BASE: &str = "\
@@ -224,11 +227,19 @@ fn other(path: &[String], value: &Value) -> Option<Value> {
             if value == "token" { "passthrough" } else { "token" }.into()
         }
         ("algorithms", _) => "PS256".into(),
+        ("anchor", _) => "2026-02-03".into(),
+        ("assume", _) => "7KB".into(),
+        ("by", _) => "host".into(),
+        ("cost", _) => "response_bytes".into(),
+        ("counters", _) => "memory".into(),
+        ("on_counter_failure", _) => "allow".into(),
+        ("quota", _) => "7KB/hour".into(),
+        ("rate", _) => "7/h".into(),
         ("access", _) => "stdout".into(),
         ("address", _) => "127.0.0.1:7777".into(),
         (
             "attempt" | "base" | "connect" | "drain" | "idle" | "keepalive" | "leeway" | "max" | "max_age" | "total"
-            | "ttl",
+            | "ttl" | "wait",
             _,
         ) => "7s".into(),
         ("budget" | "sample", _) => "7%".into(),

@@ -111,6 +111,8 @@ pub(super) fn quotable<'a>(path: &[&'a str]) -> Cow<'a, str> {
 fn hidden_in_key(above: &[&str], key: &str) -> Option<usize> {
     match above {
         _ if is_credential(above) || !api_key::find(key).is_empty() => Some(0),
+        // Where a URL should be.
+        ["state", "counters"] => Some(0),
         ["routes" | "hosts"] | ["hosts", _, "routes"] => None,
         ["admin"] | ["auth", _] | ["upstreams", _, ..] => {
             key.find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c)).filter(|_| key != "<<")

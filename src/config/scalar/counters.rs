@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::Uri;
+use http::uri::Authority;
 
 use super::Secret;
 use super::endpoint::{is_host_name, port_of};
@@ -71,11 +72,16 @@ impl FromStr for RedisAddress {
             _ => return Err(wrong()),
         };
         let authority = uri.authority().ok_or_else(wrong)?;
+        let (login, place) = match authority.as_str().rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, authority.as_str()),
+        };
+        // Where a host ends is only clear without what stands before it.
+        let authority: Authority = place.parse().map_err(|_| wrong())?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         if host.parse::<std::net::IpAddr>().is_err() && !is_host_name(host) {
             return Err(wrong());
         }
-        let login = authority.as_str().rsplit_once('@').map(|(login, _)| login);
         let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
             None => (None, None),
             Some((user, password)) => (Some(decoded(user)?).filter(|user| !user.is_empty()), Some(decoded(password)?)),
@@ -97,9 +103,9 @@ impl FromStr for RedisAddress {
             })?,
         };
         if uri.query().is_some() {
-            return Err("a URL here has no `?`".to_owned());
+            return Err("a URL here has no `?`: leave out what stands behind its path".to_owned());
         }
-        let port = port_of(authority, PORT).ok_or_else(wrong)?;
+        let port = port_of(&authority, PORT).ok_or_else(wrong)?;
         Ok(RedisAddress {
             tls,
             host: host.to_ascii_lowercase().into(),

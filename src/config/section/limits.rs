@@ -29,10 +29,10 @@ pub struct Limit {
     /// With `quota`: when its hours, days or months begin. Left out: with the calendar's, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Moment>,
-    /// With `quota`: what a request costs.
+    /// With `quota`: what a request costs: `1`, `rows_read`, `bytes_read`, `response_bytes` or `seconds`. Left out: 1.
     #[serde(default, skip_serializing_if = "Cost::is_one")]
     pub cost: Cost,
-    /// With `cost: rows_read` or `bytes_read`: what an answer costs that does not say what was read.
+    /// With `cost: rows_read` or `bytes_read`, and, if you like, `seconds`: what an answer costs that has no statistics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume: Option<Amount>,
     /// Counts and reports, and refuses nobody.
@@ -176,7 +176,7 @@ impl<'de> Deserialize<'de> for By {
         dimensions.sort_unstable();
         dimensions.dedup();
         match dimensions.as_slice() {
-            [] => Err(D::Error::custom("this names nothing: write `gateway` to count all requests together")),
+            [] => Err(D::Error::custom("`by` names nothing: write `gateway` to count all requests together")),
             [Dimension::Gateway, _, ..] => Err(D::Error::custom(
                 "`gateway` counts all requests together: leave it out beside what tells them apart",
             )),
