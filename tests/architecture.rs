@@ -122,12 +122,13 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
 ];
 
 /// Which sections a step is compiled from.
-const SECTIONS: [(&str, &[&str]); 9] = [
+const SECTIONS: [(&str, &[&str]); 10] = [
     ("authn", &["auth", "keys", "revoked"]),
     ("authz", &["routes"]),
     ("client", &[]),
     ("cors", &["cors"]),
     ("guard", &["server"]),
+    ("limits", &["limits", "plans", "tenants"]),
     ("params", &["params"]),
     ("retry", &["retry", "upstreams"]),
     ("rewrite", &["routes", "upstreams"]),
@@ -138,11 +139,13 @@ const SECTIONS: [(&str, &[&str]); 9] = [
 const ADAPTERS: [&str; 6] = ["cached", "disk", "memory", "postgres", "redis", "sqlite"];
 
 /// YAML keys that something serves on the way of a request, and what serves them.
-const NOUNS: [(&str, &str); 9] = [
+const NOUNS: [(&str, &str); 11] = [
     ("auth", "src/pipeline/authn/mod.rs"),
     ("cors", "src/pipeline/cors.rs"),
     ("hosts", "src/snapshot/hosts.rs"),
+    ("limits", "src/pipeline/limits/mod.rs"),
     ("params", "src/pipeline/params/mod.rs"),
+    ("plans", "src/pipeline/limits/plan.rs"),
     ("retry", "src/pipeline/retry.rs"),
     ("routes", "src/pipeline/rewrite/mod.rs"),
     ("tenants", "src/pipeline/authz.rs"),

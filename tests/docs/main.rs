@@ -33,15 +33,17 @@ use tollgate::config::{Loaded, load, load_text};
 use tollgate::demo::ADMIN_TOKEN;
 
 /// What serves a YAML key each; every one has an example and a page.
-const NOUNS: [&str; 16] = [
+const NOUNS: [&str; 18] = [
     "admin",
     "auth",
     "cors",
     "hosts",
     "include",
+    "limits",
     "listeners",
     "log",
     "params",
+    "plans",
     "retry",
     "routes",
     "server",
@@ -53,7 +55,7 @@ const NOUNS: [&str; 16] = [
 ];
 
 /// Examples of several parts together.
-const TOGETHER: [&str; 4] = ["mint", "oidc", "tenant_per_host", "two_providers"];
+const TOGETHER: [&str; 5] = ["mint", "oidc", "redis", "tenant_per_host", "two_providers"];
 
 /// What stands in files beside the configuration: a page for each, and no example, which is a whole configuration.
 const RECORDS: [&str; 2] = ["keys", "revoked"];

@@ -1,0 +1,1 @@
+//! Limits: who is counted, what is refused, and what callers are told.

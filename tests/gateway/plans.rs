@@ -1,0 +1,1 @@
+//! Plans: which limits hold for whom.
