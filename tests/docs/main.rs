@@ -169,6 +169,7 @@ fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
         ("STAFF_JWT_SECRET", "a-secret-of-more-than-32-characters"),
         ("TOLLGATE_ADMIN_TOKEN", "an-admin-token-of-some-length"),
         ("CH_KEY", "key"),
+        ("REDIS_PASSWORD", "a-password"),
     ]);
     if text.contains("\ninclude:") || text.starts_with("include:") {
         // Which only a file can; nothing matches its patterns.

@@ -23,8 +23,8 @@ pub enum Counters {
     Redis(RedisAddress),
 }
 
-/// Where a Redis is, and as whom it is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a Redis is, and as whom it is used. It shows neither user nor password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RedisAddress {
     /// Whether the connection is made with TLS.
     pub tls: bool,
@@ -141,6 +141,13 @@ impl fmt::Display for RedisAddress {
             true => write!(f, "{scheme}://{login}[{}]:{}/{}", self.host, self.port, self.database),
             false => write!(f, "{scheme}://{login}{}:{}/{}", self.host, self.port, self.database),
         }
+    }
+}
+
+// A user may be a password that was written in the wrong place.
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
