@@ -28,6 +28,7 @@ mod log;
 mod metrics;
 mod overload;
 mod params;
+mod plans;
 mod reload;
 mod retry;
 mod routes;
