@@ -25,8 +25,8 @@ use crate::telemetry::metrics::{Kept, Metrics};
 use crate::telemetry::program_log;
 use crate::upstream::Upstream;
 
-use super::apart;
 use super::upkeep::look_up;
+use super::{apart, keep_quotas};
 
 /// Between looks at the files.
 const POLL: Duration = Duration::from_secs(1);
@@ -205,6 +205,11 @@ impl Reloader {
             self.token.store(token);
             return if diff.is_empty() { Finding::Unchanged } else { Finding::Applied(diff, warnings) };
         }
+        match apart(|| keep_quotas(&config, &self.state)) {
+            Err(_) => return Finding::Failed,
+            Ok(Err(why)) => return Finding::Blocked(why),
+            Ok(Ok(())) => {}
+        }
         let compiled = apart(|| running.snapshot.compile_next(Arc::new(config), &self.state));
         let Ok(snapshot) = compiled else { return Finding::Failed };
         notes.extend(self.find(&snapshot.upstreams).await);
@@ -324,7 +329,9 @@ fn tell(report: &Report) {
                 log::info!("reloaded (by {by}): generation {} is running", report.generation);
             }
         }
-        Finding::Failed | Finding::Rejected(_) => log::error!("reload (by {by}) failed:\n{report}"),
+        Finding::Blocked(_) | Finding::Failed | Finding::Rejected(_) => {
+            log::error!("reload (by {by}) failed:\n{report}")
+        }
         Finding::Unchanged | Finding::WithoutFile => log::info!("reload (by {by}): {}", report.to_string().trim_end()),
         Finding::Compared(..) => {}
     }

@@ -1,4 +1,4 @@
-//! What goes on beside requests: looking up names, fetching keys, ending what is late.
+//! What goes on beside requests: looking up names, fetching keys, ending what is late, forgetting what is over.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,6 +30,8 @@ const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often deadlines are looked at: what a time-out may be late by.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
+/// How often counters are taken away that mean nothing any more; where room is short, that happens at once.
+const SWEEP_COUNTERS_EVERY: Duration = Duration::from_secs(5);
 
 /// The background service.
 pub(super) struct Upkeep {
@@ -138,6 +140,13 @@ impl BackgroundService for Upkeep {
                 self.state.deadlines().sweep(self.state.clock().now());
             }
         };
+        let counters = async {
+            let mut tick = tokio::time::interval(SWEEP_COUNTERS_EVERY);
+            loop {
+                tick.tick().await;
+                self.state.counters().sweep();
+            }
+        };
         let keys = self.state.key_sources().run(Client::direct(self.state.clock().clone()));
         let telling = async {
             let mut report = KeyReport::new(self.metrics.clone());
@@ -148,6 +157,6 @@ impl BackgroundService for Upkeep {
             }
         };
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        tokio::join!(names, deadlines, keys, telling);
+        tokio::join!(names, deadlines, counters, keys, telling);
     }
 }

@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use counters::Counters;
+use counters::{Counters, MAX_COUNTERS};
 use deadlines::Deadlines;
 use jwks::{KeySources, Keys, Source};
 use minted::Minted;
@@ -51,8 +51,13 @@ pub struct State {
 impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
+        State::bounded(clock, MAX_COUNTERS)
+    }
+
+    /// As [`State::new`], with so many counters of limits at most.
+    pub fn bounded(clock: Clock, counters: usize) -> Self {
         State {
-            counters: Counters::new(clock.clone()),
+            counters: Counters::bounded(clock.clone(), counters),
             deadlines: Arc::default(),
             minted: Arc::default(),
             paces: Paces::new(clock.clone()),

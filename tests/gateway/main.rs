@@ -22,6 +22,7 @@ mod hosts;
 mod isolation;
 mod jwks;
 mod key_sets;
+mod limits_durable;
 mod log;
 mod metrics;
 mod params;

@@ -107,7 +107,6 @@ impl Quotas {
     }
 
     /// Takes what the ask reserves, whatever is left.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who counts elsewhere and keeps a copy here"))]
     pub(super) fn note(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Bucket {
         self.count(who, wall, |used| Some(used.saturating_add(who.ask.reserve))).0
     }

@@ -53,7 +53,6 @@ impl Rates {
     }
 
     /// Takes one request, whatever there is; nobody owes more than a whole burst.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who counts elsewhere and keeps a copy here"))]
     pub(super) fn note(&self, who: &Requester<'_, '_>, rule: Pace, now: u64) -> Entry {
         let most = now.saturating_add(rule.interval.saturating_mul(u64::from(rule.burst)));
         // Who owes more already, by another rule, keeps that.
