@@ -235,7 +235,8 @@ impl Admin {
         let status = match report.finding {
             Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged => StatusCode::OK,
             Finding::Rejected(_) => StatusCode::BAD_REQUEST,
-            Finding::Failed | Finding::Hindered(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Finding::Blocked(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Finding::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             Finding::WithoutFile => StatusCode::CONFLICT,
         };
         json(status, &report.to_json())

@@ -71,12 +71,12 @@ pub struct Report {
 pub enum Finding {
     /// It is running now, but for what needs a restart.
     Applied(ConfigDiff, Issues),
+    /// It is fine, and something that it needs cannot be had: this. Nothing changed.
+    Blocked(String),
     /// The gateway itself is at fault, and nothing changed.
     Failed,
     /// This is what would change.
     Compared(ConfigDiff, Issues),
-    /// What it needs beside itself cannot be had, and nothing changed: why, and what to do.
-    Hindered(String),
     /// It cannot be used, and nothing changed.
     Rejected(Issues),
     /// It says what is running already.
@@ -90,9 +90,9 @@ impl Finding {
     pub fn word(&self) -> &'static str {
         match self {
             Finding::Applied(..) => "applied",
+            Finding::Blocked(_) => "blocked",
             Finding::Compared(..) => "compared",
             Finding::Failed => "failed",
-            Finding::Hindered(_) => "hindered",
             Finding::Rejected(_) => "rejected",
             Finding::Unchanged => "unchanged",
             Finding::WithoutFile => "without_file",
@@ -103,7 +103,7 @@ impl Finding {
     pub fn is_good(&self) -> bool {
         match self {
             Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged => true,
-            Finding::Failed | Finding::Hindered(_) | Finding::Rejected(_) | Finding::WithoutFile => false,
+            Finding::Blocked(_) | Finding::Failed | Finding::Rejected(_) | Finding::WithoutFile => false,
         }
     }
 
@@ -111,8 +111,8 @@ impl Finding {
     pub fn diff(&self) -> Option<&ConfigDiff> {
         match self {
             Finding::Applied(diff, _) | Finding::Compared(diff, _) => Some(diff),
-            Finding::Failed
-            | Finding::Hindered(_)
+            Finding::Blocked(_)
+            | Finding::Failed
             | Finding::Rejected(_)
             | Finding::Unchanged
             | Finding::WithoutFile => None,
@@ -126,7 +126,7 @@ impl Report {
         let diff = self.finding.diff();
         let issues = match &self.finding {
             Finding::Applied(_, issues) | Finding::Compared(_, issues) | Finding::Rejected(issues) => Some(issues),
-            Finding::Failed | Finding::Hindered(_) | Finding::Unchanged | Finding::WithoutFile => None,
+            Finding::Blocked(_) | Finding::Failed | Finding::Unchanged | Finding::WithoutFile => None,
         };
         let file = self.file.as_deref().unwrap_or_default();
         json!({
@@ -151,9 +151,8 @@ impl fmt::Display for Report {
                 let what = "a fault in the gateway itself, see its log";
                 writeln!(f, "{what}: nothing was changed, generation {} goes on", self.generation)
             }
-            Finding::Hindered(why) => {
-                writeln!(f, "error: {why}")?;
-                writeln!(f, "nothing was changed, generation {} goes on", self.generation)
+            Finding::Blocked(why) => {
+                writeln!(f, "{why}: nothing was changed, generation {} goes on", self.generation)
             }
             Finding::Applied(diff, warnings) if diff.needs_restart().count() == diff.changes.len() => {
                 writeln!(f, "{warnings}{diff}nothing could be taken over: generation {} goes on", self.generation)

@@ -28,7 +28,7 @@ use crate::admin::reload::{Ask, Reloads};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::scalar::Secret;
+use crate::config::scalar::{self, Secret};
 use crate::config::section::server::{self as section, Threads};
 use crate::proxy::server::{Claim, Signals, Stop, StopWatch, hear_signals, service, settings};
 use crate::proxy::{Proxy, Running};
@@ -44,6 +44,8 @@ use upkeep::Upkeep;
 
 /// How long listeners may take to open.
 const START: Duration = Duration::from_secs(10);
+/// How long the end waits for what is left to be written.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A running gateway. Dropping it ends it at once.
@@ -90,7 +92,7 @@ impl App {
         let access_log = Arc::new(access_log);
         let counters = Counters::bounded(clock.clone(), config.state.max_counters as usize);
         let state = Arc::new(State::counting_with(counters, clock.clone()));
-        keep_quotas(config, &state).map_err(|why| anyhow!(why))?;
+        keep_quotas(config, &state).map_err(anyhow::Error::msg)?;
         let snapshot = apart(|| Snapshot::compile(config, &state))?;
         snapshot.take_effect(&state);
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
@@ -176,12 +178,7 @@ impl App {
     /// under way, at most for `server.drain`.
     pub fn wait(self) -> Stop {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let end = async {
-            let how = self.end().await;
-            self.state.counters().flush().await;
-            how
-        };
-        let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(end));
+        let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(self.end()));
         // What is queued is written before the process ends; the server, which may sleep on, holds log and counters open.
         self.access_log.flush();
         how
@@ -194,6 +191,10 @@ impl App {
         if how == Stop::Drain {
             self.readiness.set(false);
             self.drained().await;
+        }
+        // What the last requests spent is kept before the process ends; a disk that hangs does not hold it.
+        if tokio::time::timeout(LAST_WRITE, self.state.counters().flush()).await.is_err() {
+            log::warn!("what the last requests spent of their quotas is not written after {LAST_WRITE:?}");
         }
         how
     }
@@ -244,17 +245,6 @@ impl Drop for App {
     }
 }
 
-/// Quotas outlive the process, where there are any.
-///
-/// # Errors
-/// In a sentence, why they cannot and what to do.
-pub(crate) fn keep_quotas(config: &Config, state: &State) -> Result<(), String> {
-    match config.limits.values().any(|limit| limit.quota.is_some()) {
-        true => state.counters().keep_in(&config.state.folder()),
-        false => Ok(()),
-    }
-}
-
 /// Does work that takes much memory for a moment on a thread of its own: what a thread that goes on has freed
 /// stays with it, and what it left behind for others is given back only when it allocates again.
 ///
@@ -284,6 +274,18 @@ impl Claims {
     fn addresses(&self) -> (Vec<SocketAddr>, SocketAddr) {
         (self.listeners.iter().map(Claim::address).collect(), self.admin.address())
     }
+}
+
+/// Has quotas kept where there are any; shared counters keep them elsewhere.
+///
+/// # Errors
+/// In a sentence, why that cannot be.
+fn keep_quotas(config: &Config, state: &State) -> Result<(), String> {
+    let has_quota = config.limits.values().any(|limit| limit.quota.is_some());
+    if has_quota && config.state.counters == scalar::Counters::Memory {
+        state.counters().keep_in(&config.state.folder())?;
+    }
+    Ok(())
 }
 
 /// The token that the admin address wants, if there is one.

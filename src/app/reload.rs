@@ -205,8 +205,10 @@ impl Reloader {
             self.token.store(token);
             return if diff.is_empty() { Finding::Unchanged } else { Finding::Applied(diff, warnings) };
         }
-        if let Err(why) = keep_quotas(&config, &self.state) {
-            return Finding::Hindered(why);
+        match apart(|| keep_quotas(&config, &self.state)) {
+            Err(_) => return Finding::Failed,
+            Ok(Err(why)) => return Finding::Blocked(why),
+            Ok(Ok(())) => {}
         }
         let compiled = apart(|| running.snapshot.compile_next(Arc::new(config), &self.state));
         let Ok(snapshot) = compiled else { return Finding::Failed };
@@ -336,7 +338,7 @@ fn tell(report: &Report) {
                 log::info!("reloaded (by {by}): generation {} is running", report.generation);
             }
         }
-        Finding::Failed | Finding::Hindered(_) | Finding::Rejected(_) => {
+        Finding::Blocked(_) | Finding::Failed | Finding::Rejected(_) => {
             log::error!("reload (by {by}) failed:\n{report}")
         }
         Finding::Unchanged | Finding::WithoutFile => log::info!("reload (by {by}): {}", report.to_string().trim_end()),

@@ -1,4 +1,4 @@
-//! What goes on beside requests: looking up names, fetching keys, ending what is late.
+//! What goes on beside requests: looking up names, fetching keys, ending what is late, forgetting what is over.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -29,10 +29,10 @@ const LOOK_UP_EVERY: Duration = Duration::from_secs(15);
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is told how the keys of identity providers are.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// How often counters that mean nothing any more are taken away, by seconds.
-const SWEEP_COUNTERS_EVERY: u32 = 10;
 /// How often deadlines are looked at: what a time-out may be late by.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
+/// How often counters are taken away that mean nothing any more; where room is short, that happens at once.
+const SWEEP_COUNTERS_EVERY: Duration = Duration::from_secs(5);
 
 /// The background service.
 pub(super) struct Upkeep {
@@ -149,22 +149,24 @@ impl BackgroundService for Upkeep {
                 self.state.deadlines().sweep(self.state.clock().now());
             }
         };
+        let counters = async {
+            let mut tick = tokio::time::interval(SWEEP_COUNTERS_EVERY);
+            loop {
+                tick.tick().await;
+                self.state.counters().sweep();
+            }
+        };
         let keys = self.state.key_sources().run(Client::direct(self.state.clock().clone()));
         let telling = async {
             let mut report = KeyReport::new(self.metrics.clone());
             let mut tick = tokio::time::interval(TELL_EVERY);
-            let mut ticks = 0_u32;
             loop {
                 tick.tick().await;
                 report.tell(&self.live.load().snapshot.provider_keys);
-                ticks = ticks.wrapping_add(1);
-                if ticks.is_multiple_of(SWEEP_COUNTERS_EVERY) {
-                    self.state.counters().sweep();
-                }
                 self.tell_counters();
             }
         };
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        tokio::join!(names, deadlines, keys, telling);
+        tokio::join!(names, deadlines, counters, keys, telling);
     }
 }

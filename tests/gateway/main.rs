@@ -24,6 +24,7 @@ mod isolation;
 mod jwks;
 mod key_sets;
 mod limits;
+mod limits_durable;
 mod log;
 mod metrics;
 mod overload;

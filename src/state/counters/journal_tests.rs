@@ -148,6 +148,14 @@ async fn two_gateways_on_one_file_add_up() {
     assert_eq!(found(&folder, &time, "acme").await, 300);
     one.reset(&ask("acme")).await;
     assert_eq!(found(&folder, &time, "acme").await, 0, "a reset is of what all have counted");
+    spend(&other, "acme").await;
+    other.flush().await;
+    let busy = Connection::open(file(&folder)).unwrap();
+    busy.execute_batch("BEGIN IMMEDIATE").unwrap();
+    one.reset(&ask("acme")).await;
+    busy.execute_batch("COMMIT").unwrap();
+    one.flush().await;
+    assert_eq!(found(&folder, &time, "acme").await, 0, "also where it could not be written at once");
 }
 
 #[tokio::test]

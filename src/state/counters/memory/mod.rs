@@ -71,7 +71,7 @@ impl Memory {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
         if asks.len() > 1 {
-            let standings = self.peek(&parties, &now);
+            let standings = self.standings(&parties, &now);
             if asks.iter().zip(&standings).any(refuses) {
                 return Answer { standings, spent: Err(NotSpent::Refused) };
             }
@@ -86,7 +86,7 @@ impl Memory {
                 Err(standing) if ask.mode == Mode::Enforced => {
                     self.refund(&receipt, Back::Everything);
                     let refused = standings.len();
-                    standings = parties.iter().map(|party| self.standing(party, &now)).collect();
+                    standings = self.standings(&parties, &now);
                     standings.get_mut(refused).into_iter().for_each(|known| *known = standing);
                     return Answer { standings, spent: Err(NotSpent::Refused) };
                 }
@@ -138,9 +138,10 @@ impl Memory {
 
     /// Forgets what was counted.
     pub(super) fn reset(&self, ask: &Ask<'_>) {
-        match self.party(ask, &self.now(std::slice::from_ref(ask))) {
-            Party::Rate(who, _) => self.rates.reset(&who),
-            Party::Quota(who) => self.quotas.reset(&who),
+        let now = self.now(std::slice::from_ref(ask));
+        match self.party(ask, &now) {
+            Party::Rate(who, _) => self.rates.reset(&who, now.nanos),
+            Party::Quota(who) => self.quotas.reset(&who, now.wall),
         }
     }
 
@@ -191,13 +192,8 @@ impl Memory {
         }
     }
 
-    /// How everybody's own buckets stand.
-    fn peek(&self, parties: &Parties<'_, '_>, now: &Now) -> Standings {
-        let peek = |party: &Party<'_, '_>| match party {
-            Party::Rate(who, rule) => self.rates.peek(who.bucket, *rule, now.nanos),
-            Party::Quota(who) => self.quotas.peek(who, now.wall),
-        };
-        parties.iter().map(peek).collect()
+    fn standings(&self, parties: &Parties<'_, '_>, now: &Now) -> Standings {
+        parties.iter().map(|party| self.standing(party, now)).collect()
     }
 
     fn standing(&self, party: &Party<'_, '_>, now: &Now) -> Standing {

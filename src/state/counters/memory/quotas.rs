@@ -128,17 +128,12 @@ impl Quotas {
 
     /// How a quota stands, the newcomers' where there is no room.
     pub(super) fn look(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Standing {
-        who.standing(self.counts.look(who, |count| count.used()).unwrap_or_default(), wall)
-    }
-
-    /// How the quota of a bucket of its own stands.
-    pub(super) fn peek(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Standing {
-        who.standing(self.counts.find(who.bucket, |count| count.used()).unwrap_or_default(), wall)
+        who.standing(self.counts.look(who, seconds(wall), |count| count.used()).unwrap_or_default(), wall)
     }
 
     /// Forgets what was counted in the stretch of now.
-    pub(super) fn reset(&self, who: &Consumer<'_, '_>) {
-        self.counts.look(who, |count| {
+    pub(super) fn reset(&self, who: &Consumer<'_, '_>, wall: SystemTime) {
+        self.counts.look(who, seconds(wall), |count| {
             _ = self.change(count, who.bucket, &|_| Some(0));
             if let Some(line) = &count.line {
                 line.is_replaced.store(true, Ordering::Release);

@@ -119,10 +119,10 @@ impl<C: Counter> Table<C> {
     }
 
     /// Reads the counter that `comer` would be counted with, if there is one.
-    pub(super) fn look<T>(&self, comer: &impl Comer<C>, read: impl FnOnce(&C) -> T) -> Option<T> {
+    pub(super) fn look<T>(&self, comer: &impl Comer<C>, now: u64, read: impl FnOnce(&C) -> T) -> Option<T> {
         let bucket = comer.own();
         let kept = self.shard(bucket)?.read();
-        let shared = || kept.shared.get(&comer.shared()).filter(|_| kept.own.len() >= self.most);
+        let shared = || if kept.is_full(self.most, now) { kept.shared.get(&comer.shared()) } else { None };
         kept.own.get(&bucket).or_else(shared).map(read)
     }
 
