@@ -85,7 +85,7 @@ fn paced<'a>(name: &'a str, who: &'a str, pace: Pace) -> Ask<'a> {
 }
 
 fn quota<'a>(name: &'a str, who: &'a str, window: Window) -> Ask<'a> {
-    let allowance = Allowance { amount: 1 << 52, window, anchor: None, cost: Cost::One };
+    let allowance = Allowance { amount: 1 << 52, window, anchor: None, cost: Cost::One, assumed: 0 };
     let values = smallvec![Value::word(who)];
     Ask { name, values, rule: Rule::Quota(allowance), mode: Mode::Enforced, reserve: 1 }
 }

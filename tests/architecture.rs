@@ -122,10 +122,11 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
 ];
 
 /// Which sections a step is compiled from.
-const SECTIONS: [(&str, &[&str]); 10] = [
+const SECTIONS: [(&str, &[&str]); 12] = [
     ("authn", &["auth", "keys", "revoked"]),
     ("authz", &["routes"]),
     ("client", &[]),
+    ("compress", &[]),
     ("cors", &["cors"]),
     ("guard", &["server"]),
     ("limits", &["limits", "plans", "tenants"]),
@@ -133,17 +134,20 @@ const SECTIONS: [(&str, &[&str]); 10] = [
     ("retry", &["retry", "upstreams"]),
     ("rewrite", &["routes", "upstreams"]),
     ("scrub", &["white_label"]),
+    ("statistics", &["limits"]),
 ];
 
 /// Modules of `state` that store things, behind its ports.
 const ADAPTERS: [&str; 6] = ["cached", "disk", "memory", "postgres", "redis", "sqlite"];
 
 /// YAML keys that something serves on the way of a request, and what serves them.
-const NOUNS: [(&str, &str); 9] = [
+const NOUNS: [(&str, &str); 11] = [
     ("auth", "src/pipeline/authn/mod.rs"),
     ("cors", "src/pipeline/cors.rs"),
     ("hosts", "src/snapshot/hosts.rs"),
+    ("limits", "src/pipeline/limits/mod.rs"),
     ("params", "src/pipeline/params/mod.rs"),
+    ("plans", "src/pipeline/limits/plans.rs"),
     ("retry", "src/pipeline/retry.rs"),
     ("routes", "src/pipeline/rewrite/mod.rs"),
     ("tenants", "src/pipeline/authz.rs"),

@@ -3,19 +3,24 @@
 use pingora_proxy::Session;
 
 use crate::exchange::outcome::Outcome;
+use crate::exchange::refusal::Refusal;
 
 use super::Proxy;
 use super::ctx::Ctx;
 use super::limits;
+use super::measure;
 
 impl Proxy {
     /// Counts and logs what happened.
     pub(super) fn account(&self, session: &Session, ctx: &mut Ctx) {
+        // Answers without a body have no piece that is the last one.
+        ctx.attempt.place = None;
         // An answer has begun with its final head, not with a `100 Continue`.
         let answer = session.response_written().filter(|response| !response.status.is_informational());
         let status = answer.map_or(0, |response| response.status.as_u16());
         let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
-        limits::settle(ctx, &self.state);
+        let end = measure::end(ctx);
+        limits::settle(ctx, &end, &self.state);
         let (limited_by, would_refuse) = limits::take_names(ctx);
         let path = std::mem::take(&mut ctx.raw_path);
         let fault = ctx.fault.take();
@@ -36,7 +41,7 @@ impl Proxy {
             path,
             route: route.map(|route| std::sync::Arc::clone(&route.label)),
             upstream: route
-                .filter(|_| ctx.attempt.number > 0)
+                .filter(|_| ctx.attempt.number > 0 || matches!(ctx.refusal, Some(Refusal::Overloaded { .. })))
                 .map(|route| std::sync::Arc::clone(route.upstream.name())),
             // 499 as operators know it: the caller closed before there was an answer.
             status: if status == 0 { 499 } else { status },
@@ -47,6 +52,8 @@ impl Proxy {
             attempts: ctx.attempt.number,
             request_bytes: ctx.body.received,
             response_bytes: session.body_bytes_sent() as u64,
+            unpacked_bytes: ctx.measured.unpacked_bytes(),
+            statistics: end.statistics,
             elapsed,
             upstream_elapsed: ctx.attempt.spent,
             trace_id: ctx.trace.as_ref().map(|trace| trace.id().to_owned()),

@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::client::Client;
 use crate::pipeline::rewrite::Trial;
+use crate::pipeline::statistics::Reach;
 use crate::pipeline::{self, Case};
 use crate::snapshot::arrival::{Arrival, Stage, Turn};
 use crate::snapshot::route::BodyRule;
@@ -106,7 +107,6 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
             if let Err(refusal) = body::check_passed(session, &route.params, &grant) {
                 return Ok(Next::Refuse(refusal, Connection::Close));
             }
-            body::welcome(session).await?;
             None
         }
     };
@@ -120,9 +120,12 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     if let Err(refusal) = limits::admit(ctx, place, permit.grant(), state).await {
         return Ok(Next::Refuse(refusal, Connection::Keep));
     }
+    if route.body == BodyRule::PassThrough {
+        // Not before: who is refused need not send it.
+        body::welcome(session).await?;
+    }
     ctx.permit = Some(permit);
     ctx.attempt.first = route.upstream.next_turn();
-    route.retry.count_request();
     Ok(Next::Upstream)
 }
 
@@ -154,6 +157,7 @@ pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx, now: SystemTim
     match route.rewrite.apply(head, permit, &request.headers, trial) {
         Ok(parts) => {
             *request = RequestHeader::from(parts);
+            ctx.attempt.reach = Reach::Upstream;
             Ok(())
         }
         Err(refusal) => {

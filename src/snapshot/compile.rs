@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::scalar::{Amount, ByteSize, HostPattern, PathPattern, Secret, TenantName};
+use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
-use crate::config::section::limits::Limit;
 use crate::config::section::routes as section;
+use crate::config::section::upstreams;
 use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
 use crate::pipeline::authn::{Authn, Material, Provider};
 use crate::pipeline::authz::Authz;
@@ -19,13 +19,16 @@ use crate::pipeline::params::{MAX_PARAMETER_BODY, Params};
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::{Rewrite, Vault};
 use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
+use crate::pipeline::statistics::Meter;
 use crate::state::State;
 use crate::state::jwks::Source;
+use crate::state::queue::Terms;
 use crate::upstream::Upstream;
 
-use super::Snapshot;
 use super::hosts::{HostTable, Routes, Served};
+use super::meter;
 use super::route::{BodyRule, Route};
+use super::{Guarded, Snapshot};
 
 impl Snapshot {
     /// Compiles a checked configuration. Total: a name that leads nowhere was
@@ -62,23 +65,16 @@ impl Snapshot {
             state: _,
             include: _,
         } = &*config;
-        let before = previous.map_or(&[][..], |previous| &previous.upstreams);
-        let before: BTreeMap<&str, &Arc<Upstream>> =
-            before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
-        let known = |name: &str| before.get(name).copied();
         let providers = providers(auth, previous, state);
         let suspended = tenants.iter().filter(|(_, tenant)| !tenant.enabled).map(|(name, _)| name.clone()).collect();
         let book = Book::compile(limits);
         let shared = Shared {
             plans: Plans::compile(plans, tenants, default_plan.as_ref(), &book),
-            late: limits.iter().filter(|(_, limit)| !limit.cost.is_one()).collect(),
             book,
             config: &config,
             state,
-            upstreams: upstreams
-                .iter()
-                .map(|(name, section)| (name.as_str(), Upstream::compile_after(known(name), name, section)))
-                .collect(),
+            upstreams: continued(upstreams, previous),
+            queues: queues(upstreams, state),
             suspended: Arc::new(suspended),
             vault: Vault {
                 credentials: providers.values().map(|provider| provider.header().clone()).collect(),
@@ -100,6 +96,7 @@ impl Snapshot {
             keepalive: server.keepalive.duration().as_secs().max(1),
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
+            queues: shared.queues.into_values().collect(),
             providers: shared.providers.values().cloned().collect(),
             provider_keys: shared
                 .providers
@@ -119,10 +116,9 @@ struct Shared<'a> {
     config: &'a Config,
     book: Book<'a>,
     plans: Plans,
-    /// Quotas whose cost is known in the end.
-    late: Vec<(&'a String, &'a Limit)>,
     state: &'a State,
     upstreams: BTreeMap<&'a str, Arc<Upstream>>,
+    queues: BTreeMap<&'a str, Guarded>,
     providers: BTreeMap<&'a str, Arc<Provider>>,
     suspended: Arc<BTreeSet<TenantName>>,
     vault: Vault,
@@ -156,8 +152,9 @@ impl Shared<'_> {
     fn routes(&self, set: RouteSet<'_>, routes: &mut Vec<Route>) -> Arc<Routes> {
         let start = routes.len();
         let mut patterns: Vec<(PathPattern, usize)> = Vec::new();
+        let around = meter::of_set(self.config, set);
         for path in self.config.served_in(set) {
-            if let Some(route) = self.route(&path, routes.len()) {
+            if let Some(route) = self.route(&path, routes.len(), around) {
                 patterns.push((path.pattern, routes.len()));
                 routes.push(route);
             }
@@ -165,7 +162,7 @@ impl Shared<'_> {
         Routes::compile(&patterns, start..routes.len())
     }
 
-    fn route(&self, path: &ServedPath<'_>, index: usize) -> Option<Route> {
+    fn route(&self, path: &ServedPath<'_>, index: usize, around: Meter) -> Option<Route> {
         let WrittenRoute { host, key, route } = path.route;
         let name = self.config.upstream_of(route)?;
         let upstream_section = self.config.upstreams.get(name)?;
@@ -189,6 +186,8 @@ impl Shared<'_> {
             BodyRule::PassThrough => self.config.server.max_body,
         };
         let timeouts = &upstream_section.timeouts;
+        let meter = around.or(meter::of_route(self.config, route));
+        let rewrite = Rewrite::compile(route, path.format, upstream_section, &self.vault);
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
@@ -202,7 +201,11 @@ impl Shared<'_> {
             params: Params::compile(params),
             limits: self.book.attach(limits),
             usual: self.usual(path.route),
-            rewrite: Rewrite::compile(route, path.format, upstream_section, &self.vault),
+            rewrite: match meter {
+                Meter::Off => rewrite,
+                Meter::Statistics => rewrite.for_plain_answers(),
+            },
+            meter,
             retry: Retry::compile(&upstream_section.retry, timeouts, self.state.retry_budget(name)),
             scrub: Scrub::compile(
                 self.config.white_label.error_text,
@@ -211,20 +214,17 @@ impl Shared<'_> {
                 Arc::clone(&self.wording),
                 Arc::clone(&self.tripwire),
             ),
+            queue: self.queues.get(name).map(|guarded| Arc::clone(&guarded.queue)),
             upstream: Arc::clone(self.upstreams.get(name)?),
         })
     }
 }
 
 impl Shared<'_> {
-    /// What requests of a route usually cost. Any quota may come to hold there by a plan.
+    /// What requests of a route usually cost.
     fn usual(&self, route: WrittenRoute<'_>) -> Usuals {
-        let host = route.host.map_or("", HostPattern::as_str);
-        let usual = self.late.iter().map(|(name, limit)| {
-            let assumed = limit.assume.map_or(0, Amount::units);
-            (name.as_str().into(), self.state.counters().usual(name, (host, route.key.as_str()), assumed))
-        });
-        Usuals::of(usual)
+        let route = format!("{}{}", route.host.map_or("", HostPattern::as_str), route.key);
+        Usuals::compile(&self.book, |limit, assumed| self.state.counters().usual(limit, &route, assumed))
     }
 
     /// Who may call by this rule.
@@ -257,6 +257,28 @@ fn providers<'a>(
         (name.as_str(), provider)
     };
     sections.iter().map(compiled).collect()
+}
+
+/// The upstreams; those that stay as they are keep their addresses and connections.
+fn continued<'a>(
+    sections: &'a BTreeMap<String, upstreams::Upstream>,
+    previous: Option<&Snapshot>,
+) -> BTreeMap<&'a str, Arc<Upstream>> {
+    let before = previous.map_or(&[][..], |previous| &previous.upstreams);
+    let before: BTreeMap<&str, &Arc<Upstream>> = before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
+    let compiled = |(name, section): (&'a String, &upstreams::Upstream)| {
+        (name.as_str(), Upstream::compile_after(before.get(name.as_str()).copied(), name, section))
+    };
+    sections.iter().map(compiled).collect()
+}
+
+/// The queues of upstreams that are protected.
+fn queues<'a>(sections: &'a BTreeMap<String, upstreams::Upstream>, state: &State) -> BTreeMap<&'a str, Guarded> {
+    let guarded = |(name, section): (&'a String, &upstreams::Upstream)| {
+        let terms = Terms::compile(section)?;
+        Some((name.as_str(), Guarded { upstream: name.as_str().into(), queue: state.queues().of(name), terms }))
+    };
+    sections.iter().filter_map(guarded).collect()
 }
 
 /// Where the keys of a provider are fetched from.

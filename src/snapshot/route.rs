@@ -13,6 +13,8 @@ use crate::pipeline::params::Params;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::Rewrite;
 use crate::pipeline::scrub::Scrub;
+use crate::pipeline::statistics::Meter;
+use crate::state::queue::Queue;
 use crate::upstream::Upstream;
 
 /// What happens to requests for one path.
@@ -46,8 +48,12 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// Which failures are tried again.
     pub retry: Retry,
+    /// Whether answers are read for what they cost.
+    pub meter: Meter,
     /// What of answers may leave.
     pub scrub: Scrub,
+    /// What stands in front of the upstream, where that is protected.
+    pub queue: Option<Arc<Queue>>,
     /// Where it goes.
     pub upstream: Arc<Upstream>,
 }

@@ -9,6 +9,7 @@ pub mod deadlines;
 mod fingerprint;
 pub mod jwks;
 pub mod minted;
+pub mod queue;
 pub mod retry_budget;
 pub mod throttle;
 pub mod verified;
@@ -21,12 +22,12 @@ use counters::Counters;
 use deadlines::Deadlines;
 use jwks::{KeySources, Keys, Source};
 use minted::Minted;
+use queue::Queues;
 use retry_budget::RetryBudget;
 use throttle::Throttle;
 use verified::Verified;
 
 use crate::clock::Clock;
-use crate::config::section::state::State as Section;
 
 /// Wrong keys, and wrong signatures that cost time, that an address may send in a minute: far too few to guess one or to
 /// keep the machine busy.
@@ -39,6 +40,7 @@ pub struct State {
     counters: Counters,
     deadlines: Arc<Deadlines>,
     minted: Arc<Minted>,
+    queues: Queues,
     guessers: Throttle,
     verified: Verified,
     epochs: AtomicU64,
@@ -49,15 +51,16 @@ pub struct State {
 impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
-        State::open(clock, &Section::default())
+        State::counting_with(Counters::new(clock.clone()), clock)
     }
 
-    /// State that is kept where the configuration says.
-    pub fn open(clock: Clock, section: &Section) -> Self {
+    /// As [`State::new`], with these counters.
+    pub fn counting_with(counters: Counters, clock: Clock) -> Self {
         State {
-            counters: Counters::open(clock.clone(), section),
+            counters,
             deadlines: Arc::default(),
             minted: Arc::default(),
+            queues: Queues::new(clock.clone()),
             guessers: Throttle::new(clock.clone(), MAX_GUESSES, throttle::MANY),
             verified: Verified::default(),
             epochs: AtomicU64::new(0),
@@ -73,8 +76,14 @@ impl State {
     }
 
     /// The counters of limits.
+    /// What limits are kept by.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What stands in front of upstreams.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
     }
 
     /// The connections with a deadline.

@@ -10,12 +10,14 @@
 pub mod algorithm;
 pub mod bucket;
 pub mod calendar;
+mod journal;
 mod memory;
 mod redis;
+mod sqlite;
 pub mod usual;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -28,8 +30,9 @@ use crate::config::section::state::State;
 pub use self::redis::{Health, Up};
 use self::redis::{Kept, Redis};
 use bucket::{Bucket, Value};
+use journal::Journal;
 use memory::Memory;
-use usual::Usual;
+use usual::{Usual, Usuals};
 
 pub use memory::Fill;
 
@@ -92,6 +95,8 @@ pub struct Allowance {
     pub anchor: Option<Moment>,
     /// What is counted.
     pub cost: Cost,
+    /// What an answer costs that does not say what was read.
+    pub assumed: u64,
 }
 
 impl Pace {
@@ -162,7 +167,7 @@ enum Taken {
     Quota { allowance: Allowance, began: u64, units: u64 },
 }
 
-/// What a request cost, once that is known; none where nothing says so, and then what was taken stays taken.
+/// What a request cost, once that is known; none where its answer does not say, and then it cost what is assumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Costs {
     /// Rows that the query read.
@@ -176,15 +181,16 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// What a quota with this cost counts.
-    pub fn of(&self, cost: Cost) -> Option<u64> {
-        match cost {
+    /// What a quota counts of it.
+    pub fn of(&self, cost: Cost, assumed: u64) -> u64 {
+        let known = match cost {
             Cost::One => Some(1),
             Cost::BytesRead => self.bytes_read,
             Cost::ResponseBytes => self.response_bytes,
             Cost::RowsRead => self.rows_read,
             Cost::Seconds => self.micros,
-        }
+        };
+        known.unwrap_or(assumed)
     }
 }
 
@@ -210,9 +216,23 @@ pub enum Back {
 /// Every counter.
 #[derive(Debug)]
 pub struct Counters {
+    // Before the memory, so that what is left is written at the end.
+    journal: OnceLock<Journal>,
     memory: Memory,
     redis: Option<Redis>,
-    usual: Mutex<HashMap<(String, String, String), Arc<Usual>>>,
+    usuals: Usuals,
+    clock: Clock,
+}
+
+/// Whether quotas survive the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// They should, and cannot be written at the moment.
+    Failing,
+    /// There are none, so nobody wanted them to.
+    Off,
+    /// They do.
+    Works,
 }
 
 impl Counters {
@@ -221,9 +241,11 @@ impl Counters {
         Counters::bounded(clock, MAX_COUNTERS)
     }
 
-    /// As [`Counters::new`]; so many counters are kept at most, and beyond them newcomers to a limit share some.
+    /// As [`Counters::new`]; so many counters are kept at most, half of them of rates and half of quotas, and beyond them
+    /// newcomers to a limit share some.
     pub fn bounded(clock: Clock, most: usize) -> Self {
-        Counters { memory: Memory::new(clock, most), redis: None, usual: Mutex::default() }
+        let memory = Memory::new(clock.clone(), most);
+        Counters { journal: OnceLock::new(), memory, redis: None, usuals: Usuals::default(), clock }
     }
 
     /// As the configuration says: in this process, or in a Redis that is shared, which need not be there yet.
@@ -256,11 +278,39 @@ impl Counters {
         self.redis.as_ref().map(Redis::health)
     }
 
-    /// What requests of a route (host and key) usually cost by a quota: the same average each time.
-    pub fn usual(&self, limit: &str, (host, key): (&str, &str), assumed: u64) -> Arc<Usual> {
-        let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = (limit.to_owned(), host.to_owned(), key.to_owned());
-        Arc::clone(usual.entry(name).or_insert_with(|| Arc::new(Usual::new(assumed))))
+    /// Keeps quotas in a file of `folder`, and counts on from what it says; nothing if that is so already. To be called
+    /// before the first quota is spent.
+    ///
+    /// # Errors
+    /// In a sentence, why that cannot be and what to do.
+    pub fn keep_in(&self, folder: &Path) -> Result<(), String> {
+        if self.journal.get().is_none() {
+            let journal = Journal::open(folder, &self.memory, &self.clock)?;
+            // Only the thread that starts and reloads comes here.
+            let _ = self.journal.set(journal);
+        }
+        Ok(())
+    }
+
+    /// Whether quotas survive the process.
+    pub fn keeping(&self) -> Keeping {
+        match self.journal.get() {
+            None => Keeping::Off,
+            Some(journal) if journal.is_failing() => Keeping::Failing,
+            Some(_) => Keeping::Works,
+        }
+    }
+
+    /// Waits until everything that was counted is kept, or cannot be.
+    pub async fn flush(&self) {
+        if let Some(journal) = self.journal.get() {
+            journal.flush().await;
+        }
+    }
+
+    /// What the requests of a route usually cost of a limit: the same one each time. It begins with `start`.
+    pub fn usual(&self, limit: &str, route: &str, start: u64) -> Arc<Usual> {
+        self.usuals.find(limit, route, start)
     }
 
     /// Spends all asks, or none.
@@ -270,16 +320,6 @@ impl Counters {
             // In a box: requests that are counted here need no room for what is said to Redis.
             Some(redis) => Box::pin(redis.spend(&self.memory, asks)).await,
         }
-    }
-
-    /// Takes away what means nothing any more.
-    pub fn sweep(&self) {
-        self.memory.sweep();
-    }
-
-    /// How full they are: those of rates, and those of quotas.
-    pub fn fill(&self) -> [Fill; 2] {
-        self.memory.fill()
     }
 
     /// Gives back what was taken: the request went nowhere.
@@ -307,11 +347,22 @@ impl Counters {
         shared.unwrap_or_else(|| self.memory.look(ask))
     }
 
-    /// Forgets what was counted.
+    /// Forgets what was counted: of a quota for good, before this returns.
     pub async fn reset(&self, ask: &Ask<'_>) {
         self.memory.reset(ask);
         if let Some(redis) = &self.redis {
             Box::pin(redis.reset(ask)).await;
         }
+        self.flush().await;
+    }
+
+    /// Takes away what means nothing any more.
+    pub fn sweep(&self) {
+        self.memory.sweep();
+    }
+
+    /// How full they are: those of rates, and those of quotas.
+    pub fn fill(&self) -> [Fill; 2] {
+        self.memory.fill()
     }
 }

@@ -18,10 +18,10 @@ use smallvec::SmallVec;
 
 use crate::clock::Clock;
 
-use super::bucket::Buckets;
+use super::bucket::{Buckets, Named};
 use super::{Allowance, Answer, Ask, Back, Costs, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
 
-pub(super) use quotas::{Count, Line, Quotas};
+pub(super) use quotas::{Count, GRACE, Key, Line, Quotas};
 pub use table::Fill;
 
 use quotas::Consumer;
@@ -81,7 +81,7 @@ impl Memory {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
         if asks.len() > 1 {
-            let standings = self.peek(&parties, &now);
+            let standings = self.standings(&parties, &now);
             if asks.iter().zip(&standings).any(refuses) {
                 return Answer { standings, spent: Err(NotSpent::Refused) };
             }
@@ -96,7 +96,7 @@ impl Memory {
                 Err(standing) if ask.mode == Mode::Enforced => {
                     self.refund(&receipt, Back::Everything);
                     let refused = standings.len();
-                    standings = parties.iter().map(|party| self.standing(party, &now)).collect();
+                    standings = self.standings(&parties, &now);
                     standings.get_mut(refused).into_iter().for_each(|known| *known = standing);
                     return Answer { standings, spent: Err(NotSpent::Refused) };
                 }
@@ -134,7 +134,10 @@ impl Memory {
     /// How a limit stands as far as this bucket alone is known: not by a counter that newcomers share.
     pub(super) fn recall(&self, ask: &Ask<'_>) -> Standing {
         let now = self.now(std::slice::from_ref(ask));
-        self.peek_one(&self.party(ask, &now), &now)
+        match self.party(ask, &now) {
+            Party::Rate(who, rule) => self.rates.recall(&who, rule, now.nanos),
+            Party::Quota(who) => self.quotas.recall(&who, now.wall),
+        }
     }
 
     /// Gives back what was taken.
@@ -153,10 +156,8 @@ impl Memory {
     /// Sets right what was taken before the costs were known.
     pub(super) fn settle(&self, receipt: &Receipt, costs: &Costs) {
         for Entry { bucket, taken, .. } in &receipt.entries {
-            if let Taken::Quota { allowance: Allowance { cost, .. }, units, .. } = *taken
-                && let Some(actual) = costs.of(cost)
-            {
-                self.quotas.settle(*bucket, units, actual);
+            if let Taken::Quota { allowance: Allowance { cost, assumed, .. }, units, .. } = *taken {
+                self.quotas.settle(*bucket, units, costs.of(cost, assumed));
             }
         }
     }
@@ -169,9 +170,10 @@ impl Memory {
 
     /// Forgets what was counted.
     pub(super) fn reset(&self, ask: &Ask<'_>) {
-        match self.party(ask, &self.now(std::slice::from_ref(ask))) {
-            Party::Rate(who, _) => self.rates.reset(&who),
-            Party::Quota(who) => self.quotas.reset(&who),
+        let now = self.now(std::slice::from_ref(ask));
+        match self.party(ask, &now) {
+            Party::Rate(who, _) => self.rates.reset(&who, now.nanos),
+            Party::Quota(who) => self.quotas.reset(&who, now.wall),
         }
     }
 
@@ -191,9 +193,11 @@ impl Memory {
         &self.quotas
     }
 
-    /// Takes over what was written down; tells whether there was room.
-    pub(super) fn restore(&self, ask: &Ask<'_>, line: Line) -> bool {
-        self.quotas.restore(self.buckets.of_quota(ask, line.allowance, line.began), line)
+    /// Takes over what was written down.
+    pub(super) fn restore(&self, named: &Named, line: Line) {
+        let Key { cost, window, began, .. } = line.key;
+        let bucket = self.buckets.of_quota(named.name(), &named.values(), (cost, window, began));
+        self.quotas.restore(bucket, line);
     }
 
     fn parties<'a, 'v>(&'a self, asks: &'a [Ask<'v>], now: &Now) -> Parties<'a, 'v> {
@@ -220,16 +224,8 @@ impl Memory {
         }
     }
 
-    /// How everybody's own buckets stand.
-    fn peek(&self, parties: &Parties<'_, '_>, now: &Now) -> Standings {
-        parties.iter().map(|party| self.peek_one(party, now)).collect()
-    }
-
-    fn peek_one(&self, party: &Party<'_, '_>, now: &Now) -> Standing {
-        match party {
-            Party::Rate(who, rule) => self.rates.peek(who.bucket, *rule, now.nanos),
-            Party::Quota(who) => self.quotas.peek(who, now.wall),
-        }
+    fn standings(&self, parties: &Parties<'_, '_>, now: &Now) -> Standings {
+        parties.iter().map(|party| self.standing(party, now)).collect()
     }
 
     fn standing(&self, party: &Party<'_, '_>, now: &Now) -> Standing {

@@ -253,8 +253,8 @@ impl Redis {
     pub(super) fn settle(&self, entry: &Entry, costs: &Costs) {
         if let (Some(Kept::Quota { key, stretch, floor }), Taken::Quota { allowance, units, .. }) =
             (entry.elsewhere.as_deref(), entry.taken)
-            && let Some(actual) = costs.of(allowance.cost)
         {
+            let actual = costs.of(allowance.cost, allowance.assumed);
             self.0.add(key, *stretch, *floor, signed(actual).saturating_sub_unsigned(units));
         }
     }
