@@ -78,6 +78,12 @@ impl Rates {
         algorithm::standing_of_pace(rule, due.unwrap_or_default(), now)
     }
 
+    /// Whether one would not be let in now.
+    pub(super) fn refuses(&self, who: &Requester<'_, '_>, rule: Pace, now: u64) -> bool {
+        let due = self.0.look(who, now, |Due(due)| due.load(Ordering::Relaxed));
+        due.is_some_and(|due| algorithm::pace(rule, due, now).is_err())
+    }
+
     /// Forgets what was counted.
     pub(super) fn reset(&self, who: &Requester<'_, '_>, now: u64) {
         self.0.look(who, now, |Due(due)| due.store(0, Ordering::Relaxed));
