@@ -26,6 +26,7 @@ pub use table::Fill;
 
 use quotas::Consumer;
 use rates::{Rates, Requester};
+use table::Comer as _;
 
 /// Counts of this process alone.
 #[derive(Debug)]
@@ -42,6 +43,15 @@ struct Now {
     nanos: u64,
     /// Since 1970; only quotas need it.
     wall: Duration,
+}
+
+/// What is known of a bucket elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known {
+    /// Of a quota: its stretch, and what was used in it.
+    Quota { stretch: (u64, u64), used: u64 },
+    /// Of a rate: how early the next request would be, in nanoseconds.
+    Rate { early: u64 },
 }
 
 /// An ask, and where it is counted.
@@ -96,7 +106,6 @@ impl Memory {
     }
 
     /// Spends all asks, whatever there is: for a copy of what is counted elsewhere.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who counts elsewhere and keeps a copy here"))]
     pub(super) fn note(&self, asks: &[Ask<'_>]) -> Receipt {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
@@ -107,9 +116,32 @@ impl Memory {
         Receipt { entries: entries.collect() }
     }
 
+    /// Keeps what is known elsewhere instead of what was kept; what a request took that was let in there.
+    pub(super) fn learn(&self, ask: &Ask<'_>, known: Known) -> Entry {
+        let now = self.now(std::slice::from_ref(ask));
+        match (self.party(ask, &now), known) {
+            (Party::Rate(who, rule), Known::Rate { early }) => self.rates.learn(&who, rule, now.nanos, early),
+            (Party::Quota(who), Known::Quota { stretch, used }) => {
+                self.quotas.learn(&who.within(stretch), now.wall, used)
+            }
+            // Nobody knows a backlog of a quota, or a sum of a rate.
+            (Party::Rate(who, rule), Known::Quota { .. }) => self.rates.learn(&who, rule, now.nanos, 0),
+            (Party::Quota(who), Known::Rate { .. }) => who.took(who.own()),
+        }
+    }
+
+    /// How a limit stands as far as this bucket alone is known: not by a counter that newcomers share.
+    pub(super) fn recall(&self, ask: &Ask<'_>) -> Standing {
+        let now = self.now(std::slice::from_ref(ask));
+        match self.party(ask, &now) {
+            Party::Rate(who, rule) => self.rates.recall(&who, rule, now.nanos),
+            Party::Quota(who) => self.quotas.recall(&who, now.wall),
+        }
+    }
+
     /// Gives back what was taken.
     pub(super) fn refund(&self, receipt: &Receipt, back: Back) {
-        for Entry { bucket, taken } in &receipt.entries {
+        for Entry { bucket, taken, .. } in &receipt.entries {
             match *taken {
                 Taken::Pace { .. } if back == Back::Quotas => {}
                 Taken::Pace { rule, due } => {
@@ -122,7 +154,7 @@ impl Memory {
 
     /// Sets right what was taken before the costs were known.
     pub(super) fn settle(&self, receipt: &Receipt, costs: &Costs) {
-        for Entry { bucket, taken } in &receipt.entries {
+        for Entry { bucket, taken, .. } in &receipt.entries {
             if let Taken::Quota { allowance: Allowance { cost, assumed, .. }, units, .. } = *taken {
                 self.quotas.settle(*bucket, units, costs.of(cost, assumed));
             }

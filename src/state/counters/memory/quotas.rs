@@ -111,6 +111,16 @@ impl Quotas {
         self.count(who, wall, |used| Some(used.saturating_add(who.ask.reserve))).0
     }
 
+    /// Keeps what was used, as it is known elsewhere; what was taken if that is with this request.
+    pub(super) fn learn(&self, who: &Consumer<'_, '_>, wall: Duration, used: u64) -> Entry {
+        // Where newcomers share a counter, the one who used most counts.
+        let (bucket, most) = self.count(who, wall, |before| (before < used).then_some(used));
+        if bucket == who.bucket && most.is_err_and(|most| most != used) {
+            self.counts.find(bucket, |count| self.change(count, bucket, &|_| Some(used)).ok());
+        }
+        who.took(bucket)
+    }
+
     fn count(
         &self,
         who: &Consumer<'_, '_>,
@@ -129,6 +139,11 @@ impl Quotas {
     /// How a quota stands, the newcomers' where there is no room.
     pub(super) fn look(&self, who: &Consumer<'_, '_>, wall: Duration) -> Standing {
         who.standing(self.counts.look(who, wall.as_secs(), |count| count.used()).unwrap_or_default(), wall)
+    }
+
+    /// How the quota of a bucket of its own stands.
+    pub(super) fn recall(&self, who: &Consumer<'_, '_>, wall: Duration) -> Standing {
+        who.standing(self.counts.find(who.bucket, |count| count.used()).unwrap_or_default(), wall)
     }
 
     /// Whether nothing is left.
@@ -268,10 +283,17 @@ impl Comer<Arc<Count>> for Consumer<'_, '_> {
 }
 
 impl Consumer<'_, '_> {
+    /// The same, in another stretch: clocks may differ about which it is.
+    pub(super) fn within(self, stretch: (u64, u64)) -> Self {
+        let Allowance { cost, window, .. } = self.allowance;
+        let bucket = self.buckets.of_quota(self.ask.name, &self.ask.values, (cost, window, stretch.0));
+        Consumer { stretch, bucket, ..self }
+    }
+
     /// What is taken, of this bucket.
     pub(super) fn took(&self, bucket: Bucket) -> Entry {
         let (allowance, (began, _)) = (self.allowance, self.stretch);
-        Entry { bucket, taken: Taken::Quota { allowance, began, units: self.ask.reserve } }
+        Entry { bucket, taken: Taken::Quota { allowance, began, units: self.ask.reserve }, elsewhere: None }
     }
 
     fn standing(&self, used: u64, wall: Duration) -> Standing {
