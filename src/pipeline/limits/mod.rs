@@ -9,6 +9,7 @@
 
 pub mod plans;
 pub mod report;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
