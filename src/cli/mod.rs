@@ -12,6 +12,7 @@ mod explain;
 mod healthcheck;
 mod init;
 mod keys;
+mod limits;
 mod operator;
 mod reload;
 mod routes;
@@ -55,6 +56,7 @@ Examples:
   tollgate config diff old.yaml new.yaml             what would change
   tollgate keys create -f keys.yaml --tenant acme    a key for a caller, shown once
   tollgate token verify - -c FILE --route /top < token.txt   why a credential is refused
+  tollgate limits show -c FILE --tenant acme         what a tenant has left of each limit
   tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
@@ -79,6 +81,8 @@ enum Command {
     Init(init::Arguments),
     /// Make, list and revoke API keys in a file of hashes
     Keys(keys::Arguments),
+    /// Show what somebody has left of each limit, or forget what was counted
+    Limits(limits::Arguments),
     /// Have a running gateway load its file again: exit 0 done, 1 problems, 2 not reached, 3 done but for a restart
     Reload(reload::Arguments),
     /// List what a configuration serves, and where it leads; `routes test` explains one request
@@ -167,6 +171,7 @@ pub fn run() -> ExitCode {
         | Command::Explain(_)
         | Command::Init(_)
         | Command::Keys(_)
+        | Command::Limits(_)
         | Command::Reload(_)
         | Command::Routes(_)
         | Command::Schema(_)
@@ -183,6 +188,7 @@ pub fn run() -> ExitCode {
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Limits(arguments) => limits::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
@@ -218,6 +224,7 @@ impl Command {
             | Command::Explain(_)
             | Command::Init(_)
             | Command::Keys(_)
+            | Command::Limits(_)
             | Command::Reload(_)
             | Command::Routes(_)
             | Command::Schema(_)

@@ -29,7 +29,7 @@ const MOST_COUNTED: usize = 10_000;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Whose<'a> {
     /// What the tenant bought.
-    pub plan: Option<&'a Plan>,
+    pub plan: Named<&'a Plan>,
     /// Whose rows are asked for.
     pub tenant: Named<&'a str>,
     /// The provider, and its word for the bearer of a credential.
@@ -42,7 +42,7 @@ pub struct Whose<'a> {
     pub route: Option<&'a str>,
 }
 
-/// What is said of somebody whose name is not in the configuration.
+/// What is said of one side of somebody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Named<T> {
     /// This one.
@@ -65,6 +65,15 @@ impl<T: Copy> Named<T> {
     /// Whether nothing is said.
     pub fn is_open(&self) -> bool {
         matches!(self, Named::Open)
+    }
+
+    /// Whether it is not ruled out.
+    fn may_be(&self, is_this: impl Fn(T) -> bool) -> bool {
+        match self {
+            Named::Is(name) => is_this(*name),
+            Named::Nobody => false,
+            Named::Open => true,
+        }
     }
 }
 
@@ -141,10 +150,10 @@ fn places<'a>(config: &'a Config, whose: &Whose<'a>) -> BTreeMap<&'a str, Vec<Pl
             attach(&section.limits, Place::Host(site.host));
         }
     }
-    if let Some(plan) = whose.plan
-        && let Some(section) = config.plans.get(&*plan.name)
-    {
-        attach(&section.limits, Place::Plan(&plan.name));
+    for (name, section) in &config.plans {
+        if whose.plan.may_be(|plan| *plan.name == **name) {
+            attach(&section.limits, Place::Plan(name));
+        }
     }
     for written in config.route_sets().flat_map(|set| set.routes()) {
         let (host, key) = (written.host.map(|host| host.as_str()), written.key.as_str());

@@ -43,8 +43,12 @@ fn snapshot() -> Snapshot {
 /// One line for each limit: its name, where it is attached, and whom it counts, or what is missing.
 fn lines(whose: &Whose<'_>, most: usize) -> Vec<String> {
     let snapshot = snapshot();
-    let plan = snapshot.plans.named("pro").filter(|_| whose.tenant == Named::Is("acme"));
-    let whose = Whose { plan: plan.map(|plan| &**plan), ..*whose };
+    let plan = match whose.tenant {
+        Named::Is("acme") => Named::Is(&**snapshot.plans.named("pro").unwrap()),
+        Named::Is(_) | Named::Nobody => Named::Nobody,
+        Named::Open => Named::Open,
+    };
+    let whose = Whose { plan, ..*whose };
     let held = snapshot.held(&whose, most).into_iter().map(|held| {
         let places: Vec<String> = held.places.iter().map(ToString::to_string).collect();
         let counts = held.counts.iter().map(|subject| words::who(held.limit.dimensions(), subject));

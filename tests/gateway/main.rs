@@ -23,6 +23,7 @@ mod isolation;
 mod jwks;
 mod key_sets;
 mod limits;
+mod limits_show;
 mod log;
 mod metrics;
 mod params;

@@ -66,7 +66,7 @@ fn bytes(bytes: u64) -> String {
     }
 }
 
-/// A time in its two largest units, rounded up: who waits as long has waited long enough.
+/// A time in its two largest units. Up to an hour it is rounded up, so that who waits as long has waited long enough.
 pub fn span(time: Duration) -> String {
     if time.is_zero() {
         return "0s".to_owned();
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_rounded_up_in_two_units() {
+    fn times_have_two_units_and_short_ones_are_rounded_up() {
         for (time, words) in [
             (Duration::ZERO, "0s"),
             (Duration::from_nanos(1), "1ms"),
