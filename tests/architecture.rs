@@ -122,10 +122,11 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
 ];
 
 /// Which sections a step is compiled from.
-const SECTIONS: [(&str, &[&str]); 10] = [
+const SECTIONS: [(&str, &[&str]); 12] = [
     ("authn", &["auth", "keys", "revoked"]),
     ("authz", &["routes"]),
     ("client", &[]),
+    ("compress", &[]),
     ("cors", &["cors"]),
     ("guard", &["server"]),
     ("limits", &["limits", "plans", "tenants"]),
@@ -133,6 +134,7 @@ const SECTIONS: [(&str, &[&str]); 10] = [
     ("retry", &["retry", "upstreams"]),
     ("rewrite", &["routes", "upstreams"]),
     ("scrub", &["white_label"]),
+    ("statistics", &["limits"]),
 ];
 
 /// Modules of `state` that store things, behind its ports.

@@ -7,7 +7,7 @@
 use super::document::{Document, Node, NodeKind};
 use super::issue::{Issue, IssueCode};
 use super::mask::{is_confidential, is_credential, is_word_of_auth, quotable};
-use super::scalar::{ByteSize, Percent, Period};
+use super::scalar::{ByteSize, Percent, Period, Quota, Rate};
 
 /// What to do about a key that YAML took for text.
 pub(super) const BLANK_BEHIND_COLON: &str = "behind the `:` of a key stands a blank";
@@ -110,6 +110,10 @@ fn likely(problem: &str, text: &str) -> Vec<String> {
         ByteSize::likely(text)
     } else if problem.ends_with("is not a share") {
         Percent::likely(text)
+    } else if problem.ends_with("is not a rate") {
+        Rate::likely(text)
+    } else if problem.ends_with("is not a quota") {
+        Quota::likely(text)
     } else {
         Vec::new()
     };

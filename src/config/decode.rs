@@ -173,7 +173,7 @@ impl<'de> MapAccess<'de> for Entering<'_> {
 
 /// Whether each entry of a section is decoded on its own.
 fn is_of_parts(section: &str) -> bool {
-    matches!(section, "auth" | "hosts" | "routes" | "tenants" | "upstreams")
+    matches!(section, "auth" | "hosts" | "limits" | "plans" | "routes" | "tenants" | "upstreams")
 }
 
 /// The other way round: `value` as a tree that can be shown.
@@ -333,6 +333,7 @@ fn stand_in(document: &mut Document, path: &[&str], key: &str) -> bool {
     let kind = match (path, key) {
         (["upstreams", _], "url") => text(STAND_IN_URL),
         (["listeners", _], "address") => text("127.0.0.1:0"),
+        (["limits", _], "by") => text("gateway"),
         (_, "origins") => NodeKind::List(Vec::new()),
         _ => return false,
     };

@@ -457,6 +457,7 @@ issue_codes! {
     CallerRules = "TG0115", Error, "Rules about callers that contradict each other.";
     WeakKey = "TG0116", Error, "A key or a secret is too weak for what it protects.";
     NoCallers = "TG0117", Error, "A route does not say who may call it.";
+    LimitRules = "TG0118", Error, "The keys of a limit contradict each other, or do not fit what it counts.";
     EveryRoutePublic = "TG0201", Warning, "Nothing says who may call: every route is public.";
     FixedInQueryOnly = "TG0202", Warning, "A proxy route confines parameters in the query only, and callers may send a body.";
     PlainHttp = "TG0203", Warning, "Requests travel to the upstream without TLS.";
@@ -476,6 +477,9 @@ issue_codes! {
     CredentialAsDefault = "TG0217", Warning, "A default, which callers can change, is taken from the credential.";
     CallerChoosesValue = "TG0218", Warning, "Callers with credentials choose a fixed value by the path or the host.";
     SharedRows = "TG0219", Warning, "Callers have tenants, and nothing keeps their rows apart.";
+    UnusedLimit = "TG0220", Warning, "A limit or a plan that nothing uses.";
+    SharedCount = "TG0221", Warning, "A limit counts callers apart by what none of them has there.";
+    NoEffect = "TG0222", Warning, "A setting that has no effect beside what else is written.";
     UnresolvedHost = "TG0301", Error, "The host name of an upstream cannot be resolved from here.";
     NoConnection = "TG0302", Error, "No connection to an upstream can be opened from here.";
     TlsRefused = "TG0303", Error, "TLS with an upstream fails, or its certificate cannot be verified.";

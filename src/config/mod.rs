@@ -101,7 +101,7 @@ pub struct Config {
     pub server: Server,
     /// What outlives a configuration, and where it is kept.
     pub state: State,
-    /// Further files with routes, hosts and upstreams, as paths or patterns: `conf.d/*.yaml`.
+    /// Further files with routes, hosts, tenants and what these name, as paths or patterns: `conf.d/*.yaml`.
     // Never written: what they hold stands in the other sections then.
     #[serde(skip_serializing)]
     pub include: Vec<String>,

@@ -23,7 +23,7 @@ const MAX_TOTAL: usize = 16 << 20;
 /// More files than this are a pattern that matches too much.
 const MAX_FILES: usize = 1_000;
 /// Sections whose entries may stand in several files; any other key stands in one.
-const SHARED: [&str; 3] = ["hosts", "routes", "upstreams"];
+const SHARED: [&str; 6] = ["hosts", "limits", "plans", "routes", "tenants", "upstreams"];
 
 /// Reads and parses the file at `path` and all that it includes, with what is wrong in them.
 ///

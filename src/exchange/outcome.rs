@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use crate::config::scalar::TenantName;
 
 use super::refusal::RefusalCode;
+use super::statistics::Statistics;
 
 /// One finished exchange. Nothing here is a credential or a query.
 #[derive(Clone, Debug)]
@@ -47,8 +48,12 @@ pub struct Outcome {
     pub attempts: u32,
     /// Bytes of the request's body.
     pub request_bytes: u64,
-    /// Bytes of the answer's body.
+    /// Bytes of the answer's body, as they were sent.
     pub response_bytes: u64,
+    /// Bytes of the answer's body before the gateway compressed it, where it did.
+    pub unpacked_bytes: Option<u64>,
+    /// What the upstream said that the query cost, where it was asked.
+    pub statistics: Statistics,
     /// From the first byte of the request to the last of the answer.
     pub elapsed: Duration,
     /// What of that was spent waiting for the upstream's response headers.

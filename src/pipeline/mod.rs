@@ -8,6 +8,7 @@
 pub mod authn;
 pub mod authz;
 pub mod client;
+pub mod compress;
 pub mod cors;
 pub mod guard;
 pub mod limits;
@@ -16,6 +17,7 @@ pub mod permit;
 pub mod retry;
 pub mod rewrite;
 pub mod scrub;
+pub mod statistics;
 
 use crate::config::scalar::Template;
 use crate::exchange::caller::Caller;

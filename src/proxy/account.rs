@@ -7,6 +7,7 @@ use crate::exchange::outcome::Outcome;
 use super::Proxy;
 use super::ctx::Ctx;
 use super::limits;
+use super::measure;
 
 impl Proxy {
     /// Counts and logs what happened.
@@ -15,7 +16,8 @@ impl Proxy {
         let answer = session.response_written().filter(|response| !response.status.is_informational());
         let status = answer.map_or(0, |response| response.status.as_u16());
         let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
-        limits::settle(ctx, &self.state);
+        let end = measure::end(ctx);
+        limits::settle(ctx, &end, &self.state);
         let (limited_by, would_refuse) = limits::take_names(ctx);
         let path = std::mem::take(&mut ctx.raw_path);
         let fault = ctx.fault.take();
@@ -47,6 +49,8 @@ impl Proxy {
             attempts: ctx.attempt.number,
             request_bytes: ctx.body.received,
             response_bytes: session.body_bytes_sent() as u64,
+            unpacked_bytes: ctx.measured.unpacked_bytes(),
+            statistics: end.statistics,
             elapsed,
             upstream_elapsed: ctx.attempt.spent,
             trace_id: ctx.trace.as_ref().map(|trace| trace.id().to_owned()),

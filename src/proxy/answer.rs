@@ -10,7 +10,7 @@ use crate::exchange::refusal::Refusal;
 use crate::pipeline::scrub::{ErrorBody, HeaderFate, Tripped};
 
 use super::ctx::Ctx;
-use super::{DECIDED, Proxy, respond};
+use super::{DECIDED, Proxy, measure, respond};
 
 /// What described the upstream's body and not the one that replaces it.
 const OF_THE_BODY: [HeaderName; 8] = [
@@ -58,8 +58,9 @@ impl Proxy {
             keep_private(response)?;
         }
         let head_only = session.req_header().method == Method::HEAD;
-        if response.status.is_client_error() || response.status.is_server_error() {
-            self.replace_error(response, ctx, head_only)?;
+        match response.status.is_client_error() || response.status.is_server_error() {
+            true => self.replace_error(response, ctx, head_only)?,
+            false => measure::begin(session, response, ctx)?,
         }
         if session.req_header().version < Version::HTTP_11
             && response.remove_header(&header::TRANSFER_ENCODING).is_some()
@@ -73,6 +74,7 @@ impl Proxy {
     /// Prepares an error's body to be replaced by a scrubbed one.
     fn replace_error(&self, response: &mut ResponseHeader, ctx: &mut Ctx, head_only: bool) -> Result<()> {
         ctx.status = response.status;
+        ctx.measured.answered = Some(response.status);
         let body = ErrorBody::new(&response.headers);
         let empty = response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
         for name in OF_THE_BODY {
@@ -95,7 +97,7 @@ impl Proxy {
     /// A piece of the body: as it is, or collected where it is replaced.
     pub(super) fn clean_body(&self, piece: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) -> Result<()> {
         self.piece_has_come(end, ctx)?;
-        let Some(body) = &mut ctx.error_body else { return Ok(()) };
+        let Some(body) = &mut ctx.error_body else { return ctx.measured.pass(piece, end) };
         if let Some(piece) = piece.take() {
             body.push(&piece);
         }

@@ -18,6 +18,7 @@ use crate::state::deadlines::{Armed, Passed};
 use crate::upstream::socket_of;
 
 use super::ctx::Ctx;
+use super::measure::Measured;
 use super::request::is_repeatable;
 use super::{DECIDED, Proxy};
 
@@ -37,6 +38,7 @@ impl Proxy {
             ctx.body.received = 0;
         }
         ctx.error_body = None;
+        ctx.measured = Measured::default();
         let now = self.state.clock().now();
         ctx.attempt.began = Some(now);
         let Some(upstream) = ctx.route().map(|route| &route.upstream) else { return Err(Error::new_in(DECIDED)) };
@@ -74,7 +76,6 @@ impl Proxy {
 
     /// Sets the deadline of a try on its connection.
     pub(super) fn arm(&self, digest: Option<&Digest>, ctx: &mut Ctx) {
-        ctx.attempt.reached = true;
         let Some(socket) = digest.and_then(socket_of) else { return };
         let Some((timeouts, began)) = ctx.route().map(|route| route.upstream.timeouts()).zip(ctx.attempt.began) else {
             return;

@@ -12,6 +12,7 @@ use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::permit::Permit;
 use crate::pipeline::scrub::ErrorBody;
+use crate::pipeline::statistics::Reach;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
 use crate::state::deadlines::Armed;
@@ -20,6 +21,7 @@ use crate::telemetry::trace::Trace;
 
 use super::Running;
 use super::limits::Limited;
+use super::measure::Measured;
 
 /// The state of one exchange.
 #[derive(Debug)]
@@ -45,6 +47,7 @@ pub struct Ctx {
     pub(super) limited: Limited,
     pub(super) attempt: Attempt,
     pub(super) body: BodyProgress,
+    pub(super) measured: Measured,
     /// Set where an upstream's error body is replaced.
     pub(super) error_body: Option<ErrorBody>,
     /// The status of the answer that goes to the caller.
@@ -64,6 +67,8 @@ pub(super) struct Attempt {
     pub(super) number: u32,
     /// Where in the list of addresses this request began.
     pub(super) first: usize,
+    /// Whether any try got as far as the upstream.
+    pub(super) reach: Reach,
     /// The wait before the next try.
     pub(super) wait: Option<Duration>,
     /// When the current try began.
@@ -72,8 +77,6 @@ pub(super) struct Attempt {
     pub(super) spent: Duration,
     /// The deadline of the current try.
     pub(super) deadline: Option<Armed>,
-    /// A connection to the upstream was there in some try.
-    pub(super) reached: bool,
     /// Response headers of the current try have come.
     pub(super) answered: bool,
     /// The end of the connection is the end of the current answer.
@@ -107,6 +110,7 @@ impl Ctx {
             limited: Limited::default(),
             attempt: Attempt::default(),
             body: BodyProgress::default(),
+            measured: Measured::default(),
             error_body: None,
             status: StatusCode::OK,
             replaced: None,

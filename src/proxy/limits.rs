@@ -13,11 +13,12 @@ use crate::exchange::refusal::Refusal;
 use crate::pipeline::limits::plans::UnknownPlan;
 use crate::pipeline::limits::report::Report;
 use crate::pipeline::limits::{Asks, Attached, Moment, NAME_OF_TOKENS_RATE, Subject};
+use crate::pipeline::statistics::{End, Verdict, verdict};
 use crate::snapshot::Snapshot;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
 use crate::state::State;
-use crate::state::counters::{Back, Costs, Receipt};
+use crate::state::counters::{Back, Receipt};
 
 use super::ctx::Ctx;
 
@@ -133,14 +134,24 @@ pub(super) fn take_names(ctx: &mut Ctx) -> (Option<Arc<str>>, SmallVec<[Arc<str>
     (ctx.limited.refused_by.take(), std::mem::take(&mut ctx.limited.would_refuse))
 }
 
-/// Gives back what the exchange did not use.
-pub(super) fn settle(ctx: &mut Ctx, state: &State) {
+/// Sets right what was taken, now that it is known what the exchange cost.
+pub(super) fn settle(ctx: &mut Ctx, end: &End, state: &State) {
     let Some(receipt) = ctx.limited.receipt.take() else { return };
-    match (ctx.attempt.reached, &ctx.refusal) {
+    let counters = state.counters();
+    match (verdict(end), &ctx.refusal) {
         // Refused in front of the upstream: it cost nobody anything.
-        (false, Some(Refusal::Overloaded { .. })) => state.counters().refund(receipt, Back::Everything),
+        (Verdict::Refund, Some(Refusal::Overloaded { .. })) => counters.refund(receipt, Back::Everything),
         // The upstream could not be reached. Coming often is what a rate counts, and it was often.
-        (false, _) => state.counters().refund(receipt, Back::Quotas),
-        (true, _) => state.counters().settle(receipt, &Costs::default()),
+        (Verdict::Refund, _) => counters.refund(receipt, Back::Quotas),
+        (Verdict::Usual, _) => {}
+        (Verdict::Known(costs), _) => {
+            if !receipt.awaits_costs() {
+                return;
+            }
+            if let Some(route) = ctx.route() {
+                route.usual.learn(&costs);
+            }
+            counters.settle(receipt, &costs);
+        }
     }
 }

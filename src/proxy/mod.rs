@@ -14,6 +14,7 @@ mod ctx;
 mod door;
 mod failure;
 mod limits;
+mod measure;
 mod request;
 mod respond;
 pub mod server;

@@ -11,6 +11,7 @@ use pingora_proxy::Session;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::client::Client;
 use crate::pipeline::rewrite::Trial;
+use crate::pipeline::statistics::Reach;
 use crate::pipeline::{self, Case};
 use crate::snapshot::arrival::{Arrival, Stage, Turn};
 use crate::snapshot::route::BodyRule;
@@ -154,6 +155,7 @@ pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx, now: SystemTim
     match route.rewrite.apply(head, permit, &request.headers, trial) {
         Ok(parts) => {
             *request = RequestHeader::from(parts);
+            ctx.attempt.reach = Reach::Upstream;
             Ok(())
         }
         Err(refusal) => {

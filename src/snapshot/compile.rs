@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::scalar::{Amount, ByteSize, HostPattern, PathPattern, Secret, TenantName};
+use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
-use crate::config::section::limits::Limit;
 use crate::config::section::routes as section;
 use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
 use crate::pipeline::authn::{Authn, Material, Provider};
@@ -19,12 +18,14 @@ use crate::pipeline::params::{MAX_PARAMETER_BODY, Params};
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::{Rewrite, Vault};
 use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
+use crate::pipeline::statistics::Meter;
 use crate::state::State;
 use crate::state::jwks::Source;
 use crate::upstream::Upstream;
 
 use super::Snapshot;
 use super::hosts::{HostTable, Routes, Served};
+use super::meter;
 use super::route::{BodyRule, Route};
 
 impl Snapshot {
@@ -71,7 +72,6 @@ impl Snapshot {
         let book = Book::compile(limits);
         let shared = Shared {
             plans: Plans::compile(plans, tenants, default_plan.as_ref(), &book),
-            late: limits.iter().filter(|(_, limit)| !limit.cost.is_one()).collect(),
             book,
             config: &config,
             state,
@@ -119,8 +119,6 @@ struct Shared<'a> {
     config: &'a Config,
     book: Book<'a>,
     plans: Plans,
-    /// Quotas whose cost is known in the end.
-    late: Vec<(&'a String, &'a Limit)>,
     state: &'a State,
     upstreams: BTreeMap<&'a str, Arc<Upstream>>,
     providers: BTreeMap<&'a str, Arc<Provider>>,
@@ -156,8 +154,9 @@ impl Shared<'_> {
     fn routes(&self, set: RouteSet<'_>, routes: &mut Vec<Route>) -> Arc<Routes> {
         let start = routes.len();
         let mut patterns: Vec<(PathPattern, usize)> = Vec::new();
+        let around = meter::of_set(self.config, set);
         for path in self.config.served_in(set) {
-            if let Some(route) = self.route(&path, routes.len()) {
+            if let Some(route) = self.route(&path, routes.len(), around) {
                 patterns.push((path.pattern, routes.len()));
                 routes.push(route);
             }
@@ -165,7 +164,7 @@ impl Shared<'_> {
         Routes::compile(&patterns, start..routes.len())
     }
 
-    fn route(&self, path: &ServedPath<'_>, index: usize) -> Option<Route> {
+    fn route(&self, path: &ServedPath<'_>, index: usize, around: Meter) -> Option<Route> {
         let WrittenRoute { host, key, route } = path.route;
         let name = self.config.upstream_of(route)?;
         let upstream_section = self.config.upstreams.get(name)?;
@@ -189,6 +188,8 @@ impl Shared<'_> {
             BodyRule::PassThrough => self.config.server.max_body,
         };
         let timeouts = &upstream_section.timeouts;
+        let meter = around.or(meter::of_route(self.config, route));
+        let rewrite = Rewrite::compile(route, path.format, upstream_section, &self.vault);
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
@@ -202,7 +203,11 @@ impl Shared<'_> {
             params: Params::compile(params),
             limits: self.book.attach(limits),
             usual: self.usual(path.route),
-            rewrite: Rewrite::compile(route, path.format, upstream_section, &self.vault),
+            rewrite: match meter {
+                Meter::Off => rewrite,
+                Meter::Statistics => rewrite.for_plain_answers(),
+            },
+            meter,
             retry: Retry::compile(&upstream_section.retry, timeouts, self.state.retry_budget(name)),
             scrub: Scrub::compile(
                 self.config.white_label.error_text,
@@ -217,14 +222,12 @@ impl Shared<'_> {
 }
 
 impl Shared<'_> {
-    /// What requests of a route usually cost. Any quota may come to hold there by a plan.
+    /// What requests of a route usually cost.
     fn usual(&self, route: WrittenRoute<'_>) -> Usuals {
         let host = route.host.map_or("", HostPattern::as_str);
-        let usual = self.late.iter().map(|(name, limit)| {
-            let assumed = limit.assume.map_or(0, Amount::units);
-            (name.as_str().into(), self.state.counters().usual(name, (host, route.key.as_str()), assumed))
-        });
-        Usuals::of(usual)
+        Usuals::compile(&self.book, |limit, assumed| {
+            self.state.counters().usual(limit, (host, route.key.as_str()), assumed)
+        })
     }
 
     /// Who may call by this rule.

@@ -10,6 +10,7 @@ pub mod counts;
 pub mod explain;
 pub mod hosts;
 pub mod live;
+mod meter;
 pub mod route;
 mod table;
 

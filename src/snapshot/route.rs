@@ -13,6 +13,7 @@ use crate::pipeline::params::Params;
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::Rewrite;
 use crate::pipeline::scrub::Scrub;
+use crate::pipeline::statistics::Meter;
 use crate::upstream::Upstream;
 
 /// What happens to requests for one path.
@@ -46,6 +47,8 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// Which failures are tried again.
     pub retry: Retry,
+    /// Whether answers are read for what they cost.
+    pub meter: Meter,
     /// What of answers may leave.
     pub scrub: Scrub,
     /// Where it goes.

@@ -66,6 +66,11 @@ impl State {
         &self.clock
     }
 
+    /// The counters of limits.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// The connections with a deadline.
     pub fn deadlines(&self) -> &Arc<Deadlines> {
         &self.deadlines
@@ -74,11 +79,6 @@ impl State {
     /// Tokens that were made for upstreams.
     pub fn minted(&self) -> &Arc<Minted> {
         &self.minted
-    }
-
-    /// How often, and how much, everybody asked.
-    pub fn counters(&self) -> &Counters {
-        &self.counters
     }
 
     /// Who sends credentials that are not accepted.

@@ -18,6 +18,7 @@ use prometheus::IntCounter;
 
 use crate::config::section::log::{Access, Format, Log};
 use crate::exchange::outcome::Outcome;
+use crate::exchange::statistics::Statistics;
 
 use super::metrics::Metrics;
 
@@ -163,6 +164,7 @@ fn plain(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
         write!(text, " tenant={tenant}")?;
     }
     write!(text, " in={} out={}", outcome.request_bytes, outcome.response_bytes)?;
+    costs(text, outcome)?;
     if let Some(refusal) = outcome.refusal {
         write!(text, " refusal={}", refusal.as_str())?;
     }
@@ -180,6 +182,20 @@ fn plain(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
     text.push_str(" host=");
     escape(text, &outcome.host);
     write!(text, " id={}", outcome.request_id)
+}
+
+/// What is known of what the query cost.
+fn costs(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
+    let Statistics { rows_read, bytes_read, elapsed } = outcome.statistics;
+    for (name, number) in [("unpacked", outcome.unpacked_bytes), ("rows_read", rows_read), ("bytes_read", bytes_read)] {
+        if let Some(number) = number {
+            write!(text, " {name}={number}")?;
+        }
+    }
+    match elapsed {
+        Some(elapsed) => write!(text, " query_ms={:.1}", elapsed.as_secs_f64() * 1000.0),
+        None => Ok(()),
+    }
 }
 
 fn json(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
@@ -205,6 +221,10 @@ fn json(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
         "attempts": outcome.attempts,
         "bytes_in": outcome.request_bytes,
         "bytes_out": outcome.response_bytes,
+        "bytes_unpacked": outcome.unpacked_bytes,
+        "rows_read": outcome.statistics.rows_read,
+        "bytes_read": outcome.statistics.bytes_read,
+        "query_ms": outcome.statistics.elapsed.map(millis),
         "ms": millis(outcome.elapsed),
         "upstream_ms": millis(outcome.upstream_elapsed),
     });

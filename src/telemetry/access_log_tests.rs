@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::exchange::refusal::RefusalCode;
+use crate::exchange::statistics::Statistics;
 
 fn outcome() -> Outcome {
     Outcome {
@@ -23,6 +24,8 @@ fn outcome() -> Outcome {
         attempts: 2,
         request_bytes: 0,
         response_bytes: 42,
+        unpacked_bytes: None,
+        statistics: Statistics::default(),
         elapsed: Duration::from_micros(12_345),
         upstream_elapsed: Duration::from_micros(11_000),
         trace_id: None,
@@ -50,6 +53,22 @@ fn json_lines_are_for_programs() {
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["ms"], 12.345);
     assert_eq!(value["attempts"], 2);
+}
+
+#[test]
+fn costs_appear_where_they_are_known() {
+    let statistics =
+        Statistics { rows_read: Some(7), bytes_read: Some(0), elapsed: Some(Duration::from_nanos(1_234_567)) };
+    let known = Outcome { unpacked_bytes: Some(99), statistics, ..outcome() };
+    let text = line(&known, Format::Text);
+    assert!(text.contains(" out=42 unpacked=99 rows_read=7 bytes_read=0 query_ms=1.2 host="), "{text}");
+    let value: serde_json::Value = serde_json::from_str(&line(&known, Format::Json)).unwrap();
+    assert_eq!((&value["rows_read"], &value["bytes_read"]), (&7.into(), &0.into()));
+    assert_eq!((&value["query_ms"], &value["bytes_unpacked"]), (&1.235.into(), &99.into()));
+    let value: serde_json::Value = serde_json::from_str(&line(&outcome(), Format::Json)).unwrap();
+    for name in ["rows_read", "bytes_read", "query_ms", "bytes_unpacked"] {
+        assert_eq!(value.get(name), Some(&serde_json::Value::Null), "{name}");
+    }
 }
 
 #[test]

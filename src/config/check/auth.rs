@@ -4,7 +4,7 @@
 //! themselves (`providers`), what a credential must be (`pipeline::authn`).
 
 use crate::config::document::{Node, NodeKind};
-use crate::config::issue::{Issue, IssueCode};
+use crate::config::issue::{Issue, IssueCode, Place};
 use crate::config::scalar::{FieldName, HostPattern, Part, Period, SHORTEST_SECRET};
 use crate::config::section::auth::{AuthRule, Provider, ProviderKind};
 use crate::config::section::keys::Scope;
@@ -50,10 +50,17 @@ impl Checker<'_> {
     }
 
     /// Where a name stands in the list at `path`, if there is one.
-    fn index_of(&self, path: &[&str], name: &str) -> Option<String> {
+    pub(super) fn index_of(&self, path: &[&str], name: &str) -> Option<String> {
         let NodeKind::List(items) = &self.document.node(path)?.kind else { return None };
         let is_it = |item: &Node| matches!(&item.kind, NodeKind::Scalar(scalar) if scalar.text == name);
         items.iter().position(is_it).map(|index| index.to_string())
+    }
+
+    /// Every place of a name in the list at `path`.
+    pub(super) fn places_in_list(&self, path: &[&str], name: &str) -> Vec<Place> {
+        let Some(NodeKind::List(items)) = self.document.node(path).map(|node| &node.kind) else { return Vec::new() };
+        let is_it = |item: &&Node| matches!(&item.kind, NodeKind::Scalar(scalar) if scalar.text == name);
+        items.iter().filter(is_it).map(|item| self.document.place(&item.span)).collect()
     }
 
     /// A credential goes to one provider, by what it looks like.
@@ -378,10 +385,15 @@ impl Checker<'_> {
     }
 }
 
+/// Whether credentials of a provider can name a tenant: without `tenant`, a key has that of its record.
+pub(super) fn has_tenant(provider: &Provider) -> bool {
+    provider.tenant.is_some() || provider.kind == ProviderKind::ApiKey
+}
+
 /// Whether callers of a provider can have a value for a hole.
 fn gives(provider: &Provider, part: &Part) -> bool {
     match part {
-        Part::Tenant => provider.tenant.is_some() || provider.kind == ProviderKind::ApiKey,
+        Part::Tenant => has_tenant(provider),
         Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant => is_of_kind(part, provider.kind),
         Part::Host(_) | Part::Literal(_) | Part::Path(_) => true,
     }

@@ -7,11 +7,14 @@ mod auth;
 mod conflicts;
 mod files;
 mod hosts;
+mod limits;
 mod overlap;
+mod plans;
 mod providers;
 mod risks;
 mod routes;
 mod secrets;
+mod state;
 mod tenancy;
 mod traps;
 
@@ -29,7 +32,7 @@ use super::scalar::{ByteSize, OriginPattern, Period};
 use super::section::cors::Cors;
 use super::section::retry::Retry;
 use super::section::routes::Route;
-use super::section::upstreams::{Timeouts, Upstream};
+use super::section::upstreams::{Concurrency, Timeouts, Upstream};
 
 /// Tries per request; more would turn one slow answer into a flood.
 const MAX_ATTEMPTS: u32 = 10;
@@ -52,7 +55,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     let with_pipes = pipes.filter_map(|route| config.upstream_of(route)).collect();
     let mut checker = Checker { config, document, with_pipes, sharing: Sharing::of(config), issues: Issues::default() };
     checker.addresses();
-    checker.limits();
+    checker.sizes();
     checker.auth();
     checker.upstreams();
     checker.cors(&["cors"], config.cors.as_ref(), Outer::Nothing);
@@ -60,6 +63,9 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
         checker.present("routes", "a gateway without routes answers 404 to everything");
     }
     checker.hosts();
+    checker.limits();
+    checker.plans();
+    checker.state();
     for route in config.all_routes() {
         if checker.issues.is_enough() {
             checker.issues.cut();
@@ -67,6 +73,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
         }
         checker.route(route);
         checker.callers_of_a_route(route);
+        checker.limits_of_a_route(route);
         checker.risks_of_a_route(route);
         checker.tenancy_of_a_route(route);
     }
@@ -85,6 +92,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
         checker.tinybird_api(set);
     }
     checker.unused_upstreams();
+    checker.unused_limits();
     checker.issues
 }
 
@@ -247,7 +255,7 @@ impl Checker<'_> {
         }
     }
 
-    fn limits(&mut self) {
+    fn sizes(&mut self) {
         let server = &self.config.server;
         if server.max_headers < MIN_HEADERS {
             let title = format!("`max_headers` is {}: almost every request would be refused", server.max_headers);
@@ -269,6 +277,7 @@ impl Checker<'_> {
             self.upstream_auth(name, upstream);
             self.timeouts(name, &upstream.timeouts);
             self.retry(name, &upstream.retry);
+            self.concurrency(name, upstream);
             self.risks_of_an_upstream(name, upstream);
         }
     }
@@ -335,6 +344,19 @@ impl Checker<'_> {
         if retry.base > retry.max {
             let title = format!("`base` ({}) is longer than `max` ({})", retry.base, retry.max);
             self.at_value(IssueCode::BadValue, &path("base"), title, "waits grow from `base` to `max`");
+        }
+    }
+
+    fn concurrency(&mut self, name: &str, upstream: &Upstream) {
+        let Some(Concurrency { max, queue, wait }) = &upstream.concurrency else { return };
+        let path = |key| ["upstreams", name, "concurrency", key];
+        if *max == 0 {
+            let title = "`max` is zero: every request would be refused".to_owned();
+            self.at_value(IssueCode::BadValue, &path("max"), title, "write how many requests it can take at once");
+        }
+        if *wait == Period::of_millis(0) && *queue > 0 {
+            let title = "`wait` is zero: nobody would get out of the queue in time".to_owned();
+            self.at_value(IssueCode::BadValue, &path("wait"), title, "write a time like 2s, or `queue: 0`");
         }
     }
 

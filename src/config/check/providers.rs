@@ -251,7 +251,7 @@ impl Checker<'_> {
     }
 
     fn holes_of_a_provider(&mut self, name: &str, provider: &Provider) {
-        for (key, template) in [("tenant", &provider.tenant), ("scopes", &provider.scopes)] {
+        for (key, template) in [("tenant", &provider.tenant), ("plan", &provider.plan), ("scopes", &provider.scopes)] {
             let path = ["auth", name, key];
             for part in template.iter().flat_map(Template::holes).filter(|part| !is_of_kind(part, provider.kind)) {
                 let hole = part.hole().unwrap_or_default();
@@ -323,7 +323,7 @@ impl Checker<'_> {
 
 fn provider_keys(kind: ProviderKind) -> &'static [&'static str] {
     match kind {
-        ProviderKind::ApiKey => &["keys", "header", "prefix", "tenant", "tenants", "refused_status"],
+        ProviderKind::ApiKey => &["keys", "header", "prefix", "tenant", "tenants", "plan", "refused_status"],
         ProviderKind::Jwt => &[
             "issuer",
             "audience",
@@ -335,12 +335,13 @@ fn provider_keys(kind: ProviderKind) -> &'static [&'static str] {
             "leeway",
             "tenant",
             "tenants",
+            "plan",
             "scopes",
             "refused_status",
             "revoked",
         ],
         ProviderKind::TinybirdJwt => {
-            &["secret", "workspace_id", "tenant", "tenants", "scopes", "refused_status", "revoked"]
+            &["secret", "workspace_id", "tenant", "tenants", "plan", "scopes", "refused_status", "revoked"]
         }
     }
 }

@@ -19,6 +19,7 @@ impl Checker<'_> {
         self.doubled_version(name, upstream);
         self.attempt_beyond_total(name, upstream);
         self.waits_beyond_total(name, upstream);
+        self.queue_beyond_total(name, upstream);
     }
 
     pub(super) fn risks_of_a_route(&mut self, at: WrittenRoute<'_>) {
@@ -71,6 +72,18 @@ impl Checker<'_> {
                 upstream.retry.attempts
             );
             let help = "take fewer `attempts`, a shorter `base` or `max`, or a longer `total`".to_owned();
+            self.beside_total(name, &path, title, help);
+        }
+    }
+
+    fn queue_beyond_total(&mut self, name: &str, upstream: &Upstream) {
+        let path = ["upstreams", name, "concurrency", "wait"];
+        let Some(wait) = upstream.concurrency.as_ref().map(|concurrency| concurrency.wait) else { return };
+        let total = upstream.timeouts.total;
+        let written = self.document.node(&path).is_some() && !self.reported(&path);
+        if written && wait > total && total > Period::of_millis(0) {
+            let title = format!("`wait` ({wait}) is longer than `total` ({total}): nobody waits that long");
+            let help = format!("make `wait` shorter than {total}, or `total` longer");
             self.beside_total(name, &path, title, help);
         }
     }

@@ -10,9 +10,10 @@ use std::path::Path;
 use crate::config::document::{Node, NodeKind, Scalar};
 use crate::config::issue::{Issue, IssueCode, Place};
 use crate::config::mask::is_credential;
-use crate::config::scalar::is_credential_name;
+use crate::config::scalar::{Counters, is_credential_name};
 use crate::config::section::upstreams::Upstream;
 
+use super::state::is_this_machine;
 use super::{Checker, is_loopback};
 
 impl Checker<'_> {
@@ -21,6 +22,28 @@ impl Checker<'_> {
         for section in ["admin", "auth", "upstreams"] {
             let Some(node) = document.root.child(section) else { continue };
             walk(node, &mut vec![section], &mut |path, node, scalar| self.secret(path, node, scalar));
+        }
+        self.password_of_counters();
+    }
+
+    /// The password in the URL of a Redis.
+    fn password_of_counters(&mut self) {
+        let Counters::Redis(address) = &self.config.state.counters else { return };
+        let Some(node) = self.document.node(&["state", "counters"]) else { return };
+        let place = self.document.place(&node.span);
+        let written = place.listing.text.get(place.span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
+        if let Some(file) = written.strip_prefix("file://") {
+            let path = self.document.folder_at(node.span.start).join(file);
+            self.readable_file(&path, place);
+            return;
+        }
+        // What must not be shown of a file is shown as stars; what is left then are variables.
+        let login = written.split_once("://").and_then(|(_, behind)| behind.rsplit_once('@')).map(|(login, _)| login);
+        let password = login.and_then(|login| login.split_once(':')).map(|(_, password)| password);
+        if password.is_some_and(|password| password.contains('*')) && !is_this_machine(&address.host) {
+            let title = "the password of the counters is written in the file itself".to_owned();
+            let help = "write redis://:${REDIS_PASSWORD}@HOST and set that variable; replace the password if others have seen the file";
+            self.issues.push(Issue::at(IssueCode::PlainCredential, place, title).help(help));
         }
     }
 

@@ -5,10 +5,6 @@
 //! Not here: what a change means for a running gateway.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -17,26 +13,22 @@ use super::{Change, Kind, takes};
 use crate::config::Config;
 use crate::config::decode::encode;
 use crate::config::mask::is_credential;
-use crate::config::scalar::{
-    AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, KeyPrefix, MASK, Moment, OriginPattern,
-    Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
-};
+use crate::config::scalar::MASK;
 use crate::config::section::admin::Admin;
-use crate::config::section::auth::{Audience, AuthRule, Provider, ProviderKind};
+use crate::config::section::auth::Provider;
 use crate::config::section::cors::Cors;
 use crate::config::section::hosts::Host;
-use crate::config::section::limits::{By, Cost, Limit};
-use crate::config::section::listeners::Listener;
-use crate::config::section::log::{Access, Format as LogFormat, Level, Log};
-use crate::config::section::params::{Conflict, Params};
+use crate::config::section::limits::Limit;
+use crate::config::section::log::Log;
+use crate::config::section::params::Params;
 use crate::config::section::plans::Plan;
 use crate::config::section::retry::Retry;
-use crate::config::section::routes::{Format, Method, Require, Route};
-use crate::config::section::server::{Server, Threads};
-use crate::config::section::state::{OnCounterFailure, State};
+use crate::config::section::routes::{Method, Require, Route};
+use crate::config::section::server::Server;
+use crate::config::section::state::State;
 use crate::config::section::tenants::Tenant;
-use crate::config::section::upstreams::{Concurrency, Mint, Timeouts, Upstream, UpstreamAuth, UpstreamTls};
-use crate::config::section::white_label::{ErrorText, WhiteLabel};
+use crate::config::section::upstreams::{Concurrency, Mint, Timeouts, Upstream, UpstreamTls};
+use crate::config::section::white_label::WhiteLabel;
 use crate::config::show::{key_of, one_line};
 
 /// Where the comparison is, and what it found.
@@ -65,20 +57,20 @@ impl<'a> Walk<'a> {
         self.changes
     }
 
-    fn at(&mut self, key: impl Into<Cow<'static, str>>, act: impl FnOnce(&mut Self)) {
+    pub(super) fn at(&mut self, key: impl Into<Cow<'static, str>>, act: impl FnOnce(&mut Self)) {
         self.path.push(key.into());
         act(self);
         self.path.pop();
     }
 
-    fn changed(&mut self, before: String, after: String) {
+    pub(super) fn changed(&mut self, before: String, after: String) {
         // A path may be written in two ways, and be the same.
         if before != after {
             self.push(Kind::Changed, Some(before), Some(after));
         }
     }
 
-    fn push(&mut self, kind: Kind, before: Option<String>, after: Option<String>) {
+    pub(super) fn push(&mut self, kind: Kind, before: Option<String>, after: Option<String>) {
         let steps: Vec<&str> = self.path.iter().map(AsRef::as_ref).collect();
         let hidden = is_credential(&steps);
         let masked = |text: Option<String>| text.map(|text| if hidden { MASK.to_owned() } else { text });
@@ -90,88 +82,8 @@ impl<'a> Walk<'a> {
 }
 
 /// In one line, as YAML would have it.
-fn text(value: &impl Serialize) -> String {
+pub(super) fn text(value: &impl Serialize) -> String {
     one_line(&encode(value).value)
-}
-
-/// Values without parts.
-macro_rules! values {
-    ($($type:ty),* $(,)?) => {
-        $(impl Compare for $type {
-            fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-                if self != new {
-                    walk.changed(self.summary(), new.summary());
-                }
-            }
-
-            fn summary(&self) -> String {
-                text(self)
-            }
-        })*
-    };
-}
-
-values!(
-    bool,
-    Amount,
-    By,
-    Cost,
-    Counters,
-    Moment,
-    OnCounterFailure,
-    Quota,
-    Rate,
-    u16,
-    u32,
-    String,
-    SocketAddr,
-    Access,
-    Audience,
-    AuthRule,
-    ByteSize,
-    Conflict,
-    Endpoint,
-    FieldName,
-    KeyPrefix,
-    ProviderKind,
-    PublicKey,
-    ErrorText,
-    Level,
-    Percent,
-    Period,
-    Template,
-    Threads,
-    UpstreamAuth,
-    WebAddress,
-    LogFormat,
-);
-// The first format answers the bare path, so their order counts.
-values!(Vec<Format>);
-
-/// Lists whose order means nothing.
-macro_rules! sets {
-    ($($type:ty),* $(,)?) => {
-        $(impl Compare for Vec<$type> {
-            fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-                if self != new && sorted(self) != sorted(new) {
-                    walk.changed(self.summary(), new.summary());
-                }
-            }
-
-            fn summary(&self) -> String {
-                text(self)
-            }
-        })*
-    };
-}
-
-sets!(u16, AddressRange, Algorithm, FieldName, TenantName, OriginPattern, String);
-
-fn sorted(values: &[impl Serialize]) -> Vec<String> {
-    let mut texts: Vec<String> = values.iter().map(text).collect();
-    texts.sort_unstable();
-    texts.dedup();
-    texts
 }
 
 /// Sections, without `..`: a key that is not compared does not build.
@@ -256,9 +168,10 @@ impl Compare for Config {
 
 impl Compare for State {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let State { dir: _, counters, on_counter_failure, beside: _ } = self;
+        let State { dir: _, counters, max_counters, on_counter_failure, beside: _ } = self;
         walk.at("dir", |walk| walk.changed(self.summary(), new.summary()));
         walk.at("counters", |walk| counters.compare(&new.counters, walk));
+        walk.at("max_counters", |walk| max_counters.compare(&new.max_counters, walk));
         walk.at("on_counter_failure", |walk| on_counter_failure.compare(&new.on_counter_failure, walk));
     }
 
@@ -438,75 +351,4 @@ fn methods(route: &Route) -> Vec<Method> {
     let mut served: Vec<Method> = route.served_methods().into_iter().map(Method).collect();
     served.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
     served
-}
-
-impl Compare for Vec<Listener> {
-    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        walk.changed(self.summary(), new.summary());
-    }
-
-    fn summary(&self) -> String {
-        let mut addresses: Vec<SocketAddr> = self.iter().map(|Listener { address }| *address).collect();
-        addresses.sort_unstable();
-        text(&addresses)
-    }
-}
-
-impl Compare for Secret {
-    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        if self != new {
-            walk.push(Kind::ContentChanged, Some(MASK.to_owned()), Some(MASK.to_owned()));
-        }
-    }
-
-    fn summary(&self) -> String {
-        MASK.to_owned()
-    }
-}
-
-impl<T: Compare> Compare for Option<T> {
-    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        match (self, new) {
-            (None, None) => {}
-            (None, Some(new)) => walk.push(Kind::Added, None, Some(new.summary())),
-            (Some(old), None) => walk.push(Kind::Removed, Some(old.summary()), None),
-            (Some(old), Some(new)) => old.compare(new, walk),
-        }
-    }
-
-    fn summary(&self) -> String {
-        self.as_ref().map(T::summary).unwrap_or_default()
-    }
-}
-
-impl<K: Ord + Display, V: Compare + PartialEq> Compare for BTreeMap<K, V> {
-    /// Both are sorted, so one walk along both finds what is in which.
-    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let (mut before, mut after) = (self.iter().peekable(), new.iter().peekable());
-        loop {
-            let order = match (before.peek(), after.peek()) {
-                (None, None) => return,
-                (None, Some(_)) => Ordering::Greater,
-                (Some(_), None) => Ordering::Less,
-                (Some((old, _)), Some((new, _))) => old.cmp(new),
-            };
-            let gone = if order.is_le() { before.next() } else { None };
-            let came = if order.is_ge() { after.next() } else { None };
-            match (gone, came) {
-                (Some((_, old)), Some((_, new))) if old == new => {}
-                (Some((key, old)), Some((_, new))) => walk.at(key.to_string(), |walk| old.compare(new, walk)),
-                (Some((key, old)), None) => {
-                    walk.at(key.to_string(), |walk| walk.push(Kind::Removed, Some(old.summary()), None));
-                }
-                (None, Some((key, new))) => {
-                    walk.at(key.to_string(), |walk| walk.push(Kind::Added, None, Some(new.summary())));
-                }
-                (None, None) => return,
-            }
-        }
-    }
-
-    fn summary(&self) -> String {
-        self.values().map(V::summary).collect::<Vec<_>>().join(", ")
-    }
 }

@@ -5,6 +5,7 @@
 //! never shows a credential. Not here: applying a configuration (`app`).
 
 mod compare;
+mod values;
 
 use std::fmt;
 

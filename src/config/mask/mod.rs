@@ -5,6 +5,7 @@
 //! which are not in the text; files that have no tree (`lines`).
 
 mod lines;
+mod login;
 
 pub(super) use lines::mask_lines;
 
@@ -17,9 +18,10 @@ use super::scalar::{MASK, api_key, is_credential_name};
 /// Longer sentences than this are cut: they quote what no one wrote by hand.
 const MAX_SENTENCE: usize = 2_000;
 /// Keys of an upstream that hold no credential, but for what stands in a section where nothing is known of it.
-const PLAIN_UPSTREAM_KEYS: [&str; 7] = ["auth", "headers", "mint", "retry", "timeouts", "tls", "url"];
+const PLAIN_UPSTREAM_KEYS: [&str; 9] =
+    ["auth", "concurrency", "headers", "mint", "rate", "retry", "timeouts", "tls", "url"];
 /// As [`PLAIN_UPSTREAM_KEYS`], of a provider. Not `key`: a private one may have been put there.
-const PLAIN_PROVIDER_KEYS: [&str; 16] = [
+const PLAIN_PROVIDER_KEYS: [&str; 17] = [
     "algorithms",
     "audience",
     "ca",
@@ -28,6 +30,7 @@ const PLAIN_PROVIDER_KEYS: [&str; 16] = [
     "jwks",
     "keys",
     "leeway",
+    "plan",
     "prefix",
     "refused_status",
     "revoked",
@@ -38,8 +41,8 @@ const PLAIN_PROVIDER_KEYS: [&str; 16] = [
     "workspace_id",
 ];
 /// Keys of the sections of an upstream.
-const PLAIN_INNER_KEYS: [&str; 10] =
-    ["attempt", "attempts", "base", "budget", "ca", "connect", "idle", "max", "on", "total"];
+const PLAIN_INNER_KEYS: [&str; 12] =
+    ["attempt", "attempts", "base", "budget", "ca", "connect", "idle", "max", "on", "queue", "total", "wait"];
 /// Keys whose names sound like a credential's, and are not.
 const INNOCENT: [&str; 2] = ["credentials", "pass_headers"];
 
@@ -52,7 +55,7 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         ["upstreams", _, "headers", _, ..] => true,
         // A key that does not exist may be a misspelt one, and all that can be meant but these are credentials.
         ["upstreams", _, key, ..] if !PLAIN_UPSTREAM_KEYS.contains(key) => true,
-        ["upstreams", _, "retry" | "timeouts" | "tls", key, ..] => !PLAIN_INNER_KEYS.contains(key),
+        ["upstreams", _, "concurrency" | "retry" | "timeouts" | "tls", key, ..] => !PLAIN_INNER_KEYS.contains(key),
         ["upstreams", _, "mint", key, ..] => !["ttl", "workspace_id"].contains(key),
         ["upstreams", ..] => false,
         // As for upstreams: what is not known may be a misspelt secret.
@@ -64,9 +67,11 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         ["admin", key, ..] => *key != "address",
         // What operators name themselves says nothing about what is in it.
         ["hosts"] | ["hosts", _] => false,
-        ["routes", _, inner @ ..] | ["hosts", _, "routes", _, inner @ ..] | ["hosts", _, inner @ ..] => {
-            inner.iter().any(|key| is_credential_key(key))
-        }
+        ["limits" | "plans" | "routes" | "tenants", _, inner @ ..]
+        | ["hosts", _, "routes", _, inner @ ..]
+        | ["hosts", _, inner @ ..] => inner.iter().any(|key| is_credential_key(key)),
+        // A URL, of which `mask` hides what is secret; in anything else there a password may stand anywhere.
+        ["state", "counters", inner @ ..] => !inner.is_empty(),
         _ => path.iter().any(|key| is_credential_key(key)),
     }
 }
@@ -77,9 +82,9 @@ pub(super) fn is_confidential(path: &[&str]) -> bool {
     is_credential(path)
         || matches!(
             path,
-            ["admin" | "auth" | "upstreams"]
+            ["admin" | "auth" | "state" | "upstreams"]
                 | ["auth" | "upstreams", _]
-                | ["upstreams", _, "auth" | "headers" | "mint" | "retry" | "timeouts" | "tls"]
+                | ["upstreams", _, "auth" | "concurrency" | "headers" | "mint" | "retry" | "timeouts" | "tls"]
         )
 }
 
@@ -131,7 +136,7 @@ pub(super) fn mask(text: &str, root: &Node, dropped: &[Range<usize>]) -> String 
     }
     collect(text, root, &mut Vec::new(), &mut spans);
     spans.extend(remarks_behind(text, &spans));
-    for section in ["admin", "auth", "upstreams"].iter().filter_map(|name| root.child(name)) {
+    for section in ["admin", "auth", "state", "upstreams"].iter().filter_map(|name| root.child(name)) {
         spans.extend(remarks(text, &section.span));
     }
     stars(text, &spans)
@@ -195,6 +200,9 @@ fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut 
                 spans.push(node.span.clone());
             }
         }
+        NodeKind::Scalar(_) if matches!(path.as_slice(), ["state", "counters"]) => {
+            spans.extend(login::hidden_of(text, &node.span));
+        }
         NodeKind::Scalar(_) => {
             let is_url = matches!(path.as_slice(), ["upstreams", _, "url"]);
             spans.extend(credential_of_url(text, &node.span, is_url));
@@ -204,7 +212,8 @@ fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut 
                 spans.extend(hidden_span(text, path, key));
                 path.push(&key.text);
                 let is_section = matches!(child.kind, NodeKind::List(_) | NodeKind::Map(_));
-                if is_credential(path) || (is_confidential(path) && !is_section) {
+                let is_url = matches!(path.as_slice(), ["state", "counters"]);
+                if is_credential(path) || ((is_confidential(path) || is_url) && !is_section) {
                     spans.extend(eaten_by_yaml(text, key.span.end));
                 }
                 if is_credential(path) {

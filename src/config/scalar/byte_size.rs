@@ -58,11 +58,10 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            bytes if bytes >= 1 << 20 && bytes % (1 << 20) == 0 => write!(f, "{}MiB", bytes >> 20),
-            bytes if bytes >= 1 << 10 && bytes % (1 << 10) == 0 => write!(f, "{}KiB", bytes >> 10),
-            bytes => write!(f, "{bytes}B"),
-        }
+        // In the unit with the smallest whole number: 500GB stays what it is, and is not 488281250KiB.
+        let whole = UNITS.iter().filter(|(_, scale)| self.0 >= *scale && self.0 % scale == 0);
+        let (unit, scale) = whole.max_by_key(|(_, scale)| *scale).copied().unwrap_or(("B", 1));
+        write!(f, "{}{unit}", self.0 / scale)
     }
 }
 

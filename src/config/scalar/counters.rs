@@ -58,7 +58,11 @@ impl FromStr for RedisAddress {
     // Never quotes the text: a password may stand in it.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            "this is not a place for counters: write `memory` or redis://HOST:6379/0, with rediss:// for TLS".to_owned()
+            match text.contains('@') {
+            true => "this is not a place for counters: write redis://:PASSWORD@HOST:6379/0, with / @ : # ? % in the password as %2F %40 %3A %23 %3F %25",
+            false => "this is not a place for counters: write `memory` or redis://HOST:6379/0, with rediss:// for TLS",
+        }
+        .to_owned()
         };
         let uri: Uri = text.parse().map_err(|_| wrong())?;
         let tls = match uri.scheme_str() {
@@ -69,16 +73,17 @@ impl FromStr for RedisAddress {
         let authority = uri.authority().ok_or_else(wrong)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         if host.parse::<std::net::IpAddr>().is_err() && !is_host_name(host) {
-            return Err(
-                "this URL has no host that can be looked up: write it like redis://counters.internal:6379/0".to_owned()
-            );
+            return Err(wrong());
         }
         let login = authority.as_str().rsplit_once('@').map(|(login, _)| login);
         let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
             None => (None, None),
             Some((user, password)) => (Some(decoded(user)?).filter(|user| !user.is_empty()), Some(decoded(password)?)),
         };
-        let password = password.filter(|password| !password.is_empty()).map(|password| password.parse()).transpose()?;
+        let password = password.filter(|password| !password.is_empty()).map(|password| password.parse()).transpose();
+        let password = password.map_err(|_: String| {
+            "the password of this URL cannot be used: write it in printable ASCII, without blanks around it".to_owned()
+        })?;
         if user.is_some() && password.is_none() {
             return Err(
                 "this URL has a user and no password: write redis://USER:PASSWORD@HOST or redis://:PASSWORD@HOST"
@@ -120,11 +125,15 @@ impl fmt::Display for Counters {
     }
 }
 
-// Without user and password.
+// Without user and password, and still a URL that can be read.
 impl fmt::Display for RedisAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "rediss" } else { "redis" };
-        let login = if self.password.is_some() { "***@" } else { "" };
+        let login = match (&self.user, &self.password) {
+            (_, None) => "",
+            (None, Some(_)) => ":***@",
+            (Some(_), Some(_)) => "***:***@",
+        };
         match self.host.contains(':') {
             true => write!(f, "{scheme}://{login}[{}]:{}/{}", self.host, self.port, self.database),
             false => write!(f, "{scheme}://{login}{}:{}/{}", self.host, self.port, self.database),

@@ -1,10 +1,10 @@
 //! What somebody probably meant who wrote a number without its unit, or with
 //! a unit that is not known here.
 //!
-//! In: a text that is no [`Period`], [`ByteSize`] or [`Percent`]. Out: the
-//! values that come near, the likeliest first. Not here: accepting them.
+//! In: a text that is no [`Period`], [`ByteSize`], [`Percent`], [`Quota`] or
+//! [`Rate`]. Out: the values that come near, the likeliest first. Not here: accepting them.
 
-use super::{ByteSize, Percent, Period};
+use super::{ByteSize, Percent, Period, Quota, Rate};
 
 impl Period {
     /// The spans that `text` may mean.
@@ -91,6 +91,44 @@ impl Percent {
             Some((number, unit)) if unit.is_empty() => valid::<Self>(vec![format!("{number}%")]),
             _ => Vec::new(),
         }
+    }
+}
+
+impl Rate {
+    /// The rates that `text` may mean.
+    pub fn likely(text: &str) -> Vec<String> {
+        let Some((number, unit)) = number_and_unit(text) else { return Vec::new() };
+        let unit = unit.trim_start_matches("req").trim_start_matches(['r', 'p', '/', ' ']).trim_start_matches("er ");
+        let unit = match unit {
+            "" if text.ends_with(|c: char| c.is_ascii_digit()) => {
+                return valid::<Self>(vec![format!("{number}/s"), format!("{number}/m")]);
+            }
+            "s" | "sec" | "secs" | "second" | "seconds" => "s",
+            "m" | "min" | "mins" | "minute" | "minutes" => "m",
+            "h" | "hour" | "hours" => "h",
+            "d" | "day" | "days" => "day",
+            _ => return Vec::new(),
+        };
+        // Less than one in a second is a few in a minute.
+        let slower = [(1.0, unit), (60.0, "m"), (3_600.0, "h"), (86_400.0, "day")];
+        let slower = slower.iter().filter(|(times, _)| *times == 1.0 || unit == "s");
+        let whole = slower.map(|(times, unit)| (number * times, unit)).find(|(number, _)| number.fract() == 0.0);
+        valid::<Self>(whole.map(|(number, unit)| format!("{number}/{unit}")).into_iter().collect())
+    }
+}
+
+impl Quota {
+    /// The quotas that `text` may mean.
+    pub fn likely(text: &str) -> Vec<String> {
+        let (amount, window) = text.split_once('/').unwrap_or((text, ""));
+        let windows: &[&str] = match window.trim().to_ascii_lowercase().trim_end_matches('s') {
+            "" if !text.contains('/') => &["day", "month"],
+            "h" | "hour" | "hourly" => &["hour"],
+            "d" | "day" | "daily" => &["day"],
+            "mo" | "month" | "monthly" | "30d" => &["month"],
+            _ => &[],
+        };
+        valid::<Self>(windows.iter().map(|window| format!("{}/{window}", amount.trim())).collect())
     }
 }
 

@@ -50,6 +50,8 @@ impl fmt::Display for Period {
         let millis = self.0.as_millis();
         match millis {
             0 => f.write_str("0s"),
+            _ if millis.is_multiple_of(86_400_000) => write!(f, "{}d", millis / 86_400_000),
+            _ if millis.is_multiple_of(3_600_000) => write!(f, "{}h", millis / 3_600_000),
             _ if millis.is_multiple_of(60_000) => write!(f, "{}m", millis / 60_000),
             _ if millis.is_multiple_of(1_000) => write!(f, "{}s", millis / 1_000),
             _ => write!(f, "{millis}ms"),

@@ -60,6 +60,11 @@ impl FromStr for Quota {
             "hour" | "h" => Window::Hour,
             "day" | "d" => Window::Day,
             "month" => Window::Month,
+            "m" | "min" | "minute" | "s" | "sec" | "second" => {
+                return Err(format!(
+                    "`{text}` is no quota, which has an hour at least: use `rate` for what is shorter"
+                ));
+            }
             _ => return Err(wrong()),
         };
         let amount: Amount = amount.trim_end().parse()?;

@@ -56,6 +56,11 @@ impl Unit {
             Unit::Day => 86_400,
         }
     }
+
+    /// The fastest rate that is written with it.
+    fn most(self) -> Rate {
+        Rate { count: u32::try_from(MOST * self.seconds()).unwrap_or(u32::MAX), per: self }
+    }
 }
 
 impl FromStr for Rate {
@@ -66,17 +71,17 @@ impl FromStr for Rate {
             || format!("`{text}` is not a rate: write a number and a unit of time, like 50/s, 30/m or 1000/day");
         let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
         let (count, unit) = (count.trim_end(), unit.trim_start());
+        if unit == "month" {
+            return Err(format!("`{text}` is no rate, which has a day at most: use `quota` for a month"));
+        }
         let per = UNITS.iter().find(|(_, names)| names.contains(&unit)).map(|(unit, _)| *unit).ok_or_else(wrong)?;
         if count.is_empty() || !count.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(wrong());
         }
-        let most = MOST * per.seconds();
-        let count =
-            count.parse::<u64>().ok().filter(|count| *count <= most).and_then(|count| u32::try_from(count).ok());
-        match count {
+        match count.parse().ok().filter(|count| *count <= per.most().count) {
             Some(0) => Err(format!("`{text}` lets nothing in: write at least 1")),
             Some(count) => Ok(Rate { count, per }),
-            None => Err(format!("`{text}` is more than can be kept apart: write at most {MOST}/s")),
+            None => Err(format!("`{text}` is more than can be kept apart: write at most {}", per.most())),
         }
     }
 }

@@ -75,6 +75,11 @@ impl Cost {
         matches!(self, Cost::BytesRead | Cost::RowsRead | Cost::Seconds)
     }
 
+    /// Whether what an answer costs has to be assumed where it has no statistics: time is measured then.
+    pub fn needs_assume(self) -> bool {
+        matches!(self, Cost::BytesRead | Cost::RowsRead)
+    }
+
     /// As it is written.
     pub fn word(self) -> &'static str {
         Cost::WORDS.iter().find(|(cost, _)| *cost == self).map_or("1", |(_, word)| word)

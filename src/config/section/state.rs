@@ -11,7 +11,7 @@ use crate::config::scalar::Counters;
 const DIR: &str = "./data";
 
 /// The gateway's own memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct State {
     /// The folder of what the gateway keeps, `./data` when left out: the admin token that it makes where none is written.
@@ -19,11 +19,29 @@ pub struct State {
     pub dir: Option<PathBuf>,
     /// Where limits are counted: `memory`, or a Redis or Valkey that several gateways share: `redis://user:password@host:6379/0`, `rediss://` with TLS.
     pub counters: Counters,
+    /// How many counts are kept in memory at once, each some 100 bytes. Beyond that, who is new shares one count per limit with others who are.
+    #[schemars(range(min = 1000))]
+    pub max_counters: u32,
     /// What happens while that Redis cannot be asked: each gateway counts for itself (`local`), or every request is let in (`allow`), or none (`refuse`).
     pub on_counter_failure: OnCounterFailure,
     /// Where `./data` is: the folder of the file, or what the system gives the service.
     #[serde(skip)]
     pub beside: PathBuf,
+}
+
+/// What a million callers need: some 100 MB.
+const MAX_COUNTERS: u32 = 1_000_000;
+
+impl Default for State {
+    fn default() -> Self {
+        State {
+            dir: None,
+            counters: Counters::default(),
+            max_counters: MAX_COUNTERS,
+            on_counter_failure: OnCounterFailure::default(),
+            beside: PathBuf::new(),
+        }
+    }
 }
 
 impl State {

@@ -18,14 +18,14 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
-use crate::config::scalar::TenantName;
-use crate::config::section::limits::{Cost, Dimension, Limit as Section};
+use crate::config::scalar::{Amount, TenantName};
+use crate::config::section::limits::{Dimension, Limit as Section};
 use crate::exchange::caller::Caller;
 use crate::exchange::grant::Grant;
 use crate::exchange::refusal::Refusal;
 use crate::state::counters::bucket::Value;
 use crate::state::counters::usual::Usual;
-use crate::state::counters::{Allowance, Answer, Ask, Mode, NotSpent, Pace, Rule, Standing, Values};
+use crate::state::counters::{Allowance, Answer, Ask, Costs, Mode, NotSpent, Pace, Rule, Standing, Values};
 
 use report::{Report, Wording};
 
@@ -92,7 +92,7 @@ impl Attached {
 
 impl Limit {
     fn compile(index: usize, name: &str, section: &Section) -> Option<Self> {
-        let Section { by, rate, burst, quota, anchor, cost, assume: _, dry_run } = section;
+        let Section { by, rate, burst, quota, anchor, cost, assume, dry_run } = section;
         let rule = match (rate, quota) {
             (Some(rate), _) => Rule::Rate(Pace::of(*rate, *burst)),
             (None, Some(quota)) => Rule::Quota(Allowance {
@@ -100,6 +100,7 @@ impl Limit {
                 window: quota.window,
                 anchor: *anchor,
                 cost: *cost,
+                assumed: assume.map_or(0, Amount::units),
             }),
             (None, None) => return None,
         };
@@ -139,10 +140,10 @@ impl Limit {
         report.headers(&self.wording)
     }
 
-    /// What a quota counts, where that is known only in the end.
-    pub fn late_cost(&self) -> Option<Cost> {
+    /// The quota, where its cost is known only in the end.
+    pub fn late_cost(&self) -> Option<Allowance> {
         match self.rule {
-            Rule::Quota(Allowance { cost, .. }) if !cost.is_one() => Some(cost),
+            Rule::Quota(allowance) if !allowance.cost.is_one() => Some(allowance),
             Rule::Quota(_) | Rule::Rate(_) => None,
         }
     }
@@ -156,25 +157,42 @@ impl Limit {
 
 /// What requests of one route usually cost, by quota.
 #[derive(Debug, Default)]
-pub struct Usuals(Box<[(Box<str>, Arc<Usual>)]>);
+pub struct Usuals(Box<[UsualCost]>);
+
+/// What they usually cost by one quota.
+#[derive(Debug)]
+pub struct UsualCost {
+    limit: Arc<Limit>,
+    usual: Arc<Usual>,
+}
 
 impl Usuals {
-    /// These, by the names of the quotas.
-    pub fn of(usual: impl Iterator<Item = (Box<str>, Arc<Usual>)>) -> Self {
-        Usuals(usual.collect())
+    /// One for every quota whose cost is known in the end: any may come to hold by a plan. `usual` says where each begins.
+    pub fn compile(book: &Book<'_>, usual: impl Fn(&str, u64) -> Arc<Usual>) -> Self {
+        let late = book.limits().filter_map(|limit| {
+            let Allowance { assumed, .. } = limit.late_cost()?;
+            Some(UsualCost { limit: Arc::clone(limit), usual: usual(&limit.name, assumed) })
+        });
+        Usuals(late.collect())
     }
 
-    /// What a quota takes before the cost of a request is known.
+    /// What a limit takes before the cost of a request is known.
     pub fn reserve(&self, limit: &Limit) -> u64 {
         match limit.late_cost() {
             None => 1,
-            Some(_) => self.get(&limit.name).map_or(0, |usual| usual.units()),
+            Some(_) => {
+                self.0.iter().find(|known| known.limit.index == limit.index).map_or(0, |known| known.usual.units())
+            }
         }
     }
 
-    /// The usual cost by a quota.
-    pub fn get(&self, limit: &str) -> Option<&Usual> {
-        self.0.iter().find(|(name, _)| **name == *limit).map(|(_, usual)| &**usual)
+    /// Another request has shown what it cost.
+    pub fn learn(&self, costs: &Costs) {
+        for UsualCost { limit, usual } in &self.0 {
+            if let Some(Allowance { cost, assumed, .. }) = limit.late_cost() {
+                usual.learn(costs.of(cost, assumed));
+            }
+        }
     }
 }
 

@@ -120,6 +120,16 @@ impl Rewrite {
         }
     }
 
+    /// The same way, for answers that the gateway reads: the upstream is asked not to compress them.
+    #[must_use]
+    pub fn for_plain_answers(mut self) -> Self {
+        let passed = self.passed.iter().filter(|name| **name != header::ACCEPT_ENCODING);
+        self.passed = passed.cloned().collect();
+        let identity = (header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        self.set = self.set.iter().cloned().chain([identity]).collect();
+        self
+    }
+
     /// The head for one attempt. `inbound` is what the caller sent, hop-by-hop
     /// headers and those that `Connection` nominates already removed.
     ///

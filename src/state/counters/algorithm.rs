@@ -12,16 +12,25 @@ use std::time::Duration;
 
 use super::{Pace, Standing};
 
+/// Nobody may be early by more: 146 years. Beyond what a number holds, sums would stand still, and let everybody in.
+const MOST_ROOM: u64 = u64::MAX / 4;
+
 /// What becomes of a request that comes at `now`, where the next is due at `due` (both nanoseconds of one clock).
 ///
 /// # Errors
 /// How long to wait, in nanoseconds; then nothing is to be kept.
 pub fn pace(rule: Pace, due: u64, now: u64) -> Result<u64, u64> {
-    let room = rule.interval.saturating_mul(u64::from(rule.burst.saturating_sub(1)));
+    let room = rule.interval.saturating_mul(u64::from(rule.burst.saturating_sub(1))).min(MOST_ROOM);
     match due.saturating_sub(now) {
         early if early <= room => Ok(due.max(now).saturating_add(rule.interval)),
         early => Err(early - room),
     }
+}
+
+/// What can be given back of a turn at `now`, where the next was due at `due` after it: a whole interval, or what of it is
+/// still to come. The rest has been given to others already, simply because time has passed.
+pub fn refund_of_pace(rule: Pace, due: u64, now: u64) -> u64 {
+    due.saturating_sub(now).min(rule.interval)
 }
 
 /// How a rate stands where the next is due at `due`.

@@ -4,10 +4,10 @@
 //! name in text for what is kept elsewhere.
 
 use std::fmt::Write as _;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::Hash;
 use std::net::IpAddr;
 
-use super::Ask;
+use super::{Allowance, Ask};
 
 /// Something in which requests differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,15 +46,30 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    pub(super) fn of(&self, ask: &Ask<'_>) -> Bucket {
+    /// The bucket of a rate.
+    pub(super) fn of_rate(&self, ask: &Ask<'_>) -> Bucket {
+        self.hash(&(ask.name, &ask.values))
+    }
+
+    /// The bucket of a quota, in the stretch that began then. What is counted belongs to it, too: a limit that counts
+    /// something else after a reload does not take rows for bytes.
+    pub(super) fn of_quota(&self, ask: &Ask<'_>, allowance: Allowance, began: u64) -> Bucket {
+        self.hash(&(ask.name, &ask.values, allowance.cost, allowance.window, began))
+    }
+
+    /// The bucket that newcomers share where there is no room.
+    pub(super) fn shared(&self, name: &str) -> Bucket {
+        self.hash(&name)
+    }
+
+    /// As [`Buckets::shared`], of a quota.
+    pub(super) fn shared_quota(&self, name: &str, allowance: Allowance, began: u64) -> Bucket {
+        self.hash(&(name, allowance.cost, allowance.window, began))
+    }
+
+    fn hash(&self, what: &impl Hash) -> Bucket {
         let [first, second] = &self.seeds;
-        let hash = |seed: &ahash::RandomState| {
-            let mut hasher = seed.build_hasher();
-            ask.name.hash(&mut hasher);
-            ask.values.hash(&mut hasher);
-            hasher.finish()
-        };
-        Bucket(hash(first), hash(second))
+        Bucket(first.hash_one(what), second.hash_one(what))
     }
 }
 

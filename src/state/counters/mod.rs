@@ -27,6 +27,11 @@ use bucket::{Bucket, Value};
 use memory::Memory;
 use usual::Usual;
 
+pub use memory::Fill;
+
+/// Counters that are kept unless the operator wants another number.
+pub const MAX_COUNTERS: usize = 1_000_000;
+
 /// What one limit asks of one request.
 #[derive(Clone, Debug)]
 pub struct Ask<'a> {
@@ -83,6 +88,8 @@ pub struct Allowance {
     pub anchor: Option<Moment>,
     /// What is counted.
     pub cost: Cost,
+    /// What an answer costs that does not say what was read.
+    pub assumed: u64,
 }
 
 impl Pace {
@@ -145,13 +152,13 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 enum Taken {
-    /// Of a rate: one of these.
-    Pace(Pace),
+    /// Of a rate: one turn, after which the next was due then (nanoseconds of the clock that counts).
+    Pace { rule: Pace, due: u64 },
     /// Of a quota, in the stretch that began then (seconds since 1970).
     Quota { allowance: Allowance, began: u64, units: u64 },
 }
 
-/// What a request cost, once that is known; none where nothing says so, and then what was taken stays taken.
+/// What a request cost, once that is known; none where its answer does not say, and then it cost what is assumed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Costs {
     /// Rows that the query read.
@@ -165,15 +172,16 @@ pub struct Costs {
 }
 
 impl Costs {
-    /// What a quota with this cost counts.
-    pub fn of(&self, cost: Cost) -> Option<u64> {
-        match cost {
+    /// What a quota counts of it.
+    pub fn of(&self, cost: Cost, assumed: u64) -> u64 {
+        let known = match cost {
             Cost::One => Some(1),
             Cost::BytesRead => self.bytes_read,
             Cost::ResponseBytes => self.response_bytes,
             Cost::RowsRead => self.rows_read,
             Cost::Seconds => self.micros,
-        }
+        };
+        known.unwrap_or(assumed)
     }
 }
 
@@ -181,7 +189,7 @@ impl Receipt {
     /// Whether the cost of something has to be known in the end.
     pub fn awaits_costs(&self) -> bool {
         self.entries.iter().any(|entry| match entry.taken {
-            Taken::Pace(_) => false,
+            Taken::Pace { .. } => false,
             Taken::Quota { allowance, .. } => !allowance.cost.is_one(),
         })
     }
@@ -206,7 +214,12 @@ pub struct Counters {
 impl Counters {
     /// Nobody has come yet.
     pub fn new(clock: Clock) -> Self {
-        Counters { memory: Memory::new(clock), usual: Mutex::default() }
+        Counters::bounded(clock, MAX_COUNTERS)
+    }
+
+    /// As [`Counters::new`]; so many counters are kept at most, and beyond them newcomers to a limit share some.
+    pub fn bounded(clock: Clock, most: usize) -> Self {
+        Counters { memory: Memory::new(clock, most), usual: Mutex::default() }
     }
 
     /// What requests of a route (host and key) usually cost by a quota: the same average each time.
@@ -219,6 +232,16 @@ impl Counters {
     /// Spends all asks, or none.
     pub async fn spend(&self, asks: &[Ask<'_>]) -> Answer {
         self.memory.spend(asks)
+    }
+
+    /// Takes away what means nothing any more.
+    pub fn sweep(&self) {
+        self.memory.sweep();
+    }
+
+    /// How full they are: those of rates, and those of quotas.
+    pub fn fill(&self) -> [Fill; 2] {
+        self.memory.fill()
     }
 
     /// Gives back what was taken: the request went nowhere.

@@ -1,0 +1,192 @@
+//! Comparing what has no keys of its own: scalars, lists, credentials, and maps of what has.
+//!
+//! In: two of a kind. Out: changes in the [`Walk`]. Not here: sections (`compare`).
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::Kind;
+use super::compare::{Compare, Walk, text};
+use crate::config::scalar::{
+    AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, KeyPrefix, MASK, Moment, OriginPattern,
+    Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
+};
+use crate::config::section::auth::{Audience, AuthRule, ProviderKind};
+use crate::config::section::limits::{By, Cost};
+use crate::config::section::listeners::Listener;
+use crate::config::section::log::{Access, Format as LogFormat, Level};
+use crate::config::section::params::Conflict;
+use crate::config::section::routes::Format;
+use crate::config::section::server::Threads;
+use crate::config::section::state::OnCounterFailure;
+use crate::config::section::upstreams::UpstreamAuth;
+use crate::config::section::white_label::ErrorText;
+
+/// Values without parts.
+macro_rules! values {
+    ($($type:ty),* $(,)?) => {
+        $(impl Compare for $type {
+            fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+                if self != new {
+                    walk.changed(self.summary(), new.summary());
+                }
+            }
+
+            fn summary(&self) -> String {
+                text(self)
+            }
+        })*
+    };
+}
+
+values!(
+    bool,
+    Amount,
+    By,
+    Cost,
+    Moment,
+    OnCounterFailure,
+    Quota,
+    Rate,
+    u16,
+    u32,
+    String,
+    SocketAddr,
+    Access,
+    Audience,
+    AuthRule,
+    ByteSize,
+    Conflict,
+    Endpoint,
+    FieldName,
+    KeyPrefix,
+    ProviderKind,
+    PublicKey,
+    ErrorText,
+    Level,
+    Percent,
+    Period,
+    Template,
+    Threads,
+    UpstreamAuth,
+    WebAddress,
+    LogFormat,
+);
+// The first format answers the bare path, so their order counts.
+values!(Vec<Format>);
+
+/// Lists whose order means nothing.
+macro_rules! sets {
+    ($($type:ty),* $(,)?) => {
+        $(impl Compare for Vec<$type> {
+            fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+                if self != new && sorted(self) != sorted(new) {
+                    walk.changed(self.summary(), new.summary());
+                }
+            }
+
+            fn summary(&self) -> String {
+                text(self)
+            }
+        })*
+    };
+}
+
+sets!(u16, AddressRange, Algorithm, FieldName, TenantName, OriginPattern, String);
+
+fn sorted(values: &[impl Serialize]) -> Vec<String> {
+    let mut texts: Vec<String> = values.iter().map(text).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts
+}
+
+impl Compare for Vec<Listener> {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        walk.changed(self.summary(), new.summary());
+    }
+
+    fn summary(&self) -> String {
+        let mut addresses: Vec<SocketAddr> = self.iter().map(|Listener { address }| *address).collect();
+        addresses.sort_unstable();
+        text(&addresses)
+    }
+}
+
+impl Compare for Counters {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let (before, after) = (self.summary(), new.summary());
+        // User and password show in neither.
+        match before == after && self != new {
+            true => walk.push(Kind::ContentChanged, Some(MASK.to_owned()), Some(MASK.to_owned())),
+            false => walk.changed(before, after),
+        }
+    }
+
+    fn summary(&self) -> String {
+        text(self)
+    }
+}
+
+impl Compare for Secret {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        if self != new {
+            walk.push(Kind::ContentChanged, Some(MASK.to_owned()), Some(MASK.to_owned()));
+        }
+    }
+
+    fn summary(&self) -> String {
+        MASK.to_owned()
+    }
+}
+
+impl<T: Compare> Compare for Option<T> {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        match (self, new) {
+            (None, None) => {}
+            (None, Some(new)) => walk.push(Kind::Added, None, Some(new.summary())),
+            (Some(old), None) => walk.push(Kind::Removed, Some(old.summary()), None),
+            (Some(old), Some(new)) => old.compare(new, walk),
+        }
+    }
+
+    fn summary(&self) -> String {
+        self.as_ref().map(T::summary).unwrap_or_default()
+    }
+}
+
+impl<K: Ord + Display, V: Compare + PartialEq> Compare for BTreeMap<K, V> {
+    /// Both are sorted, so one walk along both finds what is in which.
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let (mut before, mut after) = (self.iter().peekable(), new.iter().peekable());
+        loop {
+            let order = match (before.peek(), after.peek()) {
+                (None, None) => return,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
+                (Some((old, _)), Some((new, _))) => old.cmp(new),
+            };
+            let gone = if order.is_le() { before.next() } else { None };
+            let came = if order.is_ge() { after.next() } else { None };
+            match (gone, came) {
+                (Some((_, old)), Some((_, new))) if old == new => {}
+                (Some((key, old)), Some((_, new))) => walk.at(key.to_string(), |walk| old.compare(new, walk)),
+                (Some((key, old)), None) => {
+                    walk.at(key.to_string(), |walk| walk.push(Kind::Removed, Some(old.summary()), None));
+                }
+                (None, Some((key, new))) => {
+                    walk.at(key.to_string(), |walk| walk.push(Kind::Added, None, Some(new.summary())));
+                }
+                (None, None) => return,
+            }
+        }
+    }
+
+    fn summary(&self) -> String {
+        self.values().map(V::summary).collect::<Vec<_>>().join(", ")
+    }
+}

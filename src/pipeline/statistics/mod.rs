@@ -1,0 +1,148 @@
+//! What a query cost: the `statistics` at the end of its answer.
+//!
+//! In: the limits that can apply to a route; the pieces of an answer's body; how
+//! the exchange ended. Out: whether its answers are metered ([`Meter`]), what
+//! they say ([`Tail`]), and what is to become of what was taken of quotas
+//! ([`verdict`]). Not here: counting (`state::counters`), the body itself, which
+//! passes and is not kept.
+
+mod tail;
+
+pub use tail::Tail;
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+
+use crate::config::section::limits::Limit;
+use crate::exchange::statistics::Statistics;
+use crate::state::counters::Costs;
+
+/// Whether answers on a route are read for what they cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Meter {
+    /// Nobody wants to know: they pass as the upstream encodes them.
+    #[default]
+    Off,
+    /// The upstream is asked for plain answers, whose end is read; the gateway compresses them itself.
+    Statistics,
+}
+
+impl Meter {
+    /// Whether one of these limits counts what only the answer says.
+    pub fn compile<'a>(mut limits: impl Iterator<Item = &'a Limit>) -> Self {
+        match limits.any(|limit| limit.cost.is_in_statistics()) {
+            false => Meter::Off,
+            true => Meter::Statistics,
+        }
+    }
+
+    /// Where both of two sets of limits hold.
+    #[must_use]
+    pub fn or(self, other: Meter) -> Self {
+        match self {
+            Meter::Off => other,
+            Meter::Statistics => self,
+        }
+    }
+
+    /// What reads an answer with this head; none where it cannot say what it cost.
+    ///
+    /// Only a whole JSON document does: the callers of a part of one choose where it begins, and the rows of other
+    /// formats may hold anything.
+    pub fn tail(self, status: StatusCode, headers: &HeaderMap) -> Option<Tail> {
+        let says = self == Meter::Statistics
+            && status.is_success()
+            && status != StatusCode::PARTIAL_CONTENT
+            && is_plain(headers)
+            && is_json(headers);
+        says.then(Tail::default)
+    }
+}
+
+/// How far an answer came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// It broke off: the upstream failed, or the caller left.
+    #[default]
+    Broken,
+    /// To its end.
+    Whole,
+}
+
+/// Whether the upstream had anything to do with a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing was sent to it.
+    #[default]
+    Nowhere,
+    /// It was sent there, in one try at least.
+    Upstream,
+}
+
+/// How an exchange ended, as far as its cost goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct End {
+    /// Whether it went anywhere.
+    pub reach: Reach,
+    /// The upstream's status, where its answer became the caller's.
+    pub answered: Option<StatusCode>,
+    /// How far that answer came.
+    pub body: Body,
+    /// What it said about its cost.
+    pub statistics: Statistics,
+    /// Bytes of its body, before it was compressed for the caller.
+    pub response_bytes: u64,
+    /// The time until its head, all tries together.
+    pub waited: Duration,
+}
+
+/// What becomes of what was taken before the costs were known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It cost this. What is none here costs what the limit assumes.
+    Known(Costs),
+    /// What quotas took is given back: the request went nowhere.
+    Refund,
+    /// It stays as it was taken: the query ran, and nothing says at what cost.
+    Usual,
+}
+
+/// What an exchange cost.
+pub fn verdict(end: &End) -> Verdict {
+    match (end.answered, end.reach) {
+        (None, Reach::Nowhere) => Verdict::Refund,
+        (None, Reach::Upstream) => Verdict::Usual,
+        // The query was ended by the upstream, after it had run.
+        (Some(status), _) if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => Verdict::Usual,
+        // It never ran.
+        (Some(status), _) if status.is_client_error() => {
+            Verdict::Known(Costs { rows_read: Some(0), bytes_read: Some(0), response_bytes: Some(0), micros: Some(0) })
+        }
+        // What breaks off must not be cheaper than what was asked for.
+        (Some(_), _) if end.body == Body::Broken => Verdict::Usual,
+        (Some(_), _) => Verdict::Known(Costs {
+            rows_read: end.statistics.rows_read,
+            bytes_read: end.statistics.bytes_read,
+            response_bytes: Some(end.response_bytes),
+            micros: Some(micros(end.statistics.elapsed.unwrap_or(end.waited))),
+        }),
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok());
+    let media = media.and_then(|media| media.split(';').next()).unwrap_or_default().trim();
+    media.eq_ignore_ascii_case("application/json")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! The last bytes of a streamed document, and what stands there.
+//!
+//! In: a body in pieces. Out: its top-level `statistics`. What is kept is at
+//! most twice [`KEPT`] bytes, however long the body is.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+use crate::exchange::statistics::Statistics;
+
+/// Bytes at the end of a body that are looked at. ClickHouse writes `statistics` last, in about 150.
+pub(super) const KEPT: usize = 4096;
+
+/// How many names within the document may look like the key of the document itself. Each costs a parse.
+pub(super) const MAX_TRIES: usize = 32;
+
+const KEY: &[u8] = b"\"statistics\"";
+
+/// The end of a body.
+#[derive(Clone, Debug, Default)]
+pub struct Tail {
+    /// The last bytes: all of the body, or at least [`KEPT`] of them.
+    kept: Vec<u8>,
+    /// Whether bytes before these are gone.
+    cut: Cut,
+    /// The first byte that is not white space.
+    first: Option<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Cut {
+    #[default]
+    No,
+    Yes,
+}
+
+impl Tail {
+    /// Takes the next piece.
+    pub fn push(&mut self, piece: &[u8]) {
+        if self.first.is_none() {
+            self.first = piece.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
+        }
+        if let Some(last) = piece.len().checked_sub(KEPT).and_then(|start| piece.get(start..)) {
+            if piece.len() > KEPT || !self.kept.is_empty() {
+                self.cut = Cut::Yes;
+            }
+            self.kept.clear();
+            self.kept.extend_from_slice(last);
+            return;
+        }
+        if self.kept.len() + piece.len() > 2 * KEPT {
+            // Once for every `KEPT` bytes of small pieces.
+            self.cut = Cut::Yes;
+            self.kept.drain(..self.kept.len().saturating_sub(KEPT));
+        }
+        self.kept.extend_from_slice(piece);
+    }
+
+    /// What the document says, which is whole now.
+    pub fn read(&self) -> Statistics {
+        let document = match (self.first, self.cut) {
+            (Some(b'{'), Cut::No) => serde_json::from_slice(&self.kept).ok(),
+            (Some(b'{'), Cut::Yes) => self.last_members(),
+            (_, _) => None,
+        };
+        document.and_then(|document| document.statistics).as_ref().map(read).unwrap_or_default()
+    }
+
+    /// The members of the document from its last `statistics` on.
+    ///
+    /// A key that stands in the document itself is behind a comma, and what follows it ends one object: no more, or it
+    /// stands deeper. In a string its quotes would be behind backslashes.
+    fn last_members(&self) -> Option<Document> {
+        if has_several_documents(&self.kept) {
+            return None;
+        }
+        let (mut end, mut tries) = (self.kept.len(), 0);
+        while tries < MAX_TRIES {
+            end = self.kept.get(..end)?.windows(KEY.len()).rposition(|window| window == KEY)?;
+            let (before, members) = self.kept.split_at_checked(end)?;
+            if before.trim_ascii_end().last() == Some(&b',') {
+                match serde_json::from_slice(&[b"{", members].concat()) {
+                    Ok(document) => return Some(document),
+                    Err(_) => tries += 1,
+                }
+            }
+        }
+        None
+    }
+}
+
+/// An object, of which only one member is kept. Of two with its name the last counts, as everywhere.
+#[derive(Debug)]
+struct Document {
+    statistics: Option<Value>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Key {
+    Statistics,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Document;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Document, A::Error> {
+        let mut statistics = None;
+        while let Some(key) = members.next_key()? {
+            match key {
+                Key::Statistics => statistics = Some(members.next_value()?),
+                Key::Other => _ = members.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(Document { statistics })
+    }
+}
+
+/// Whether the text is lines of documents instead of one: within a string a line end cannot stand as such.
+fn has_several_documents(text: &[u8]) -> bool {
+    text.windows(3).any(|window| window == b"}\n{") || text.windows(4).any(|window| window == b"}\r\n{")
+}
+
+fn read(statistics: &Value) -> Statistics {
+    Statistics {
+        rows_read: statistics.get("rows_read").and_then(count),
+        bytes_read: statistics.get("bytes_read").and_then(count),
+        elapsed: statistics.get("elapsed").and_then(seconds),
+    }
+}
+
+/// A number of things. ClickHouse puts integers of 64 bits in quotes where it is told to.
+fn count(value: &Value) -> Option<u64> {
+    match value {
+        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
+        Value::String(text) => text.parse().ok(),
+        Value::Array(_) | Value::Bool(_) | Value::Null | Value::Object(_) => None,
+    }
+}
+
+/// What is above the largest integer is that one.
+fn whole(number: f64) -> Option<u64> {
+    (number.is_finite() && number >= 0.0).then_some(number.ceil() as u64)
+}
+
+fn seconds(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.parse().ok(),
+        Value::Array(_) | Value::Bool(_) | Value::Null | Value::Object(_) => None,
+    };
+    Duration::try_from_secs_f64(seconds?).ok()
+}

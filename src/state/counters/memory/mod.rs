@@ -1,0 +1,227 @@
+//! Counts in this process: exactly, and in bounded memory.
+//!
+//! In: asks. Out: answers. Not here: which limits there are.
+//!
+//! Asks are spent one after the other, without a lock around them all: what was
+//! spent is given back if a later one refuses. That is rare, because all are
+//! looked at first; a request that loses such a race may hold another off for
+//! less than a microsecond, and never lets one in.
+
+mod quotas;
+mod rates;
+mod table;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use smallvec::SmallVec;
+
+use crate::clock::Clock;
+
+use super::bucket::Buckets;
+use super::{Allowance, Answer, Ask, Back, Costs, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
+
+pub(super) use quotas::{Count, Line, Quotas};
+pub use table::Fill;
+
+use quotas::Consumer;
+use rates::{Rates, Requester};
+
+/// Counts of this process alone.
+#[derive(Debug)]
+pub(super) struct Memory {
+    buckets: Buckets,
+    rates: Rates,
+    quotas: Arc<Quotas>,
+    began: Instant,
+    clock: Clock,
+}
+
+/// When something is decided.
+struct Now {
+    nanos: u64,
+    /// The time of the calendar, which only quotas need.
+    wall: SystemTime,
+}
+
+/// An ask, and where it is counted.
+enum Party<'a, 'v> {
+    Quota(Consumer<'a, 'v>),
+    Rate(Requester<'a, 'v>, Pace),
+}
+
+type Parties<'a, 'v> = SmallVec<[Party<'a, 'v>; 4]>;
+type Standings = SmallVec<[Standing; 4]>;
+
+impl Memory {
+    /// At most `most` counters: half of them of rates, half of quotas, so that neither crowds the other out.
+    pub(super) fn new(clock: Clock, most: usize) -> Self {
+        let half = most.div_ceil(2);
+        Memory {
+            buckets: Buckets::default(),
+            rates: Rates::new(half),
+            quotas: Arc::new(Quotas::new(half)),
+            began: clock.now(),
+            clock,
+        }
+    }
+
+    /// Spends all asks, or none.
+    pub(super) fn spend(&self, asks: &[Ask<'_>]) -> Answer {
+        let now = self.now(asks);
+        let parties = self.parties(asks, &now);
+        if asks.len() > 1 {
+            let standings = self.peek(&parties, &now);
+            if asks.iter().zip(&standings).any(refuses) {
+                return Answer { standings, spent: Err(NotSpent::Refused) };
+            }
+        }
+        let (mut receipt, mut standings) = (Receipt::default(), Standings::new());
+        for (ask, party) in asks.iter().zip(&parties) {
+            match self.spend_one(party, &now) {
+                Ok((entry, standing)) => {
+                    receipt.entries.push(entry);
+                    standings.push(standing);
+                }
+                Err(standing) if ask.mode == Mode::Enforced => {
+                    self.refund(&receipt, Back::Everything);
+                    let refused = standings.len();
+                    standings = parties.iter().map(|party| self.standing(party, &now)).collect();
+                    standings.get_mut(refused).into_iter().for_each(|known| *known = standing);
+                    return Answer { standings, spent: Err(NotSpent::Refused) };
+                }
+                Err(standing) => standings.push(standing),
+            }
+        }
+        Answer { standings, spent: Ok(receipt) }
+    }
+
+    /// Spends all asks, whatever there is: for a copy of what is counted elsewhere.
+    pub(super) fn note(&self, asks: &[Ask<'_>]) -> Receipt {
+        let now = self.now(asks);
+        let parties = self.parties(asks, &now);
+        let entries = parties.iter().map(|party| match party {
+            Party::Rate(who, rule) => self.rates.note(who, *rule, now.nanos),
+            Party::Quota(who) => who.took(self.quotas.note(who, now.wall)),
+        });
+        Receipt { entries: entries.collect() }
+    }
+
+    /// Gives back what was taken.
+    pub(super) fn refund(&self, receipt: &Receipt, back: Back) {
+        for Entry { bucket, taken } in &receipt.entries {
+            match *taken {
+                Taken::Pace { .. } if back == Back::Quotas => {}
+                Taken::Pace { rule, due } => {
+                    self.rates.refund(*bucket, rule, due, self.nanos());
+                }
+                Taken::Quota { units, .. } => self.quotas.settle(*bucket, units, 0),
+            }
+        }
+    }
+
+    /// Sets right what was taken before the costs were known.
+    pub(super) fn settle(&self, receipt: &Receipt, costs: &Costs) {
+        for Entry { bucket, taken } in &receipt.entries {
+            if let Taken::Quota { allowance: Allowance { cost, assumed, .. }, units, .. } = *taken {
+                self.quotas.settle(*bucket, units, costs.of(cost, assumed));
+            }
+        }
+    }
+
+    /// How a limit stands.
+    pub(super) fn look(&self, ask: &Ask<'_>) -> Standing {
+        let now = self.now(std::slice::from_ref(ask));
+        self.standing(&self.party(ask, &now), &now)
+    }
+
+    /// Forgets what was counted.
+    pub(super) fn reset(&self, ask: &Ask<'_>) {
+        match self.party(ask, &self.now(std::slice::from_ref(ask))) {
+            Party::Rate(who, _) => self.rates.reset(&who),
+            Party::Quota(who) => self.quotas.reset(&who),
+        }
+    }
+
+    /// Takes away what has lapsed.
+    pub(super) fn sweep(&self) {
+        self.rates.sweep(self.nanos());
+        self.quotas.sweep(self.clock.wall());
+    }
+
+    /// How full it is: of rates, and of quotas.
+    pub(super) fn fill(&self) -> [Fill; 2] {
+        [self.rates.fill(), self.quotas.fill()]
+    }
+
+    /// What has to be written down.
+    pub(super) fn quotas(&self) -> &Arc<Quotas> {
+        &self.quotas
+    }
+
+    /// Takes over what was written down; tells whether there was room.
+    pub(super) fn restore(&self, ask: &Ask<'_>, line: Line) -> bool {
+        self.quotas.restore(self.buckets.of_quota(ask, line.allowance, line.began), line)
+    }
+
+    fn parties<'a, 'v>(&'a self, asks: &'a [Ask<'v>], now: &Now) -> Parties<'a, 'v> {
+        asks.iter().map(|ask| self.party(ask, now)).collect()
+    }
+
+    fn party<'a, 'v>(&'a self, ask: &'a Ask<'v>, now: &Now) -> Party<'a, 'v> {
+        match ask.rule {
+            Rule::Rate(rule) => {
+                let bucket = self.buckets.of_rate(ask);
+                Party::Rate(Requester { buckets: &self.buckets, ask, bucket }, rule)
+            }
+            Rule::Quota(allowance) => Party::Quota(self.quotas.consumer(&self.buckets, ask, allowance, now.wall)),
+        }
+    }
+
+    fn spend_one(&self, party: &Party<'_, '_>, now: &Now) -> Result<(Entry, Standing), Standing> {
+        match party {
+            Party::Rate(who, rule) => self.rates.spend(who, *rule, now.nanos),
+            Party::Quota(who) => {
+                let (bucket, standing) = self.quotas.spend(who, now.wall)?;
+                Ok((who.took(bucket), standing))
+            }
+        }
+    }
+
+    /// How everybody's own buckets stand.
+    fn peek(&self, parties: &Parties<'_, '_>, now: &Now) -> Standings {
+        let peek = |party: &Party<'_, '_>| match party {
+            Party::Rate(who, rule) => self.rates.peek(who.bucket, *rule, now.nanos),
+            Party::Quota(who) => self.quotas.peek(who, now.wall),
+        };
+        parties.iter().map(peek).collect()
+    }
+
+    fn standing(&self, party: &Party<'_, '_>, now: &Now) -> Standing {
+        match party {
+            Party::Rate(who, rule) => self.rates.look(who, *rule, now.nanos),
+            Party::Quota(who) => self.quotas.look(who, now.wall),
+        }
+    }
+
+    fn now(&self, asks: &[Ask<'_>]) -> Now {
+        let has_quota = asks.iter().any(|ask| matches!(ask.rule, Rule::Quota(_)));
+        let wall = if has_quota { self.clock.wall() } else { SystemTime::UNIX_EPOCH };
+        Now { nanos: self.nanos(), wall }
+    }
+
+    fn nanos(&self) -> u64 {
+        nanos(self.clock.now().saturating_duration_since(self.began))
+    }
+}
+
+fn refuses((ask, standing): (&Ask<'_>, &Standing)) -> bool {
+    ask.mode == Mode::Enforced && !standing.passes
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

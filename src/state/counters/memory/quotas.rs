@@ -1,0 +1,269 @@
+//! Quotas: how much each bucket used in a stretch of the calendar.
+//!
+//! In: a bucket, an allowance, what is taken. Out: whether anything was left.
+//! Not here: writing it down (`journal`), for which changed counts are gathered
+//! here, each once however often it changes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::state::counters::bucket::{self, Bucket, Buckets};
+use crate::state::counters::{Allowance, Ask, Entry, Standing, Taken, algorithm, calendar};
+
+use super::table::{Comer, Counter, Fill, Place, Table};
+
+/// A count outlives its stretch for so long: a clock that is set back a little finds it again.
+pub(super) const GRACE: u64 = 60;
+/// Nobody waits for a sweep that finds nothing more often than so, in seconds.
+const PAUSE: u64 = 1;
+/// Lists of changed counts, so that cores seldom meet there.
+const LISTS: usize = 16;
+
+/// The quotas of all buckets.
+#[derive(Debug)]
+pub(in crate::state::counters) struct Quotas {
+    counts: Table<Arc<Count>>,
+    changed: [Mutex<Vec<Arc<Count>>>; LISTS],
+    /// Whether somebody writes counts down.
+    is_written: AtomicBool,
+}
+
+/// What one bucket used in one stretch.
+#[derive(Debug)]
+pub(in crate::state::counters) struct Count {
+    /// How much, and in the highest bit whether it has to be written down and stands in a list for that.
+    used: AtomicU64,
+    ends: u64,
+    line: Option<Line>,
+}
+
+/// How a count is written down.
+#[derive(Debug)]
+pub(in crate::state::counters) struct Line {
+    /// What it is known by.
+    pub(in crate::state::counters) name: Box<str>,
+    pub(in crate::state::counters) allowance: Allowance,
+    pub(in crate::state::counters) began: u64,
+    pub(in crate::state::counters) ends: u64,
+    /// How much of it is written; only who writes uses this.
+    pub(in crate::state::counters) written: AtomicU64,
+    /// Whether what is written was reset, and is to be replaced.
+    pub(in crate::state::counters) is_reset: AtomicBool,
+}
+
+const CHANGED: u64 = 1 << 63;
+
+/// Who asks for a quota, in the stretch of now.
+pub(super) struct Consumer<'a, 'v> {
+    buckets: &'a Buckets,
+    ask: &'a Ask<'v>,
+    allowance: Allowance,
+    stretch: (u64, u64),
+    bucket: Bucket,
+    is_written: bool,
+}
+
+impl Quotas {
+    pub(super) fn new(most: usize) -> Self {
+        let changed = std::array::from_fn(|_| Mutex::default());
+        Quotas { counts: Table::new(most, PAUSE), changed, is_written: AtomicBool::new(false) }
+    }
+
+    /// Who asks, and in which stretch.
+    pub(super) fn consumer<'a, 'v>(
+        &self,
+        buckets: &'a Buckets,
+        ask: &'a Ask<'v>,
+        allowance: Allowance,
+        wall: SystemTime,
+    ) -> Consumer<'a, 'v> {
+        let stretch = calendar::stretch(allowance.window, allowance.anchor, wall);
+        let bucket = buckets.of_quota(ask, allowance, stretch.0);
+        Consumer { buckets, ask, allowance, stretch, bucket, is_written: self.is_written.load(Ordering::Relaxed) }
+    }
+
+    /// Takes what the ask reserves; in which bucket, and how the quota stands then.
+    ///
+    /// # Errors
+    /// Nothing is left, and nothing was taken: how the quota stands.
+    pub(super) fn spend(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Result<(Bucket, Standing), Standing> {
+        let amount = who.allowance.amount;
+        let take = |used: u64| algorithm::quota(amount, used).then(|| used.saturating_add(who.ask.reserve));
+        match self.count(who, wall, take) {
+            (bucket, Ok(used)) => Ok((bucket, Standing { passes: true, ..who.standing(used, wall) })),
+            (_, Err(used)) => Err(who.standing(used, wall)),
+        }
+    }
+
+    /// Takes what the ask reserves, whatever is left.
+    pub(super) fn note(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Bucket {
+        self.count(who, wall, |used| Some(used.saturating_add(who.ask.reserve))).0
+    }
+
+    fn count(
+        &self,
+        who: &Consumer<'_, '_>,
+        wall: SystemTime,
+        take: impl Fn(u64) -> Option<u64>,
+    ) -> (Bucket, Result<u64, u64>) {
+        self.counts.count(who, seconds(wall), |count| self.change(count, who.bucket, &take))
+    }
+
+    /// Gives back what was taken of a bucket, and takes what it cost instead; nothing if its stretch is over and forgotten.
+    pub(super) fn settle(&self, bucket: Bucket, units: u64, actual: u64) {
+        let next = |used: u64| Some(used.saturating_sub(units).saturating_add(actual)).filter(|next| *next != used);
+        self.counts.find(bucket, |count| self.change(count, bucket, &next).ok());
+    }
+
+    /// How a quota stands, the newcomers' where there is no room.
+    pub(super) fn look(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Standing {
+        who.standing(self.counts.look(who, |count| count.used()).unwrap_or_default(), wall)
+    }
+
+    /// How the quota of a bucket of its own stands.
+    pub(super) fn peek(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Standing {
+        who.standing(self.counts.find(who.bucket, |count| count.used()).unwrap_or_default(), wall)
+    }
+
+    /// Forgets what was counted in the stretch of now.
+    pub(super) fn reset(&self, who: &Consumer<'_, '_>) {
+        self.counts.look(who, |count| {
+            _ = self.change(count, who.bucket, &|_| Some(0));
+            if let Some(line) = &count.line {
+                line.is_reset.store(true, Ordering::Release);
+                // Once more: the first change may be written already.
+                _ = self.change(count, who.bucket, &Some);
+            }
+        });
+    }
+
+    fn change(&self, count: &Arc<Count>, bucket: Bucket, next: &impl Fn(u64) -> Option<u64>) -> Result<u64, u64> {
+        let (before, after) = count.change(next)?;
+        let is_news = count.line.is_some() && before & CHANGED == 0;
+        if is_news && let Some(list) = self.changed.get(bucket.0 as usize % LISTS) {
+            list.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(count));
+        }
+        Ok(after)
+    }
+
+    pub(super) fn sweep(&self, wall: SystemTime) {
+        self.counts.sweep(seconds(wall));
+    }
+
+    pub(super) fn fill(&self) -> Fill {
+        self.counts.fill()
+    }
+}
+
+/// For who writes counts down.
+impl Quotas {
+    /// From now on counts are gathered that have changed.
+    pub(in crate::state::counters) fn write_down(&self) {
+        self.is_written.store(true, Ordering::Relaxed);
+    }
+
+    /// The counts that have changed since they were taken last.
+    pub(in crate::state::counters) fn take_changed(&self) -> Vec<Arc<Count>> {
+        let take = |list: &Mutex<Vec<_>>| std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.iter().flat_map(take).collect()
+    }
+
+    /// Every count that is written down.
+    pub(in crate::state::counters) fn all(&self) -> Vec<Arc<Count>> {
+        let mut all = Vec::new();
+        self.counts.each(|count| all.extend(count.line.as_ref().map(|_| Arc::clone(count))));
+        all
+    }
+
+    /// Takes over a count that was written down; tells whether there was room.
+    pub(in crate::state::counters) fn restore(&self, bucket: Bucket, line: Line) -> bool {
+        let used = line.written.load(Ordering::Relaxed).min(CHANGED - 1);
+        let count = Count { used: AtomicU64::new(used), ends: line.ends, line: Some(line) };
+        self.counts.insert(bucket, Arc::new(count))
+    }
+}
+
+impl Count {
+    /// How much was used.
+    pub(in crate::state::counters) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed) & !CHANGED
+    }
+
+    /// How much was used; a change after this is gathered again.
+    pub(in crate::state::counters) fn take(&self) -> u64 {
+        self.used.fetch_and(!CHANGED, Ordering::AcqRel) & !CHANGED
+    }
+
+    /// What was taken could not be written; tells whether nobody has gathered it again since.
+    pub(in crate::state::counters) fn put_back(&self) -> bool {
+        self.used.fetch_or(CHANGED, Ordering::AcqRel) & CHANGED == 0
+    }
+
+    /// How it is written down; none for what newcomers share.
+    pub(in crate::state::counters) fn line(&self) -> Option<&Line> {
+        self.line.as_ref()
+    }
+
+    /// What it was, with the bit for changes, and what is used now.
+    ///
+    /// # Errors
+    /// What is used, and there is no next to it.
+    fn change(&self, next: &impl Fn(u64) -> Option<u64>) -> Result<(u64, u64), u64> {
+        let next = |used: u64| next(used & !CHANGED).map(|next| next.min(CHANGED - 1));
+        let marked = |used: u64| next(used).map(|next| next | CHANGED);
+        match self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, marked) {
+            Ok(before) => Ok((before, next(before).unwrap_or_default())),
+            Err(used) => Err(used & !CHANGED),
+        }
+    }
+}
+
+impl Counter for Arc<Count> {
+    fn has_lapsed(&self, now: u64) -> bool {
+        self.ends.saturating_add(GRACE) <= now
+    }
+}
+
+impl Comer<Arc<Count>> for Consumer<'_, '_> {
+    fn own(&self) -> Bucket {
+        self.bucket
+    }
+
+    fn shared(&self) -> Bucket {
+        self.buckets.shared_quota(self.ask.name, self.allowance, self.stretch.0).beside(self.bucket)
+    }
+
+    fn fresh(&self, place: Place) -> Arc<Count> {
+        let (began, ends) = self.stretch;
+        // Who shares a count is not among the others of this shard in another process.
+        let line = (self.is_written && place == Place::Own).then(|| Line {
+            name: bucket::text(self.ask).into(),
+            allowance: self.allowance,
+            began,
+            ends,
+            written: AtomicU64::new(0),
+            is_reset: AtomicBool::new(false),
+        });
+        Arc::new(Count { used: AtomicU64::new(0), ends, line })
+    }
+}
+
+impl Consumer<'_, '_> {
+    /// What is taken, of this bucket.
+    pub(super) fn took(&self, bucket: Bucket) -> Entry {
+        let (allowance, (began, _)) = (self.allowance, self.stretch);
+        Entry { bucket, taken: Taken::Quota { allowance, began, units: self.ask.reserve } }
+    }
+
+    fn standing(&self, used: u64, wall: SystemTime) -> Standing {
+        let amount = self.allowance.amount;
+        let whole = calendar::until(self.stretch.1, wall);
+        let wait = if algorithm::quota(amount, used) { Duration::ZERO } else { whole };
+        Standing { total: amount, remaining: amount.saturating_sub(used), passes: wait.is_zero(), wait, whole }
+    }
+}
+
+fn seconds(wall: SystemTime) -> u64 {
+    wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,287 @@
+//! What is counted, under many keys and on many threads.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use smallvec::smallvec;
+
+use crate::clock::TestClock;
+use crate::config::scalar::Window;
+use crate::config::section::limits::Cost;
+
+use super::super::bucket::Value;
+use super::*;
+
+/// Counters of which few are wanted.
+const MOST: usize = 1 << 13;
+
+fn ask<'a>(name: &'a str, who: &'a str, rule: Rule) -> Ask<'a> {
+    Ask { name, values: smallvec![Value::word(who)], rule, mode: Mode::Enforced, reserve: 1 }
+}
+
+/// So many at once, and one each second.
+fn rate<'a>(name: &'a str, who: &'a str, burst: u32) -> Ask<'a> {
+    ask(name, who, Rule::Rate(Pace { interval: 1_000_000_000, burst }))
+}
+
+fn quota<'a>(name: &'a str, who: &'a str, amount: u64) -> Ask<'a> {
+    costly(name, who, amount, Cost::One)
+}
+
+fn costly<'a>(name: &'a str, who: &'a str, amount: u64, cost: Cost) -> Ask<'a> {
+    ask(name, who, Rule::Quota(Allowance { amount, window: Window::Day, anchor: None, cost, assumed: 7 }))
+}
+
+fn memory() -> (TestClock, Memory) {
+    let time = TestClock::new();
+    let memory = Memory::new(time.clock(), MOST);
+    (time, memory)
+}
+
+fn is_let_in(memory: &Memory, ask: &Ask<'_>) -> bool {
+    memory.spend(std::slice::from_ref(ask)).spent.is_ok()
+}
+
+fn remaining(answer: &Answer) -> Vec<u64> {
+    answer.standings.iter().map(|standing| standing.remaining).collect()
+}
+
+#[test]
+fn a_burst_comes_at_once_and_then_one_after_the_other() {
+    let (time, memory) = memory();
+    let ask = rate("r", "acme", 3);
+    for left in [2, 1, 0] {
+        let answer = memory.spend(std::slice::from_ref(&ask));
+        assert!(answer.spent.is_ok());
+        assert_eq!(remaining(&answer), [left]);
+        assert!(answer.standings[0].passes);
+        let next = Duration::from_secs(u64::from(left == 0));
+        assert_eq!(answer.standings[0].wait, next, "until the next is let in");
+    }
+    let answer = memory.spend(std::slice::from_ref(&ask));
+    assert_eq!(answer.spent.unwrap_err(), NotSpent::Refused);
+    assert_eq!(answer.standings[0].wait, Duration::from_secs(1));
+    assert_eq!(answer.standings[0].whole, Duration::from_secs(3));
+    assert!(is_let_in(&memory, &rate("r", "beta", 3)), "others are not held up");
+    assert!(is_let_in(&memory, &rate("other", "acme", 3)), "nor is another limit used up");
+    time.advance(answer.standings[0].wait);
+    assert!(is_let_in(&memory, &ask), "who waits as long as was said is let in");
+    assert!(!is_let_in(&memory, &ask));
+}
+
+#[test]
+fn a_quota_ends_with_its_stretch() {
+    let (time, memory) = memory();
+    let ask = quota("q", "acme", 2);
+    assert!(is_let_in(&memory, &ask) && is_let_in(&memory, &ask));
+    let answer = memory.spend(std::slice::from_ref(&ask));
+    assert_eq!(answer.spent.unwrap_err(), NotSpent::Refused);
+    time.advance(answer.standings[0].wait - Duration::from_nanos(1));
+    assert!(!is_let_in(&memory, &ask));
+    time.advance(Duration::from_nanos(1));
+    assert!(is_let_in(&memory, &ask), "who waits as long as was said is let in");
+    assert_eq!(memory.look(&ask).remaining, 1);
+}
+
+#[test]
+fn all_are_spent_or_none_and_every_one_is_told() {
+    let (_, memory) = memory();
+    let asks = [rate("wide", "acme", 10), rate("tight", "acme", 1), quota("q", "acme", 5)];
+    assert_eq!(remaining(&memory.spend(&asks)), [9, 0, 4]);
+    let answer = memory.spend(&asks);
+    assert!(answer.spent.is_err());
+    assert_eq!(remaining(&answer), [9, 0, 4], "a refused request spends nothing");
+    let waits: Vec<bool> = answer.standings.iter().map(|standing| standing.wait.is_zero()).collect();
+    assert_eq!(waits, [true, false, true]);
+    assert_eq!(memory.look(&asks[0]).remaining, 9);
+    assert_eq!(memory.look(&asks[2]).remaining, 4);
+}
+
+#[test]
+fn the_longest_wait_is_known_where_several_refuse() {
+    let (_, memory) = memory();
+    let asks = [rate("short", "acme", 1), quota("long", "acme", 1)];
+    assert!(memory.spend(&asks).spent.is_ok());
+    let answer = memory.spend(&asks);
+    assert!(answer.spent.is_err());
+    assert_eq!(answer.standings[0].wait, Duration::from_secs(1));
+    assert!(answer.standings[1].wait > Duration::from_secs(60));
+}
+
+#[test]
+fn a_dry_run_counts_as_if_it_refused_and_refuses_nobody() {
+    let (time, memory) = memory();
+    let dry = Ask { mode: Mode::DryRun, ..rate("dry", "acme", 1) };
+    let asks = [dry, rate("wet", "acme", 3)];
+    assert!(memory.spend(&asks).spent.is_ok());
+    let second = memory.spend(&asks);
+    assert!(!second.standings[0].wait.is_zero(), "it says what it would do");
+    assert!(second.spent.is_ok());
+    time.advance(Duration::from_secs(1));
+    assert!(memory.look(&asks[0]).wait.is_zero(), "who would have been refused took nothing");
+    memory.refund(&second.spent.unwrap(), Back::Everything);
+    assert_eq!(memory.look(&asks[0]).remaining, 1, "and gives nothing back");
+    while memory.spend(&asks[1..]).spent.is_ok() {}
+    assert!(memory.spend(&asks).spent.is_err());
+    assert_eq!(memory.look(&asks[0]).remaining, 1, "a request that another limit refuses takes nothing of it");
+}
+
+#[test]
+fn what_is_refunded_can_be_spent_again() {
+    let (_, memory) = memory();
+    let asks = [rate("r", "acme", 2), quota("q", "acme", 2)];
+    let receipt = memory.spend(&asks).spent.unwrap();
+    assert_eq!([memory.look(&asks[0]).remaining, memory.look(&asks[1]).remaining], [1, 1]);
+    memory.refund(&receipt, Back::Everything);
+    assert_eq!([memory.look(&asks[0]).remaining, memory.look(&asks[1]).remaining], [2, 2]);
+}
+
+#[test]
+fn x3_what_time_has_given_back_is_not_given_back_again() {
+    let (time, memory) = memory();
+    let ask = rate("r", "acme", 1);
+    let receipt = memory.spend(std::slice::from_ref(&ask)).spent.unwrap();
+    time.advance(Duration::from_secs(1));
+    assert!(is_let_in(&memory, &ask));
+    memory.refund(&receipt, Back::Everything);
+    assert!(!is_let_in(&memory, &ask), "two at once, of a limit of one a second");
+}
+
+#[test]
+fn costs_replace_what_was_reserved() {
+    let (time, memory) = memory();
+    let ask = Ask { reserve: 100, ..costly("scan", "acme", 1000, Cost::RowsRead) };
+    let spend = || memory.spend(std::slice::from_ref(&ask)).spent.unwrap();
+    let used = || 1000 - memory.look(&ask).remaining;
+    let receipt = spend();
+    assert_eq!(used(), 100);
+    assert!(receipt.awaits_costs());
+    memory.settle(&receipt, &Costs { rows_read: Some(30), ..Costs::default() });
+    assert_eq!(used(), 30);
+    memory.settle(&spend(), &Costs { bytes_read: Some(1), ..Costs::default() });
+    assert_eq!(used(), 130, "where nothing says what it cost, what was taken stays taken");
+    let late = spend();
+    time.advance(Duration::from_secs(86_400));
+    memory.sweep();
+    memory.settle(&late, &Costs { rows_read: Some(900), ..Costs::default() });
+    assert_eq!(used(), 0, "what began yesterday is not charged today");
+    assert_eq!(memory.fill()[1].own, 0, "nor does it bring yesterday back");
+}
+
+#[test]
+fn a_request_in_flight_counts_before_it_is_known_what_it_costs() {
+    let (_, memory) = memory();
+    let ask = Ask { reserve: 400, ..costly("scan", "acme", 1000, Cost::RowsRead) };
+    let let_in = (0..10).filter(|_| is_let_in(&memory, &ask)).count();
+    assert_eq!(let_in, 3, "as many as are needed to use it up");
+}
+
+#[test]
+fn a_limit_that_counts_something_else_begins_anew() {
+    let (_, memory) = memory();
+    let rows = Ask { reserve: 1 << 40, ..costly("scan", "acme", 1 << 41, Cost::RowsRead) };
+    assert!(is_let_in(&memory, &rows));
+    assert_eq!(memory.look(&quota("scan", "acme", 100)).remaining, 100);
+}
+
+#[test]
+fn a_reset_is_of_one_bucket() {
+    let (_, memory) = memory();
+    let asks = [rate("r", "acme", 1), quota("q", "acme", 1)];
+    let others = [rate("r", "beta", 1), quota("q", "beta", 1)];
+    assert!(memory.spend(&asks).spent.is_ok() && memory.spend(&others).spent.is_ok());
+    asks.iter().for_each(|ask| memory.reset(ask));
+    assert!(memory.spend(&others).spent.is_err());
+    assert!(memory.spend(&asks).spent.is_ok());
+}
+
+#[test]
+fn a_copy_is_as_full_as_what_it_follows_and_no_fuller() {
+    let (time, memory) = memory();
+    let asks = [rate("r", "acme", 3), quota("q", "acme", 5)];
+    for _ in 0..10 {
+        memory.note(&asks);
+    }
+    assert_eq!(memory.look(&asks[0]).remaining, 0, "no fresh burst");
+    assert_eq!(memory.look(&asks[1]).remaining, 0);
+    time.advance(Duration::from_secs(1));
+    assert!(is_let_in(&memory, &asks[0]), "nobody owes more than a burst");
+    let receipt = memory.note(&asks[..1]);
+    memory.refund(&receipt, Back::Everything);
+    assert!(!is_let_in(&memory, &asks[0]));
+}
+
+#[test]
+fn x4_a_million_keys_grow_nothing_and_reset_nothing() {
+    let (_, memory) = memory();
+    let hot = [rate("r", "hot", 5), quota("q", "hot", 5)];
+    assert_eq!((0..10).filter(|_| memory.spend(&hot).spent.is_ok()).count(), 5);
+    let mut let_in = 0;
+    for number in 0..1_000_000 {
+        let who = format!("sprayed-{number}");
+        let_in += usize::from(memory.spend(&[rate("r", &who, 2), quota("q", &who, 2)]).spent.is_ok());
+        if number % 1000 == 0 {
+            assert!(memory.spend(&hot).spent.is_err(), "after {number} keys");
+        }
+    }
+    let [rates, quotas] = memory.fill();
+    for (what, fill) in [("rates", rates), ("quotas", quotas)] {
+        assert!(fill.own <= MOST / 2 && fill.own >= MOST / 4, "{what}: {fill:?}");
+        assert!((1..=128).contains(&fill.shared), "{what}: one for each limit and shard: {fill:?}");
+        assert!(fill.bytes < 200 * MOST, "{what}: {fill:?}");
+    }
+    assert!(let_in <= MOST / 2 + 2 * 128, "a key that is new and has no room gets no burst of its own: {let_in}");
+}
+
+#[test]
+fn x4_room_comes_back_when_the_spraying_ends() {
+    let (time, memory) = memory();
+    for number in 0..3 * MOST {
+        is_let_in(&memory, &rate("r", &format!("sprayed-{number}"), 1));
+    }
+    assert!(memory.fill()[0].shared > 0);
+    let before = memory.fill()[0].bytes;
+    time.advance(Duration::from_secs(1));
+    let somebody = rate("r", "somebody", 2);
+    assert!(is_let_in(&memory, &somebody) && is_let_in(&memory, &somebody), "a counter of their own");
+    memory.sweep();
+    let fill = memory.fill()[0];
+    assert_eq!((fill.own, fill.shared), (1, 0));
+    assert!(fill.bytes < before / 10, "memory is given back");
+}
+
+#[test]
+fn x4_a_full_table_is_not_searched_at_every_request() {
+    let (time, memory) = memory();
+    let slow = |who: &str| is_let_in(&memory, &rate("r", who, 1));
+    for number in 0..MOST {
+        slow(&format!("sprayed-{number}"));
+    }
+    let full = memory.fill()[0].own;
+    // Half of it lapses, and a shard is looked at only after a while.
+    time.advance(Duration::from_millis(99));
+    slow("newcomer");
+    assert_eq!(memory.fill()[0].own, full);
+}
+
+#[test]
+fn threads_that_meet_let_in_exactly_what_there_is() {
+    let (_, memory) = memory();
+    let (wide, tight, sum) = (500, 300, 200);
+    let let_in = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for number in 0..4 {
+            let (memory, let_in) = (&memory, &let_in);
+            scope.spawn(move || {
+                let mut asks = [rate("wide", "acme", wide), rate("tight", "acme", tight), quota("sum", "acme", sum)];
+                // The order must not matter.
+                asks.rotate_left(number % 3);
+                for _ in 0..1000 {
+                    let_in.fetch_add(u32::from(memory.spend(&asks).spent.is_ok()), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(u64::from(let_in.into_inner()), sum);
+    assert_eq!(memory.look(&rate("wide", "acme", wide)).remaining, 300, "who was refused gave everything back");
+    assert_eq!(memory.look(&rate("tight", "acme", tight)).remaining, 100);
+}
