@@ -301,3 +301,57 @@ async fn a_gateway_that_is_not_there_cannot_be_asked() {
         assert!(said.contains("the gateway does not answer at http://127.0.0.1:9"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn a_request_that_is_asked_about_names_its_limits_and_spends_none() {
+    let plans = PROVIDERS.replace("tenant: \"{key.tenant}\"", "tenant: \"{key.tenant}\", plan: \"{key.meta.plan}\"");
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let keys = record(&api_key("Acme00000001", "acme"), ", tenant: acme")
+        + &record(&api_key("Gamma0000001", "gamma"), ", tenant: gamma, meta: { plan: gold }");
+    std::fs::write(folder.path().join("keys.yaml"), keys).expect("a file");
+    let sections = LIMITS.replace("default_plan: free\n", "").replace("beta: {", "acme: { plan: free }, beta: {");
+    let gw = TestGateway::from_folder(folder, &format!("{plans}{sections}"), TestClock::new().clock());
+    let about = async |path: &str, key: &str| {
+        let asked = json!({ "method": "GET", "url": path, "headers": [["Authorization", format!("Bearer {key}")]] });
+        let request = Request::post("/routes/test").bearer(&gw.admin_token()).json(asked.to_string());
+        request.send(gw.admin()).await.json()
+    };
+    let (acme, gamma) = (api_key("Acme00000001", "acme"), api_key("Gamma0000001", "gamma"));
+    let told = about("/top", &acme).await;
+    assert_eq!(told["explanation"]["plan"], json!({ "name": "free", "because": "tenants" }));
+    let text = told["text"].as_str().expect("text");
+    assert!(
+        text.contains(
+            "\
+limits      the plan is free, as `tenants` says
+            flood            1000/s, 1000 at once  ip 127.0.0.1             server
+            all              500/s, 500 at once    everybody together       server
+            daily            4/day                 tenant acme              plan free
+            each             10/m, 10 at once      route /top, tenant acme  route /top
+            trial (dry run)  1/h, 1 at once        tenant acme              route /top
+"
+        ),
+        "{text}"
+    );
+    for _ in 0..6 {
+        about("/top", &acme).await;
+    }
+    assert_eq!(Request::get("/top").bearer(&acme).send(gw.addr()).await.status, 200, "nothing was spent");
+    let daily = show(&gw, "tenant=acme&limit=daily").await.json();
+    assert_eq!(daily["limits"][0]["remaining"], 3);
+
+    // What is refused before comes no further than the limits by address.
+    let told = about("/nowhere", &acme).await;
+    let names = |told: &Value| -> Vec<String> {
+        let rows = told["explanation"]["limits"].as_array().expect("limits").iter();
+        rows.map(|row| row["limit"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names(&told), ["flood"]);
+    assert_eq!(names(&about("/other", "wrong").await), ["flood"]);
+    let told = about("/top", &gamma).await;
+    let verdict = &told["explanation"]["verdict"];
+    assert_eq!((&verdict["status"], &verdict["code"]), (&403.into(), &"forbidden".into()), "{told}");
+    assert!(verdict["rule"].as_str().expect("a rule").contains("the credential's plan `gold`"), "{told}");
+    let answer = Request::get("/top").bearer(&gamma).send(gw.addr()).await;
+    assert_eq!((answer.status, &answer.json()["error"]), (403, &verdict["error"]));
+}
