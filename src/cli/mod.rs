@@ -20,6 +20,7 @@ mod routes_test;
 mod run;
 mod schema;
 mod token;
+mod usage;
 mod version;
 
 use std::io::{self, Write};
@@ -57,6 +58,7 @@ Examples:
   tollgate keys create -f keys.yaml --tenant acme    a key for a caller, shown once
   tollgate token verify - -c FILE --route /top < token.txt   why a credential is refused
   tollgate limits show -c FILE --tenant acme         what a tenant has left of each limit
+  tollgate usage plan --replay access.jsonl --with plans.yaml   who would be refused under other plans
   tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
@@ -93,6 +95,8 @@ enum Command {
     Schema(schema::Arguments),
     /// Make a token to try with, say why one is refused, or show what it says
     Token(token::Arguments),
+    /// Play an access log back against other plans: who would have been refused
+    Usage(usage::Arguments),
     /// Print the version
     Version(version::Arguments),
 }
@@ -176,6 +180,7 @@ pub fn run() -> ExitCode {
         | Command::Routes(_)
         | Command::Schema(_)
         | Command::Token(_)
+        | Command::Usage(_)
         | Command::Version(_) => Answer::Words,
     };
     let failed = arguments.command.failed();
@@ -194,6 +199,7 @@ pub fn run() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),
     };
     let ending = ending.unwrap_or_else(|error| {
@@ -229,6 +235,7 @@ impl Command {
             | Command::Routes(_)
             | Command::Schema(_)
             | Command::Token(_)
+            | Command::Usage(_)
             | Command::Version(_) => Ending::Impossible,
         }
     }

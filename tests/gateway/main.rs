@@ -38,4 +38,5 @@ mod tinybird_jwt;
 mod tokens;
 mod upstream_auth;
 mod upstreams;
+mod usage;
 mod white_label;

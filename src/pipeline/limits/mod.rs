@@ -296,6 +296,11 @@ impl<'a> Asks<'a> {
         self.limits.push(None);
     }
 
+    /// Each limit of the configuration, with what it answered.
+    pub fn each<'b>(&'b self, answer: &'b Answer) -> impl Iterator<Item = (&'a Arc<Limit>, &'b Standing)> {
+        self.limits.iter().zip(&answer.standings).filter_map(|(limit, standing)| Some(((*limit)?, standing)))
+    }
+
     /// Whether nothing is asked.
     pub fn is_empty(&self) -> bool {
         self.asks.is_empty()
