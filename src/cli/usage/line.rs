@@ -98,6 +98,9 @@ impl Line {
     /// # Errors
     /// Why it is none, without anything of what stands there.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            return Err("is not a JSON object".to_owned());
+        }
         let written: Written<'_> = serde_json::from_slice(bytes).map_err(|error| why(&error))?;
         let at = DateTime::parse_from_rfc3339(&written.time).map_err(|_| "`time` is not a time".to_owned())?;
         let at = SystemTime::from(at);
@@ -167,7 +170,7 @@ fn millis(millis: f64) -> Duration {
 
 fn why(error: &serde_json::Error) -> String {
     if !error.is_data() {
-        return "is not JSON".to_owned();
+        return "is not a JSON object".to_owned();
     }
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
@@ -197,8 +200,9 @@ mod tests {
     #[test]
     fn what_is_no_line_is_told_without_what_stands_there() {
         for (text, why) in [
-            ("", "is not JSON"),
-            ("secret", "is not JSON"),
+            ("", "is not a JSON object"),
+            ("secret", "is not a JSON object"),
+            ("{\"time\":", "is not a JSON object"),
             (r#"{"time":"2026-11-22T17:06:18Z","client":"192.0.2.1"}"#, "has no `status`"),
             (r#"{"time":"secret","client":"192.0.2.1","status":200}"#, "`time` is not a time"),
             (r#"{"time":"1960-11-22T17:06:18Z","client":"192.0.2.1","status":200}"#, "`time` is before 1970"),
@@ -207,7 +211,7 @@ mod tests {
                 r#"{"time":"2026-11-22T17:06:18Z","client":"192.0.2.1","status":200,"tenant":"a,b"}"#,
                 "`tenant` is not the name of a tenant",
             ),
-            ("[1]", "is not a line of an access log"),
+            ("[1]", "is not a JSON object"),
         ] {
             assert_eq!(Line::read(text.as_bytes()).unwrap_err(), why, "{text}");
         }

@@ -53,19 +53,25 @@ impl Report<'_> {
     fn notes(&self) -> Vec<String> {
         let Sums { passed_over, late, strangers, unidentified, .. } = self.sums();
         let mut notes = Vec::new();
-        let mut note = |count: u64, what: &str, words: &str| {
+        let mut note = |what: &str, count: u64| {
             if count > 0 {
-                notes.push(format!("{} {words}", counted(count, what)));
+                notes.push(format!("{what}: {count}"));
             }
         };
-        note(self.found.unread, "line", "could not be read");
         let minutes = WINDOW.as_secs() / 60;
-        let words = format!("came more than {minutes} minutes behind later ones, and counted late: is the log sorted?");
-        note(late, "request", &words);
-        note(passed_over, "request", "did not come as far as any limit, and left out");
-        let only = "only limits by address count them";
-        note(strangers, "request", &format!("for hosts or routes that the file does not have: {only}"));
-        note(unidentified, "request", &format!("refused before it was known who called: {only}"));
+        note("lines that could not be read", self.found.unread);
+        note("requests left out, because no limit was asked about them", passed_over);
+        note(
+            &format!(
+                "requests counted late, because they stand more than {minutes} minutes behind later ones (is the log sorted?)"
+            ),
+            late,
+        );
+        note("requests counted by address only, because the file does not have their host or route", strangers);
+        note(
+            "requests counted by address only, because they were refused before it was known who called",
+            unidentified,
+        );
         let sample = self.config.log.sample;
         if sample.ratio() < 1.0 {
             notes.push(format!("the log is a sample of {sample}: there were more requests, and more would be refused"));

@@ -25,6 +25,7 @@ impl Checker<'_> {
         for (name, plan) in &config.plans {
             self.name_for_headers("plan", &["plans", name]);
             self.limits_of(&["plans", name, "limits"], &plan.limits, anywhere);
+            self.by_address_in_a_plan(name, &plan.limits);
         }
         if let Some(plan) = &config.default_plan {
             self.plan(&["default_plan"], plan);
@@ -74,6 +75,23 @@ impl Checker<'_> {
                 let known: Vec<&str> = self.config.limits.keys().map(String::as_str).collect();
                 self.unknown_name("limit", "limits", (path, name), &known);
             }
+        }
+    }
+
+    /// Limits by address are asked before it is known whose plan holds.
+    fn by_address_in_a_plan(&mut self, plan: &str, names: &[String]) {
+        let path = ["plans", plan, "limits"];
+        for name in names {
+            let by_address = self.config.limits.get(name).is_some_and(|limit| limit.by.is_by_address());
+            let Some(place) = self.places_in_list(&path, name).first().filter(|_| by_address).cloned() else {
+                continue;
+            };
+            let title =
+                format!("`{name}` counts by address, before it is known whose plan holds: it would never be asked");
+            let by = self.document.value_place(&["limits", name, "by"]);
+            let help = "name it in `limits` of a route, a host or `server`, or count by `[tenant, ip]`";
+            self.issues
+                .push(Issue::at(IssueCode::LimitRules, place, title).related(by, "who is counted apart").help(help));
         }
     }
 
