@@ -141,11 +141,13 @@ const SECTIONS: [(&str, &[&str]); 12] = [
 const ADAPTERS: [&str; 6] = ["cached", "disk", "memory", "postgres", "redis", "sqlite"];
 
 /// YAML keys that something serves on the way of a request, and what serves them.
-const NOUNS: [(&str, &str); 9] = [
+const NOUNS: [(&str, &str); 11] = [
     ("auth", "src/pipeline/authn/mod.rs"),
     ("cors", "src/pipeline/cors.rs"),
     ("hosts", "src/snapshot/hosts.rs"),
+    ("limits", "src/pipeline/limits/mod.rs"),
     ("params", "src/pipeline/params/mod.rs"),
+    ("plans", "src/pipeline/limits/plans.rs"),
     ("retry", "src/pipeline/retry.rs"),
     ("routes", "src/pipeline/rewrite/mod.rs"),
     ("tenants", "src/pipeline/authz.rs"),

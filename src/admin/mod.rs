@@ -26,6 +26,7 @@ use crate::config::scalar::Secret;
 use crate::config::show::Shown;
 use crate::snapshot::Snapshot;
 use crate::state::State;
+use crate::state::queue::Load;
 use crate::state::throttle::{self, Throttle};
 use crate::telemetry::metrics::Metrics;
 
@@ -235,6 +236,13 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Vec<u8>> {
+        for guarded in &(self.current)().queues {
+            let Load { in_flight, waiting, is_tap_closed } = guarded.queue.load();
+            if guarded.is_limited() {
+                self.metrics.set_load(&guarded.upstream, in_flight, waiting);
+            }
+            self.metrics.set_tap_closed(&guarded.upstream, i64::from(is_tap_closed));
+        }
         match self.metrics.encode() {
             Ok(text) => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
             Err(error) => {
@@ -265,6 +273,7 @@ impl Admin {
         let status = match report.finding {
             Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged => StatusCode::OK,
             Finding::Rejected(_) => StatusCode::BAD_REQUEST,
+            Finding::Blocked(_) => StatusCode::SERVICE_UNAVAILABLE,
             Finding::Failed => StatusCode::INTERNAL_SERVER_ERROR,
             Finding::WithoutFile => StatusCode::CONFLICT,
         };

@@ -71,6 +71,8 @@ pub struct Report {
 pub enum Finding {
     /// It is running now, but for what needs a restart.
     Applied(ConfigDiff, Issues),
+    /// It is fine, and something that it needs cannot be had: this. Nothing changed.
+    Blocked(String),
     /// The gateway itself is at fault, and nothing changed.
     Failed,
     /// This is what would change.
@@ -88,6 +90,7 @@ impl Finding {
     pub fn word(&self) -> &'static str {
         match self {
             Finding::Applied(..) => "applied",
+            Finding::Blocked(_) => "blocked",
             Finding::Compared(..) => "compared",
             Finding::Failed => "failed",
             Finding::Rejected(_) => "rejected",
@@ -100,7 +103,7 @@ impl Finding {
     pub fn is_good(&self) -> bool {
         match self {
             Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged => true,
-            Finding::Failed | Finding::Rejected(_) | Finding::WithoutFile => false,
+            Finding::Blocked(_) | Finding::Failed | Finding::Rejected(_) | Finding::WithoutFile => false,
         }
     }
 
@@ -108,7 +111,11 @@ impl Finding {
     pub fn diff(&self) -> Option<&ConfigDiff> {
         match self {
             Finding::Applied(diff, _) | Finding::Compared(diff, _) => Some(diff),
-            Finding::Failed | Finding::Rejected(_) | Finding::Unchanged | Finding::WithoutFile => None,
+            Finding::Blocked(_)
+            | Finding::Failed
+            | Finding::Rejected(_)
+            | Finding::Unchanged
+            | Finding::WithoutFile => None,
         }
     }
 }
@@ -119,7 +126,7 @@ impl Report {
         let diff = self.finding.diff();
         let issues = match &self.finding {
             Finding::Applied(_, issues) | Finding::Compared(_, issues) | Finding::Rejected(issues) => Some(issues),
-            Finding::Failed | Finding::Unchanged | Finding::WithoutFile => None,
+            Finding::Blocked(_) | Finding::Failed | Finding::Unchanged | Finding::WithoutFile => None,
         };
         let file = self.file.as_deref().unwrap_or_default();
         json!({
@@ -143,6 +150,9 @@ impl fmt::Display for Report {
             Finding::Failed => {
                 let what = "a fault in the gateway itself, see its log";
                 writeln!(f, "{what}: nothing was changed, generation {} goes on", self.generation)
+            }
+            Finding::Blocked(why) => {
+                writeln!(f, "{why}: nothing was changed, generation {} goes on", self.generation)
             }
             Finding::Applied(diff, warnings) if diff.needs_restart().count() == diff.changes.len() => {
                 writeln!(f, "{warnings}{diff}nothing could be taken over: generation {} goes on", self.generation)

@@ -28,13 +28,14 @@ use crate::admin::reload::{Ask, Reloads};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::scalar::Secret;
+use crate::config::scalar::{self, Secret};
 use crate::config::section::server::{self as section, Threads};
 use crate::proxy::server::{Claim, Signals, Stop, StopWatch, hear_signals, service, settings};
 use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
+use crate::state::counters::Counters;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
@@ -43,6 +44,8 @@ use upkeep::Upkeep;
 
 /// How long listeners may take to open.
 const START: Duration = Duration::from_secs(10);
+/// How long the end waits for what is left to be written.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A running gateway. Dropping it ends it at once.
@@ -57,6 +60,7 @@ pub struct App {
     metrics: Metrics,
     live: Arc<Live<Running>>,
     access_log: Arc<AccessLog>,
+    state: Arc<State>,
     drain: Duration,
     clock: Clock,
 }
@@ -86,8 +90,11 @@ impl App {
         let access_log = AccessLog::start(&config.log, &metrics)
             .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
         let access_log = Arc::new(access_log);
-        let state = Arc::new(State::new(clock.clone()));
+        let counters = Counters::bounded(clock.clone(), config.state.max_counters as usize);
+        let state = Arc::new(State::counting_with(counters, clock.clone()));
+        keep_quotas(config, &state).map_err(anyhow::Error::msg)?;
         let snapshot = apart(|| Snapshot::compile(config, &state))?;
+        snapshot.take_effect(&state);
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
         let readiness = Arc::new(Readiness::default());
         let (stop, _) = watch::channel(None);
@@ -130,6 +137,7 @@ impl App {
             metrics: metrics.clone(),
             live: Arc::clone(&live),
             access_log,
+            state: Arc::clone(&state),
             drain: config.server.drain.duration(),
             clock: clock.clone(),
         };
@@ -172,7 +180,7 @@ impl App {
     pub fn wait(self) -> Stop {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(self.end()));
-        // What is queued is written before the process ends; the server, which may sleep on, holds the log open.
+        // What is queued is written before the process ends; the server, which may sleep on, holds log and counters open.
         self.access_log.flush();
         how
     }
@@ -184,6 +192,10 @@ impl App {
         if how == Stop::Drain {
             self.readiness.set(false);
             self.drained().await;
+        }
+        // What the last requests spent is kept before the process ends; a disk that hangs does not hold it.
+        if tokio::time::timeout(LAST_WRITE, self.state.counters().flush()).await.is_err() {
+            log::warn!("what the last requests spent of their quotas is not written after {LAST_WRITE:?}");
         }
         how
     }
@@ -263,6 +275,18 @@ impl Claims {
     fn addresses(&self) -> (Vec<SocketAddr>, SocketAddr) {
         (self.listeners.iter().map(Claim::address).collect(), self.admin.address())
     }
+}
+
+/// Has quotas kept where there are any; shared counters keep them elsewhere.
+///
+/// # Errors
+/// In a sentence, why that cannot be.
+fn keep_quotas(config: &Config, state: &State) -> Result<(), String> {
+    let has_quota = config.limits.values().any(|limit| limit.quota.is_some());
+    if has_quota && config.state.counters == scalar::Counters::Memory {
+        state.counters().keep_in(&config.state.folder())?;
+    }
+    Ok(())
 }
 
 /// The token that the admin address wants, if there is one.

@@ -25,8 +25,8 @@ use crate::telemetry::metrics::{Kept, Metrics};
 use crate::telemetry::program_log;
 use crate::upstream::Upstream;
 
-use super::apart;
 use super::upkeep::look_up;
+use super::{apart, keep_quotas};
 
 /// Between looks at the files.
 const POLL: Duration = Duration::from_secs(1);
@@ -205,11 +205,17 @@ impl Reloader {
             self.token.store(token);
             return if diff.is_empty() { Finding::Unchanged } else { Finding::Applied(diff, warnings) };
         }
+        match apart(|| keep_quotas(&config, &self.state)) {
+            Err(_) => return Finding::Failed,
+            Ok(Err(why)) => return Finding::Blocked(why),
+            Ok(Ok(())) => {}
+        }
         let compiled = apart(|| running.snapshot.compile_next(Arc::new(config), &self.state));
         let Ok(snapshot) = compiled else { return Finding::Failed };
         notes.extend(self.find(&snapshot.upstreams).await);
         let config = Arc::clone(&snapshot.config);
         drop(running);
+        snapshot.take_effect(&self.state);
         self.retired.push(self.live.replace(Running::new(snapshot, &self.metrics)));
         self.token.store(token);
         program_log::set_level(config.log.level);
@@ -260,6 +266,13 @@ impl Reloader {
             kept.routes.extend(snapshot.routes().iter().map(|route| Arc::clone(&route.label)));
             kept.upstreams.extend(snapshot.upstreams.iter().map(|upstream| Arc::clone(upstream.name())));
             kept.limits.extend(snapshot.all_limits.iter().map(|limit| Arc::clone(&limit.name)));
+            kept.protected.extend(
+                snapshot
+                    .queues
+                    .iter()
+                    .filter(|guarded| guarded.is_limited())
+                    .map(|guarded| Arc::clone(&guarded.upstream)),
+            );
             kept.providers.extend(snapshot.provider_keys.iter().map(|(provider, _)| Arc::clone(provider)));
         }
         self.metrics.keep(&kept);
@@ -325,7 +338,9 @@ fn tell(report: &Report) {
                 log::info!("reloaded (by {by}): generation {} is running", report.generation);
             }
         }
-        Finding::Failed | Finding::Rejected(_) => log::error!("reload (by {by}) failed:\n{report}"),
+        Finding::Blocked(_) | Finding::Failed | Finding::Rejected(_) => {
+            log::error!("reload (by {by}) failed:\n{report}")
+        }
         Finding::Unchanged | Finding::WithoutFile => log::info!("reload (by {by}): {}", report.to_string().trim_end()),
         Finding::Compared(..) => {}
     }

@@ -1,4 +1,4 @@
-//! What goes on beside requests: looking up names, fetching keys, ending what is late.
+//! What goes on beside requests: looking up names, fetching keys, ending what is late, forgetting what is over.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,6 +15,7 @@ use crate::outbound::Client;
 use crate::proxy::Running;
 use crate::snapshot::live::Live;
 use crate::state::State;
+use crate::state::counters::Keeping;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 
@@ -30,6 +31,8 @@ const LOOK_UP_AGAIN: Duration = Duration::from_secs(1);
 const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often deadlines are looked at: what a time-out may be late by.
 const SWEEP_EVERY: Duration = Duration::from_millis(25);
+/// How often counters are taken away that mean nothing any more; where room is short, that happens at once.
+const SWEEP_COUNTERS_EVERY: Duration = Duration::from_secs(5);
 
 /// The background service.
 pub(super) struct Upkeep {
@@ -72,6 +75,14 @@ impl Upkeep {
             all &= self.report(&upstream, result, failing);
         }
         all
+    }
+
+    fn tell_counters(&self) {
+        let counters = self.state.counters();
+        for (kind, fill) in ["rate", "quota"].into_iter().zip(counters.fill()) {
+            self.metrics.set_counts(kind, fill.own, fill.shared);
+        }
+        self.metrics.set_quotas_kept(i64::from(counters.keeping() != Keeping::Failing));
     }
 
     /// Tells how a look-up went; true if the upstream has addresses.
@@ -138,6 +149,13 @@ impl BackgroundService for Upkeep {
                 self.state.deadlines().sweep(self.state.clock().now());
             }
         };
+        let counters = async {
+            let mut tick = tokio::time::interval(SWEEP_COUNTERS_EVERY);
+            loop {
+                tick.tick().await;
+                self.state.counters().sweep();
+            }
+        };
         let keys = self.state.key_sources().run(Client::direct(self.state.clock().clone()));
         let telling = async {
             let mut report = KeyReport::new(self.metrics.clone());
@@ -145,9 +163,10 @@ impl BackgroundService for Upkeep {
             loop {
                 tick.tick().await;
                 report.tell(&self.live.load().snapshot.provider_keys);
+                self.tell_counters();
             }
         };
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        tokio::join!(names, deadlines, keys, telling);
+        tokio::join!(names, deadlines, counters, keys, telling);
     }
 }

@@ -14,8 +14,13 @@ pub(super) const BLANK_BEHIND_COLON: &str = "behind the `:` of a key stands a bl
 
 pub(super) fn missing_key(document: &Document, path: &[&str], key: &str) -> Issue {
     let owner = name_of(document, path);
-    Issue::at(IssueCode::MissingKey, document.key_place(path), format!("{owner} has no `{key}`"))
-        .help(format!("add `{key}:`"))
+    let help = match (path, key) {
+        (["limits", _], "by") => {
+            "add `by:` with who is counted apart: gateway, route, host, tenant, caller, ip".to_owned()
+        }
+        _ => format!("add `{key}:`"),
+    };
+    Issue::at(IssueCode::MissingKey, document.key_place(path), format!("{owner} has no `{key}`")).help(help)
 }
 
 pub(super) fn unknown_key(document: &Document, path: &[&str], message: &str) -> Issue {

@@ -124,7 +124,7 @@ macro_rules! scalars {
 scalars! {
     Access, "string", "`off`, `stdout` or the path of a file.", ".+", "stdout";
     AddressRange, "string", "An address, or a range of addresses with its length.", "[0-9A-Fa-f:.]+(/[0-9]{1,3})?", "10.0.0.0/8";
-    Amount, ["integer", "string"], "How much: a number, a size with its unit, or a time with its unit.", "[0-9_]+|[0-9]+ *(([KMGT]i?)?B|ms|[smhd])", "100MB";
+    Amount, ["integer", "string"], "How much: a number, a size with its unit, or a time with its unit.", "[0-9]+(_[0-9]+)*|[0-9]+ *(([KMGT]i?)?B|ms|[smhd])", "100MB";
     ByteSize, "string", "A size with its unit: B, KB, KiB, MB, MiB, GB, GiB, TB or TiB.", "[0-9]+ *([KMGT]i?)?B", "16KiB";
     Counters, "string", "`memory`, or the URL of a Redis.", r"memory|rediss?://\S+", "redis://counters.internal:6379/0";
     Endpoint, "string", "A URL with host and, if need be, port and path; without user name and query.", r"https?://[^/?#@\s]+(/[^?#\s]*)?", "https://api.tinybird.co";
@@ -138,7 +138,7 @@ scalars! {
     Period, "string", "A time with its unit: ms, s, m, h or d.", "[0-9]+ *(ms|[smhd])", "35s";
     PublicKey, "string", "A public key or certificate in PEM form, best as `file://PATH`.", r"(.|\n)*-----BEGIN (RSA PUBLIC KEY|PUBLIC KEY|CERTIFICATE)-----(.|\n)*", "file://provider.pem";
     Moment, "string", "A day, or a day with its time.", r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2}))?", "2026-01-15";
-    Quota, "string", "So much in each hour, day or month.", "[0-9_]+ *(([KMGT]i?)?B|ms|[smhd])? */ *(h|hour|d|day|month)", "100000/day";
+    Quota, "string", "So much in each hour, day or month.", "[0-9]+((_[0-9]+)*| *(([KMGT]i?)?B|ms|[smhd])) */ *(h|hour|d|day|month)", "100000/day";
     Rate, "string", "So many in a second, minute, hour or day.", "[0-9]+ */ *(s|sec|second|m|min|minute|h|hour|d|day)", "50/s";
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
     Template, ["boolean", "number", "string"], "Text, with holes like `{path.NAME}`, `{tenant}` or `{claims.NAME}` that a request fills.", r"([^{}]|\{(tenant|key\.tenant|host\.[0-9]+|path\.[0-9A-Za-z_]+|(claims|fixed_params|key\.meta)\.[^{}\s]+)\})*", "report_{path.report}";

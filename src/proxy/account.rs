@@ -3,6 +3,7 @@
 use pingora_proxy::Session;
 
 use crate::exchange::outcome::Outcome;
+use crate::exchange::refusal::Refusal;
 
 use super::Proxy;
 use super::ctx::Ctx;
@@ -12,6 +13,8 @@ use super::measure;
 impl Proxy {
     /// Counts and logs what happened.
     pub(super) fn account(&self, session: &Session, ctx: &mut Ctx) {
+        // Answers without a body have no piece that is the last one.
+        ctx.attempt.place = None;
         // An answer has begun with its final head, not with a `100 Continue`.
         let answer = session.response_written().filter(|response| !response.status.is_informational());
         let status = answer.map_or(0, |response| response.status.as_u16());
@@ -38,7 +41,7 @@ impl Proxy {
             path,
             route: route.map(|route| std::sync::Arc::clone(&route.label)),
             upstream: route
-                .filter(|_| ctx.attempt.number > 0)
+                .filter(|_| ctx.attempt.number > 0 || matches!(ctx.refusal, Some(Refusal::Overloaded { .. })))
                 .map(|route| std::sync::Arc::clone(route.upstream.name())),
             // 499 as operators know it: the caller closed before there was an answer.
             status: if status == 0 { 499 } else { status },

@@ -97,6 +97,10 @@ impl Proxy {
     /// A piece of the body: as it is, or collected where it is replaced.
     pub(super) fn clean_body(&self, piece: &mut Option<Bytes>, end: bool, ctx: &mut Ctx) -> Result<()> {
         self.piece_has_come(end, ctx)?;
+        if end {
+            // The upstream is done, even if the caller still reads.
+            ctx.attempt.place = None;
+        }
         let Some(body) = &mut ctx.error_body else { return ctx.measured.pass(piece, end) };
         if let Some(piece) = piece.take() {
             body.push(&piece);

@@ -19,6 +19,7 @@ use crate::upstream::socket_of;
 
 use super::ctx::Ctx;
 use super::measure::Measured;
+use super::queue::while_there;
 use super::request::is_repeatable;
 use super::{DECIDED, Proxy};
 
@@ -29,6 +30,10 @@ impl Proxy {
     /// Waits if this is not the first try, and chooses where to go.
     pub(super) async fn begin_attempt(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         self.back_off(session, ctx).await?;
+        if let Err(refusal) = self.take_place(session, ctx).await? {
+            ctx.refusal = Some(refusal);
+            return Err(Error::new_up(DECIDED));
+        }
         ctx.attempt.number += 1;
         ctx.attempt.answered = false;
         ctx.attempt.deadline = None;
@@ -41,7 +46,11 @@ impl Proxy {
         ctx.measured = Measured::default();
         let now = self.state.clock().now();
         ctx.attempt.began = Some(now);
-        let Some(upstream) = ctx.route().map(|route| &route.upstream) else { return Err(Error::new_in(DECIDED)) };
+        let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
+        let upstream = &route.upstream;
+        if ctx.attempt.number == 1 {
+            route.retry.count_request();
+        }
         if now.saturating_duration_since(ctx.started) >= upstream.timeouts().total {
             ctx.refusal = Some(Refusal::UpstreamTimeout);
             return Err(Error::new_up(DECIDED));
@@ -59,19 +68,7 @@ impl Proxy {
     /// The wait before another try; it ends when the caller hangs up.
     async fn back_off(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         let Some(wait) = ctx.attempt.wait.take() else { return Ok(()) };
-        let sleep = self.state.clock().sleep(wait);
-        // While a body is still to come, reading would take a byte of it away.
-        if !session.as_mut().is_body_done() {
-            sleep.await;
-            return Ok(());
-        }
-        tokio::select! {
-            () = sleep => Ok(()),
-            left = session.as_mut().read_body_or_idle(true) => match left {
-                Ok(_) => Err(Error::new_down(ErrorType::ConnectionClosed)),
-                Err(e) => Err(e.into_down()),
-            },
-        }
+        while_there(session, self.state.clock().sleep(wait)).await
     }
 
     /// Sets the deadline of a try on its connection.
@@ -99,16 +96,20 @@ impl Proxy {
         let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
         let timeouts = route.upstream.timeouts();
         let status = response.status.as_u16();
-        if route.retry.is_failure(status) && is_repeatable(session, ctx) {
-            let after = response.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-            let retry_after = after.and_then(|value| retry_after(value, self.state.clock().wall()));
-            if self.tries_again(ctx, Failure::Status { status, retry_after }) {
-                // Its handle would keep the connection open through the wait.
-                ctx.attempt.deadline = None;
-                let mut e = Error::new_up(RETRYABLE);
-                e.set_retry(true);
-                return Err(e);
-            }
+        let after = response.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = after.and_then(|value| retry_after(value, self.state.clock().wall()));
+        if let (StatusCode::TOO_MANY_REQUESTS, Some(pause)) = (response.status, retry_after) {
+            self.close_tap(ctx, pause);
+        }
+        if route.retry.is_failure(status)
+            && is_repeatable(session, ctx)
+            && self.tries_again(ctx, Failure::Status { status, retry_after })
+        {
+            // Its handle would keep the connection open through the wait.
+            ctx.attempt.deadline = None;
+            let mut e = Error::new_up(RETRYABLE);
+            e.set_retry(true);
+            return Err(e);
         }
         // From here the time between two reads counts. Pingora's own time-out keeps it, unless it is the shorter one.
         let passed = match timeouts.idle < timeouts.attempt {
@@ -195,6 +196,8 @@ impl Proxy {
             Verdict::Wait(wait) => {
                 self.metrics.count_retry(route.upstream.name(), failure.reason());
                 ctx.attempt.wait = Some(wait);
+                // Others may go while this one waits.
+                ctx.attempt.place = None;
                 true
             }
         }

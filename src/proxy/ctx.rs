@@ -16,6 +16,7 @@ use crate::pipeline::statistics::Reach;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
 use crate::state::deadlines::Armed;
+use crate::state::queue::Place;
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::trace::Trace;
 
@@ -65,6 +66,11 @@ pub struct Ctx {
 pub(super) struct Attempt {
     /// Tries so far.
     pub(super) number: u32,
+    /// A try had a connection: before that nothing can have reached the upstream. Where it stays so to the end, the
+    /// request cost nobody anything.
+    pub(super) reached: bool,
+    /// The place of the current try, where the upstream has a queue.
+    pub(super) place: Option<Place>,
     /// Where in the list of addresses this request began.
     pub(super) first: usize,
     /// Whether any try got as far as the upstream.

@@ -15,6 +15,7 @@ mod door;
 mod failure;
 mod limits;
 mod measure;
+mod queue;
 mod request;
 mod respond;
 pub mod server;
@@ -41,6 +42,7 @@ use crate::telemetry::metrics::{HostLabels, Metrics, RouteMeters};
 use ctx::Ctx;
 use door::HeadArrived;
 use request::Next;
+use respond::Connection;
 
 /// What is current: a configuration, and the meters of its routes.
 #[derive(Debug)]
@@ -125,6 +127,16 @@ impl ProxyHttp for Proxy {
         }
     }
 
+    async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
+        match self.take_place(session, ctx).await? {
+            Ok(()) => Ok(true),
+            Err(refusal) => {
+                respond::refuse(session, ctx, refusal, Connection::Keep).await?;
+                Ok(false)
+            }
+        }
+    }
+
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<Box<HttpPeer>> {
         self.begin_attempt(session, ctx).await
     }
@@ -138,6 +150,7 @@ impl ProxyHttp for Proxy {
         digest: Option<&Digest>,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
+        ctx.attempt.reached = true;
         self.arm(digest, ctx);
         Ok(())
     }

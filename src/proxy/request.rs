@@ -107,7 +107,6 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
             if let Err(refusal) = body::check_passed(session, &route.params, &grant) {
                 return Ok(Next::Refuse(refusal, Connection::Close));
             }
-            body::welcome(session).await?;
             None
         }
     };
@@ -121,9 +120,12 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     if let Err(refusal) = limits::admit(ctx, place, permit.grant(), state).await {
         return Ok(Next::Refuse(refusal, Connection::Keep));
     }
+    if route.body == BodyRule::PassThrough {
+        // Not before: who is refused need not send it.
+        body::welcome(session).await?;
+    }
     ctx.permit = Some(permit);
     ctx.attempt.first = route.upstream.next_turn();
-    route.retry.count_request();
     Ok(Next::Upstream)
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
 use crate::config::section::routes as section;
+use crate::config::section::upstreams;
 use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
 use crate::pipeline::authn::{Authn, Material, Provider};
 use crate::pipeline::authz::Authz;
@@ -21,12 +22,13 @@ use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
 use crate::pipeline::statistics::Meter;
 use crate::state::State;
 use crate::state::jwks::Source;
+use crate::state::queue::Terms;
 use crate::upstream::Upstream;
 
-use super::Snapshot;
 use super::hosts::{HostTable, Routes, Served};
 use super::meter;
 use super::route::{BodyRule, Route};
+use super::{Guarded, Snapshot};
 
 impl Snapshot {
     /// Compiles a checked configuration. Total: a name that leads nowhere was
@@ -63,10 +65,6 @@ impl Snapshot {
             state: _,
             include: _,
         } = &*config;
-        let before = previous.map_or(&[][..], |previous| &previous.upstreams);
-        let before: BTreeMap<&str, &Arc<Upstream>> =
-            before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
-        let known = |name: &str| before.get(name).copied();
         let providers = providers(auth, previous, state);
         let suspended = tenants.iter().filter(|(_, tenant)| !tenant.enabled).map(|(name, _)| name.clone()).collect();
         let book = Book::compile(limits);
@@ -75,10 +73,8 @@ impl Snapshot {
             book,
             config: &config,
             state,
-            upstreams: upstreams
-                .iter()
-                .map(|(name, section)| (name.as_str(), Upstream::compile_after(known(name), name, section)))
-                .collect(),
+            upstreams: continued(upstreams, previous),
+            queues: queues(upstreams, state),
             suspended: Arc::new(suspended),
             vault: Vault {
                 credentials: providers.values().map(|provider| provider.header().clone()).collect(),
@@ -100,6 +96,7 @@ impl Snapshot {
             keepalive: server.keepalive.duration().as_secs().max(1),
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
+            queues: shared.queues.into_values().collect(),
             providers: shared.providers.values().cloned().collect(),
             provider_keys: shared
                 .providers
@@ -121,6 +118,7 @@ struct Shared<'a> {
     plans: Plans,
     state: &'a State,
     upstreams: BTreeMap<&'a str, Arc<Upstream>>,
+    queues: BTreeMap<&'a str, Guarded>,
     providers: BTreeMap<&'a str, Arc<Provider>>,
     suspended: Arc<BTreeSet<TenantName>>,
     vault: Vault,
@@ -216,6 +214,7 @@ impl Shared<'_> {
                 Arc::clone(&self.wording),
                 Arc::clone(&self.tripwire),
             ),
+            queue: self.queues.get(name).map(|guarded| Arc::clone(&guarded.queue)),
             upstream: Arc::clone(self.upstreams.get(name)?),
         })
     }
@@ -224,10 +223,8 @@ impl Shared<'_> {
 impl Shared<'_> {
     /// What requests of a route usually cost.
     fn usual(&self, route: WrittenRoute<'_>) -> Usuals {
-        let host = route.host.map_or("", HostPattern::as_str);
-        Usuals::compile(&self.book, |limit, assumed| {
-            self.state.counters().usual(limit, (host, route.key.as_str()), assumed)
-        })
+        let route = format!("{}{}", route.host.map_or("", HostPattern::as_str), route.key);
+        Usuals::compile(&self.book, |limit, assumed| self.state.counters().usual(limit, &route, assumed))
     }
 
     /// Who may call by this rule.
@@ -260,6 +257,28 @@ fn providers<'a>(
         (name.as_str(), provider)
     };
     sections.iter().map(compiled).collect()
+}
+
+/// The upstreams; those that stay as they are keep their addresses and connections.
+fn continued<'a>(
+    sections: &'a BTreeMap<String, upstreams::Upstream>,
+    previous: Option<&Snapshot>,
+) -> BTreeMap<&'a str, Arc<Upstream>> {
+    let before = previous.map_or(&[][..], |previous| &previous.upstreams);
+    let before: BTreeMap<&str, &Arc<Upstream>> = before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
+    let compiled = |(name, section): (&'a String, &upstreams::Upstream)| {
+        (name.as_str(), Upstream::compile_after(before.get(name.as_str()).copied(), name, section))
+    };
+    sections.iter().map(compiled).collect()
+}
+
+/// The queues of upstreams that are protected.
+fn queues<'a>(sections: &'a BTreeMap<String, upstreams::Upstream>, state: &State) -> BTreeMap<&'a str, Guarded> {
+    let guarded = |(name, section): (&'a String, &upstreams::Upstream)| {
+        let terms = Terms::compile(section)?;
+        Some((name.as_str(), Guarded { upstream: name.as_str().into(), queue: state.queues().of(name), terms }))
+    };
+    sections.iter().filter_map(guarded).collect()
 }
 
 /// Where the keys of a provider are fetched from.

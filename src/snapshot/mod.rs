@@ -24,7 +24,9 @@ use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::HeadGuard;
 use crate::pipeline::limits::plans::Plans;
 use crate::pipeline::limits::{Attached, Limit};
+use crate::state::State;
 use crate::state::jwks::Keys;
+use crate::state::queue::{Queue, Terms};
 use crate::upstream::Upstream;
 
 use hosts::{HostTable, Site};
@@ -59,13 +61,37 @@ pub struct Snapshot {
     pub upstreams: Box<[Arc<Upstream>]>,
     /// The keys of every identity provider that publishes some, by the provider's name.
     pub provider_keys: Box<[(Arc<str>, Arc<Keys>)]>,
+    /// The queues of upstreams that are protected, and their terms: see [`Snapshot::take_effect`].
+    pub queues: Box<[Guarded]>,
     /// Every provider of `auth`.
     pub providers: Box<[Arc<Provider>]>,
     routes: Box<[Route]>,
     hosts: HostTable,
 }
 
+/// An upstream that is protected, be it by its own word alone.
+#[derive(Debug)]
+pub struct Guarded {
+    /// The upstream's name.
+    pub upstream: Arc<str>,
+    /// What stands in front of it.
+    pub queue: Arc<Queue>,
+    terms: Terms,
+}
+
+impl Guarded {
+    /// Whether requests to it are limited by the configuration.
+    pub fn is_limited(&self) -> bool {
+        self.terms.is_limited()
+    }
+}
+
 impl Snapshot {
+    /// Tells what outlives configurations that this is the one that runs.
+    pub fn take_effect(&self, state: &State) {
+        state.queues().set(self.queues.iter().map(|guarded| (&*guarded.upstream, &guarded.terms)));
+    }
+
     /// The site that serves a normalised host.
     pub fn site_of(&self, host: &str) -> Option<&Site> {
         self.hosts.find(host)

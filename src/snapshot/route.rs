@@ -14,6 +14,7 @@ use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::Rewrite;
 use crate::pipeline::scrub::Scrub;
 use crate::pipeline::statistics::Meter;
+use crate::state::queue::Queue;
 use crate::upstream::Upstream;
 
 /// What happens to requests for one path.
@@ -51,6 +52,8 @@ pub struct Route {
     pub meter: Meter,
     /// What of answers may leave.
     pub scrub: Scrub,
+    /// What stands in front of the upstream, where that is protected.
+    pub queue: Option<Arc<Queue>>,
     /// Where it goes.
     pub upstream: Arc<Upstream>,
 }

@@ -9,6 +9,7 @@ pub mod deadlines;
 mod fingerprint;
 pub mod jwks;
 pub mod minted;
+pub mod queue;
 pub mod retry_budget;
 pub mod throttle;
 pub mod verified;
@@ -21,6 +22,7 @@ use counters::Counters;
 use deadlines::Deadlines;
 use jwks::{KeySources, Keys, Source};
 use minted::Minted;
+use queue::Queues;
 use retry_budget::RetryBudget;
 use throttle::Throttle;
 use verified::Verified;
@@ -38,6 +40,7 @@ pub struct State {
     counters: Counters,
     deadlines: Arc<Deadlines>,
     minted: Arc<Minted>,
+    queues: Queues,
     guessers: Throttle,
     verified: Verified,
     epochs: AtomicU64,
@@ -48,10 +51,16 @@ pub struct State {
 impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
+        State::counting_with(Counters::new(clock.clone()), clock)
+    }
+
+    /// As [`State::new`], with these counters.
+    pub fn counting_with(counters: Counters, clock: Clock) -> Self {
         State {
-            counters: Counters::new(clock.clone()),
+            counters,
             deadlines: Arc::default(),
             minted: Arc::default(),
+            queues: Queues::new(clock.clone()),
             guessers: Throttle::new(clock.clone(), MAX_GUESSES, throttle::MANY),
             verified: Verified::default(),
             epochs: AtomicU64::new(0),
@@ -67,8 +76,14 @@ impl State {
     }
 
     /// The counters of limits.
+    /// What limits are kept by.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// What stands in front of upstreams.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
     }
 
     /// The connections with a deadline.

@@ -34,7 +34,13 @@ pub struct Metrics {
     retries: IntCounterVec,
     refusals: IntCounterVec,
     limit_refusals: IntCounterVec,
+    limit_counts: IntGaugeVec,
+    limit_shared: IntGaugeVec,
+    quotas_kept: IntGauge,
     upstream_resolved: IntGaugeVec,
+    upstream_in_flight: IntGaugeVec,
+    upstream_waiting: IntGaugeVec,
+    upstream_tap_closed: IntGaugeVec,
     jwks_age: IntGaugeVec,
     jwks_keys: IntGaugeVec,
     jwks_fetches: IntCounterVec,
@@ -121,7 +127,13 @@ impl Metrics {
             retries: IntCounterVec::new(opts(names::RETRIES), &["upstream", "reason"])?,
             refusals: IntCounterVec::new(opts(names::REFUSALS), &["route", "reason"])?,
             limit_refusals: IntCounterVec::new(opts(names::LIMIT_REFUSALS), &["limit", "mode"])?,
+            limit_counts: IntGaugeVec::new(opts(names::LIMIT_COUNTS), &["kind"])?,
+            limit_shared: IntGaugeVec::new(opts(names::LIMIT_SHARED), &["kind"])?,
+            quotas_kept: IntGauge::with_opts(opts(names::QUOTAS_KEPT))?,
             upstream_resolved: IntGaugeVec::new(opts(names::UPSTREAM_RESOLVED), &["upstream"])?,
+            upstream_in_flight: IntGaugeVec::new(opts(names::UPSTREAM_IN_FLIGHT), &["upstream"])?,
+            upstream_waiting: IntGaugeVec::new(opts(names::UPSTREAM_WAITING), &["upstream"])?,
+            upstream_tap_closed: IntGaugeVec::new(opts(names::UPSTREAM_TAP_CLOSED), &["upstream"])?,
             jwks_age: IntGaugeVec::new(opts(names::JWKS_AGE), &["provider"])?,
             jwks_keys: IntGaugeVec::new(opts(names::JWKS_KEYS), &["provider"])?,
             jwks_fetches: IntCounterVec::new(opts(names::JWKS_FETCHES), &["provider", "result"])?,
@@ -143,7 +155,13 @@ impl Metrics {
         registry.register(Box::new(self.retries.clone()))?;
         registry.register(Box::new(self.refusals.clone()))?;
         registry.register(Box::new(self.limit_refusals.clone()))?;
+        registry.register(Box::new(self.limit_counts.clone()))?;
+        registry.register(Box::new(self.limit_shared.clone()))?;
+        registry.register(Box::new(self.quotas_kept.clone()))?;
         registry.register(Box::new(self.upstream_resolved.clone()))?;
+        registry.register(Box::new(self.upstream_in_flight.clone()))?;
+        registry.register(Box::new(self.upstream_waiting.clone()))?;
+        registry.register(Box::new(self.upstream_tap_closed.clone()))?;
         registry.register(Box::new(self.jwks_age.clone()))?;
         registry.register(Box::new(self.jwks_keys.clone()))?;
         registry.register(Box::new(self.jwks_fetches.clone()))?;
@@ -214,6 +232,29 @@ impl Metrics {
         self.upstream_resolved.with_label_values(&[upstream]).set(resolved);
     }
 
+    /// Notes how many requests an upstream has, and how many wait for it.
+    pub fn set_load(&self, upstream: &str, in_flight: u32, waiting: usize) {
+        self.upstream_in_flight.with_label_values(&[upstream]).set(in_flight.into());
+        self.upstream_waiting.with_label_values(&[upstream]).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    }
+
+    /// Notes whether an upstream asked for a pause.
+    pub fn set_tap_closed(&self, upstream: &str, closed: i64) {
+        self.upstream_tap_closed.with_label_values(&[upstream]).set(closed);
+    }
+
+    /// Notes how many counts limits keep of a kind, and how many of those several callers share.
+    pub fn set_counts(&self, kind: &str, own: usize, shared: usize) {
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.limit_counts.with_label_values(&[kind]).set(gauge(own));
+        self.limit_shared.with_label_values(&[kind]).set(gauge(shared));
+    }
+
+    /// Notes whether what is used of quotas can be written down.
+    pub fn set_quotas_kept(&self, kept: i64) {
+        self.quotas_kept.set(kept);
+    }
+
     /// Notes how many keys of an identity provider there are, and how old they are, if they ever came.
     pub fn set_keys(&self, provider: &str, keys: usize, age: Option<Duration>) {
         let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -257,6 +298,11 @@ impl Metrics {
         forget(&self.upstream_resolved, &["upstream"], ("upstream", is_upstream));
         let is_limit = |label: &str| label == names::LIMIT_OF_TOKEN || kept.limits.contains(label);
         forget(&self.limit_refusals, &["limit", "mode"], ("limit", is_limit));
+        let is_protected = |label: &str| kept.protected.contains(label);
+        forget(&self.upstream_tap_closed, &["upstream"], ("upstream", is_upstream));
+        for family in [&self.upstream_in_flight, &self.upstream_waiting] {
+            forget(family, &["upstream"], ("upstream", is_protected));
+        }
         let is_provider = |label: &str| kept.providers.contains(label);
         forget(&self.jwks_age, &["provider"], ("provider", is_provider));
         forget(&self.jwks_keys, &["provider"], ("provider", is_provider));
@@ -285,6 +331,8 @@ pub struct Kept {
     pub limits: BTreeSet<Arc<str>>,
     /// Names of providers.
     pub providers: BTreeSet<Arc<str>>,
+    /// Names of upstreams that have a queue.
+    pub protected: BTreeSet<Arc<str>>,
     /// Names of upstreams.
     pub upstreams: BTreeSet<Arc<str>>,
 }

@@ -19,6 +19,16 @@ pub const LIMIT_REFUSALS: (&str, &str) = (
     "tollgate_limit_refusals_total",
     "Requests that a limit refused (mode `enforced`), or would have refused (mode `dry_run`)",
 );
+/// Counts that limits keep.
+pub const LIMIT_COUNTS: (&str, &str) = ("tollgate_limit_counts", "Counts that limits keep now, by kind");
+/// Counts that newcomers share.
+pub const LIMIT_SHARED: (&str, &str) = (
+    "tollgate_limit_shared_counts",
+    "Counts that several callers share because `state.max_counters` is reached, by kind",
+);
+/// Whether quotas are written down.
+pub const QUOTAS_KEPT: (&str, &str) =
+    ("tollgate_quotas_kept", "0 while what is used of quotas cannot be written to `state.dir`, else 1");
 /// Answers held back because a credential stood in them.
 pub const TRIPWIRE: (&str, &str) =
     ("tollgate_tripwire_total", "Answers of upstreams held back because they contained a configured credential");
@@ -30,6 +40,17 @@ pub const LOG_DROPPED: (&str, &str) =
 /// Whether an upstream's host name has an address.
 pub const UPSTREAM_RESOLVED: (&str, &str) =
     ("tollgate_upstream_resolved", "1 if the last look-up of an upstream's host name succeeded, else 0");
+/// Requests that hold a place at an upstream.
+pub const UPSTREAM_IN_FLIGHT: (&str, &str) =
+    ("tollgate_upstream_in_flight", "Requests on their way at an upstream with `concurrency` or `rate`");
+/// Requests that wait for a place.
+pub const UPSTREAM_WAITING: (&str, &str) =
+    ("tollgate_upstream_waiting", "Requests that wait until they may be sent to an upstream");
+/// Whether an upstream asked for a pause.
+pub const UPSTREAM_TAP_CLOSED: (&str, &str) = (
+    "tollgate_upstream_tap_closed",
+    "1 while an upstream gets no requests because it asked for a pause by 429, else 0",
+);
 /// How old the keys of an identity provider are.
 pub const JWKS_AGE: (&str, &str) =
     ("tollgate_jwks_age_seconds", "Seconds since the keys of an identity provider were last fetched");

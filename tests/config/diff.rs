@@ -10,7 +10,7 @@ use tollgate::config::{Config, load, load_text};
 use crate::environment;
 
 /// What a gateway takes only when it starts.
-const UNTIL_RESTART: [&str; 9] = [
+const UNTIL_RESTART: [&str; 12] = [
     "admin.address",
     "listeners",
     "log.access",
@@ -19,7 +19,10 @@ const UNTIL_RESTART: [&str; 9] = [
     "server.drain",
     "server.keepalive",
     "server.threads",
+    "state.counters",
     "state.dir",
+    "state.max_counters",
+    "state.on_counter_failure",
 ];
 
 const BASE: &str = "\
@@ -143,6 +146,58 @@ fn what_an_authority_file_holds_is_compared() {
 }
 
 #[test]
+fn limits_and_counters_read_well() {
+    let old = "\
+limits:
+  daily: { by: ip, quota: 100000/day }
+  flood: { by: ip, rate: 20/s, burst: 40 }
+  old: { by: gateway, rate: 5/s }
+plans: { free: { limits: [daily] } }
+default_plan: free
+server: { limits: [flood, old] }
+state: { counters: \"rediss://:one@counters.example.com\" }
+";
+    let new = "\
+limits:
+  daily: { by: [route, ip], quota: 0.1GB/day, cost: response_bytes }
+  flood: { by: [ip], rate: 1200/m }
+  scan: { by: gateway, quota: 500GB/month, cost: bytes_read, assume: 100MB }
+plans: { free: { limits: [daily] }, pro: { limits: [scan] } }
+default_plan: pro
+tenants: { acme: { plan: free } }
+server: { limits: [flood] }
+state: { counters: \"rediss://:two@counters.example.com\", max_counters: 5000 }
+"
+    .replace("0.1GB", "100MB");
+    let expected = "\
+~ limits.daily.by: ip -> [route, ip]
+~ limits.daily.quota: 100000/day -> 100MB/day
+~ limits.daily.cost: \"1\" -> response_bytes
+~ limits.flood.rate: 20/s -> 1200/m
+- limits.flood.burst
+- limits.old
++ limits.scan: { by: gateway, quota: 500GB/month, cost: bytes_read, assume: 100MB }
++ plans.pro: { limits: [scan] }
+~ default_plan: free -> pro
++ tenants.acme: { enabled: true, plan: free }
+~ server.limits: [flood, old] -> [flood]
+~ state.counters: *** (changed)
+~ state.max_counters: 1000000 -> 5000
+needs a restart: state.counters, state.max_counters
+";
+    let with = |text: &str| format!("{BASE}{text}");
+    assert_eq!(between(&with(old), &with(&new)), expected);
+    let elsewhere = old.replace("counters.example.com", "u.example.com:1/2");
+    assert_eq!(
+        between(&with(old), &with(&elsewhere)),
+        "~ state.counters: rediss://:***@counters.example.com:6379/0 -> rediss://:***@u.example.com:1/2\nneeds a restart: state.counters\n"
+    );
+    // The order of names, and what is written that holds anyway, say nothing.
+    let same = old.replace("[flood, old]", "[old, flood]").replace("example.com\"", "example.com:6379/0\"");
+    assert_eq!(between(&with(old), &with(&same)), "");
+}
+
+#[test]
 fn programs_read_the_same() {
     let diff = ConfigDiff::between(&config(BASE), &config(&format!("{BASE}server: {{ threads: 2 }}\n")));
     assert_eq!(
@@ -224,11 +279,19 @@ fn other(path: &[String], value: &Value) -> Option<Value> {
             if value == "token" { "passthrough" } else { "token" }.into()
         }
         ("algorithms", _) => "PS256".into(),
+        ("anchor", _) => "2026-02-03".into(),
+        ("assume", _) => "7KB".into(),
+        ("by", _) => "host".into(),
+        ("cost", _) => "response_bytes".into(),
+        ("counters", _) => "memory".into(),
+        ("on_counter_failure", _) => "allow".into(),
+        ("quota", _) => "7KB/hour".into(),
+        ("rate", _) => "7/h".into(),
         ("access", _) => "stdout".into(),
         ("address", _) => "127.0.0.1:7777".into(),
         (
             "attempt" | "base" | "connect" | "drain" | "idle" | "keepalive" | "leeway" | "max" | "max_age" | "total"
-            | "ttl",
+            | "ttl" | "wait",
             _,
         ) => "7s".into(),
         ("budget" | "sample", _) => "7%".into(),

@@ -229,6 +229,25 @@ fn d7_names_that_are_compared_do_not_multiply() {
 }
 
 #[test]
+fn d7_names_of_limits_do_not_multiply() {
+    let limits: String = (0..20_000).map(|at| format!("  l{at}: {{ by: tenant, rate: 1/s }}\n")).collect();
+    let plans: String = (0..20_000).map(|at| format!("  p{at}: {{ limits: [l{at}] }}\n")).collect();
+    let names: String = (0..20_000).map(|at| format!("l{at}, ")).collect();
+    let routes: String = (0..2_000).map(|at| format!("  /r{at}: {{ pipe: p, limits: [l{at}] }}\n")).collect();
+    let file = |names: &str| {
+        format!("{UPSTREAMS}limits:\n{limits}plans:\n{plans}routes:\n{routes}server: {{ limits: [{names}] }}\n")
+    };
+    let said = checked(&file(&names));
+    assert!(said.contains("warning[TG0221]"), "{}", beginning(&said));
+    assert_refused(&file(&names.replace('l', "k")));
+    assert_refused(&file(&"l1, ".repeat(200_000)));
+    let tenants: String = (0..20_000).map(|at| format!("  t{at}: {{ plan: q{at} }}\n")).collect();
+    assert_refused(&format!("{}tenants:\n{tenants}", file("")));
+    let hosts: String = (0..5_000).map(|at| format!("  h{at}.example.com: {{ limits: [l{at}] }}\n")).collect();
+    checked(&format!("{}hosts:\n{hosts}", file("")));
+}
+
+#[test]
 fn d7_paths_that_are_compared_do_not_multiply() {
     let route = |path: &str| format!("  \"{path}\": {{ proxy: /x }}\n");
     let tables: [Box<dyn Fn(usize) -> String>; 6] = [

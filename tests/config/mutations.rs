@@ -128,7 +128,7 @@ fn pair((key, value): (&Value, &Value)) -> (Value, Value) {
 /// What others refer to by its name is missed there, too.
 fn renamed(path: &[String]) -> Option<String> {
     let [section, name] = path else { return None };
-    ["auth", "upstreams"].contains(&section.as_str()).then(|| name.clone())
+    ["auth", "limits", "plans", "upstreams"].contains(&section.as_str()).then(|| name.clone())
 }
 
 /// Values that hardly belong where `value` stands.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use serde_json::json;
 use tollgate::config::diff::ConfigDiff;
 use tollgate::config::interpolate::Environment;
 use tollgate::config::show::{Origins, Shown};
@@ -93,6 +94,67 @@ fn parameters_with_the_name_of_a_credential_are_hidden() {
         diff,
         "~ routes./x.params.default.access_token: *** (changed)\n~ routes./x.params.default.api_key: *** (changed)\n"
     );
+}
+
+#[test]
+fn the_password_of_counters_shows_nowhere() {
+    let base = "upstreams: { a: { url: https://a.example.com } }\nroutes: { /x: { pipe: x } }\n";
+    let forms = [
+        "redis://:SECRET@h.example.com:6379/0",
+        "redis://user:SECRET@h.example.com",
+        "rediss://SECRET:SECRET@[::1]:6379/3",
+        "redis://SECRET@h.example.com",
+        "redis://:SECRET",
+        "redis://user:SECRET/0",
+        "redis://:SE:CRET@SECRET@h/0",
+        "redis://h.example.com/0?password=SECRET",
+        "redis://:x@h.example.com/0?password=SECRET",
+        "redis://:x@h.example.com/0#SECRET",
+        "redis//:SECRET@h",
+        "user:SECRET@h:6379",
+        ":SECRET@h",
+        "h:SECRET",
+        "${URL:-redis://:SECRET@h}",
+        "redis://:${PW:-SECRET}@h",
+        "redis://${USER:-SECRET}:${TOKEN}@h",
+        "redis://:SECRET${TOKEN}SECRET@h",
+        "redis://:${TOKEN",
+        "redis://:${SECRET@h",
+        "redis://:SECRET\\n@h",
+        " redis://:SECRET@h",
+        "http://:SECRET@h",
+    ];
+    for form in forms {
+        for secret in ["hunter2", "hunter2-p#ss", "hunter2%2F"] {
+            let form = form.replace("SECRET", secret);
+            let lines = [
+                format!("state: {{ counters: \"{form}\" }}"),
+                format!("state: {{ counters: '{form}', dirs: x }}"),
+                format!("state:\n  counters: {form}\n  max_counters: few"),
+                format!("state:\n  counters: >\n    {form}\n  max_counters: few"),
+                format!("state:\n  counters: [\"{form}\"]\n"),
+                format!("state:\n  counters: !x {form}\n"),
+                format!("state:\n  counters: {form} # {form}\n"),
+                format!("state: {{ counter: \"{form}\" }}"),
+                format!("state: \"{form}\""),
+                format!("state: {{ counters: \"{form}\"\n  dir: ["),
+            ];
+            for state in lines {
+                let text = format!("{base}{state}\n");
+                let said = match load_text("t.yaml", &text, PathBuf::new(), &environment()) {
+                    Err(issues) => format!("{issues}{}{}", issues.to_github("t"), json!(issues.to_json("t"))),
+                    Ok(loaded) => {
+                        let shown = loaded.shown(Origins::Written);
+                        let other = load_text("t.yaml", base, PathBuf::new(), &environment()).expect("it is good");
+                        let diff = ConfigDiff::between(&other.config, &loaded.config);
+                        let json = serde_json::to_string(&shown).expect("it is JSON");
+                        format!("{}{shown}{json}{diff}{:?}", loaded.warnings, loaded.config.state)
+                    }
+                };
+                assert!(!said.contains("hunter2"), "{state}\n{said}");
+            }
+        }
+    }
 }
 
 #[test]

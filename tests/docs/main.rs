@@ -33,15 +33,17 @@ use tollgate::config::{Loaded, load, load_text};
 use tollgate::demo::ADMIN_TOKEN;
 
 /// What serves a YAML key each; every one has an example and a page.
-const NOUNS: [&str; 16] = [
+const NOUNS: [&str; 18] = [
     "admin",
     "auth",
     "cors",
     "hosts",
     "include",
+    "limits",
     "listeners",
     "log",
     "params",
+    "plans",
     "retry",
     "routes",
     "server",
@@ -53,7 +55,7 @@ const NOUNS: [&str; 16] = [
 ];
 
 /// Examples of several parts together.
-const TOGETHER: [&str; 4] = ["mint", "oidc", "tenant_per_host", "two_providers"];
+const TOGETHER: [&str; 5] = ["mint", "oidc", "redis", "tenant_per_host", "two_providers"];
 
 /// What stands in files beside the configuration: a page for each, and no example, which is a whole configuration.
 const RECORDS: [&str; 2] = ["keys", "revoked"];
@@ -167,6 +169,7 @@ fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
         ("STAFF_JWT_SECRET", "a-secret-of-more-than-32-characters"),
         ("TOLLGATE_ADMIN_TOKEN", "an-admin-token-of-some-length"),
         ("CH_KEY", "key"),
+        ("REDIS_PASSWORD", "a-password"),
     ]);
     if text.contains("\ninclude:") || text.starts_with("include:") {
         // Which only a file can; nothing matches its patterns.

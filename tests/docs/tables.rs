@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_yaml::Value;
 use tollgate::config::interpolate::Environment;
 use tollgate::config::issue::IssueCode;
+use tollgate::config::section::state::State;
+use tollgate::config::section::upstreams::Concurrency;
 use tollgate::config::{Config, load_text};
 
 use crate::{load_with_a_token, markdown, project, read};
@@ -68,18 +70,22 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(tinybird_api, least.tinybird_api);
     assert_eq!(white_label, least.white_label);
     assert_eq!(server, least.server);
-    assert_eq!(state.dir, least.state.dir);
+    let beside = least.state.beside.clone();
+    assert_eq!(State { beside, ..state }, least.state);
     assert_eq!(include, least.include);
     assert_eq!(log.access, least.log.access);
     assert_eq!(log, least.log);
     let mut upstream = upstreams["tinybird"].clone();
     upstream.token = None;
     assert_eq!(upstream, least.upstreams["tinybird"]);
+    let least_queue: Concurrency = serde_yaml::from_str("max: 64").unwrap();
+    assert_eq!(upstreams["minted"].concurrency.as_ref(), Some(&least_queue));
     let pipe = routes.values().find(|route| route.pipe.is_some()).unwrap();
     let bare = least.routes.values().next().unwrap();
     assert_eq!(pipe.params.conflict, bare.params.conflict);
     assert_eq!(pipe.params.allow_public_tenant, bare.params.allow_public_tenant);
     assert_eq!(pipe.pass_headers, bare.pass_headers);
+    assert_eq!(pipe.limits, bare.limits);
 }
 
 #[test]
@@ -89,8 +95,10 @@ fn every_page_of_the_reference_has_every_key() {
         ("auth.*", "auth"),
         ("cors", "cors"),
         ("hosts.*", "hosts"),
+        ("limits.*", "limits"),
         ("listeners.*", "listeners"),
         ("log", "log"),
+        ("plans.*", "plans"),
         ("routes.*", "routes"),
         ("routes.*.cors", "cors"),
         ("routes.*.params", "params"),
@@ -99,6 +107,7 @@ fn every_page_of_the_reference_has_every_key() {
         ("state", "state"),
         ("tenants.*", "tenants"),
         ("upstreams.*", "upstreams"),
+        ("upstreams.*.concurrency", "upstreams"),
         ("upstreams.*.mint", "upstreams"),
         ("upstreams.*.retry", "retry"),
         ("upstreams.*.timeouts", "upstreams"),
@@ -199,7 +208,8 @@ fn schema_path(path: &[String]) -> String {
         words => words,
     };
     let owned = |index: usize| {
-        index == 1 && ["auth", "hosts", "listeners", "routes", "tenants", "upstreams"].contains(&words[0])
+        let named = ["auth", "hosts", "limits", "listeners", "plans", "routes", "tenants", "upstreams"];
+        index == 1 && named.contains(&words[0])
     };
     let steps = words.iter().enumerate().map(|(index, step)| if owned(index) { "*" } else { *step });
     steps.collect::<Vec<_>>().join(".")

@@ -6,13 +6,16 @@ use serde_json::json;
 
 use tollgate::clock::TestClock;
 
-use crate::support::client::{Request, Response};
+use tollgate::proxy::server::Stop;
+
+use crate::support::client::{self, Request, Response};
 use crate::support::credentials::{PROVIDERS, api_key, claims_with, dashboard, jwt, record, tinybird, tinybird_with};
 use crate::support::gateway::{TestGateway, assert_refused};
+use crate::support::origin::{Answer, Gate};
 use crate::support::unreachable::RefusedPort;
 
 /// A gateway on a clock that stands still, with keys of two tenants and of nobody.
-fn gateway(sections: &str) -> (TestGateway, TestClock) {
+pub(crate) fn gateway(sections: &str) -> (TestGateway, TestClock) {
     let time = TestClock::new();
     (gateway_at(sections, &time), time)
 }
@@ -32,7 +35,7 @@ async fn call(gw: &TestGateway, path: &str, token: &str) -> Response {
 }
 
 /// How many of `tries` are let in; the others are refused with this code.
-async fn let_in(gw: &TestGateway, tries: usize, code: &str, request: impl Fn(usize) -> Request) -> usize {
+pub(crate) async fn let_in(gw: &TestGateway, tries: usize, code: &str, request: impl Fn(usize) -> Request) -> usize {
     let mut count = 0;
     for index in 0..tries {
         let response = request(index).send(gw.addr()).await;
@@ -100,8 +103,8 @@ async fn every_answer_says_how_the_limit_stands_and_who_waits_as_long_as_told_is
     assert_eq!(call(&gw, "/top", &acme).await.status, 200, "one second is what it was told");
     let response = call(&gw, "/free", &acme).await;
     assert_eq!(told(&response), words([""; 6]), "nothing limits this route");
-    assert_eq!(gw.metric(r#"tollgate_limit_refusals_total{limit="per_tenant",mode="enforced"}"#).await, 8.0);
     let lines = gw.log(13).await;
+    assert_eq!(gw.metric(r#"tollgate_limit_refusals_total{limit="per_tenant",mode="enforced"}"#).await, 8.0);
     assert_eq!((&lines[3]["limit"], &lines[0]["limit"]), (&json!("per_tenant"), &json!(null)));
 }
 
@@ -246,8 +249,8 @@ async fn a_limit_on_trial_counts_and_reports_and_refuses_nobody() {
         assert_eq!(response.status, 200);
         assert_eq!(response.header("ratelimit-policy").as_deref(), Some(r#""real";q=100;w=3600"#), "{index}");
     }
-    assert_eq!(gw.metric(r#"tollgate_limit_refusals_total{limit="trial",mode="dry_run"}"#).await, 3.0);
     let lines = gw.log(5).await;
+    assert_eq!(gw.metric(r#"tollgate_limit_refusals_total{limit="trial",mode="dry_run"}"#).await, 3.0);
     assert_eq!((&lines[1]["would_refuse"], &lines[2]["would_refuse"]), (&json!([]), &json!(["trial"])));
 }
 
@@ -275,44 +278,6 @@ routes:
         let token = tinybird(&claims);
         assert_eq!(let_in(&gw, 5, "rate_limited", |_| Request::get("/each").bearer(&token)).await, 2);
     }
-}
-
-const PLANS: &str = r#"limits:
-  little: { by: tenant, quota: 1/day }
-  much: { by: tenant, quota: 3/day }
-plans: { free: { limits: [little] }, big: { limits: [much] } }
-"#;
-
-#[tokio::test]
-async fn the_operators_word_for_a_plan_wins_over_the_credentials_and_only_where_it_is_asked() {
-    let asked = PROVIDERS.replace("tenant: \"{key.tenant}\"", "tenant: \"{key.tenant}\", plan: \"{key.meta.plan}\"");
-    let routes = "routes: { /a: { pipe: a, auth: partners }, /open: { pipe: open, auth: public } }\n";
-    let acme = || Request::get("/a").bearer(&api_key("Acme00000001", "acme"));
-    let second = || Request::get("/a").bearer(&api_key("Acme00000002", "acme2"));
-    let beta = || Request::get("/a").bearer(&api_key("Beta00000001", "beta"));
-
-    let (gw, _) = gateway(&format!("{PROVIDERS}{PLANS}{routes}default_plan: free\n"));
-    assert_eq!(let_in(&gw, 5, "quota_exhausted", |_| acme()).await, 1, "its word is not asked");
-    assert_eq!(let_in(&gw, 3, "quota_exhausted", |_| Request::get("/open")).await, 1, "nobody's plan is the default");
-
-    let (gw, _) = gateway(&format!("{asked}{PLANS}{routes}default_plan: free\n"));
-    assert_eq!(let_in(&gw, 5, "quota_exhausted", |_| acme()).await, 3);
-    assert_eq!(let_in(&gw, 5, "quota_exhausted", |_| beta()).await, 1, "no word of its own");
-
-    let (gw, _) = gateway(&format!("{asked}{PLANS}{routes}tenants: {{ acme: {{ plan: free }} }}\n"));
-    assert_eq!(let_in(&gw, 5, "quota_exhausted", |_| acme()).await, 1, "the operator's word wins");
-    assert_eq!(let_in(&gw, 5, "quota_exhausted", |_| second()).await, 0, "it is the tenant's plan");
-    assert_eq!(let_in(&gw, 5, "quota_exhausted", |_| beta()).await, 5, "no plan at all");
-
-    let unknown = PLANS.replace("big:", "large:");
-    let (gw, _) = gateway(&format!("{asked}{unknown}{routes}"));
-    let response = acme().send(gw.addr()).await;
-    assert_refused(&response, 403, "forbidden");
-    assert!(!response.contains("big"));
-    let line = &gw.log(1).await[0];
-    assert!(line["fault"].as_str().unwrap().contains("`big` is not configured"), "{line}");
-    let (gw, _) = gateway(&format!("{asked}{unknown}{routes}default_plan: free\n"));
-    assert_eq!(let_in(&gw, 5, "quota_exhausted", |_| acme()).await, 1, "a plan that is not there is none");
 }
 
 #[tokio::test]
@@ -348,4 +313,90 @@ async fn a_request_that_never_reached_the_upstream_costs_no_quota() {
     }
     gw.log(3).await;
     assert_eq!(let_in(&gw, 3, "quota_exhausted", |_| Request::get("/a")).await, 2);
+}
+
+/// An answer that says what its query read.
+fn answer(rows: u64, bytes: u64) -> Answer {
+    let statistics = format!(r#"{{"elapsed":0.25,"rows_read":{rows},"bytes_read":{bytes}}}"#);
+    Answer::json(200, format!(r#"{{"meta":[],"data":[],"rows":0,"statistics":{statistics}}}"#))
+}
+
+#[tokio::test]
+async fn a_quota_counts_what_queries_really_read() {
+    let (gw, time) = gateway(
+        r#"limits: { scan: { by: gateway, quota: 1000/day, cost: rows_read, assume: 300 } }
+routes: { /a: { pipe: a, limits: [scan], formats: [json, csv] } }
+"#,
+    );
+    let remaining = |response: &Response| -> u64 {
+        response.header("x-ratelimit-remaining").expect("a limited answer").parse().expect("a number")
+    };
+    gw.origin.script([answer(100, 1)]);
+    assert_eq!(remaining(&gw.get("/a").await), 700, "what is assumed is reserved while it is not known");
+    gw.log(1).await;
+    // It cost 100; the usual cost has moved a little towards that.
+    gw.origin.script([answer(50, 1)]);
+    assert_eq!(remaining(&gw.get("/a").await), 625);
+    gw.log(2).await;
+    // Nobody can say what this one cost, so it cost what is assumed.
+    gw.origin.script([Answer::with_body(200, "text/csv", "a,b\n")]);
+    assert_eq!(gw.get("/a.csv").await.status, 200);
+    gw.log(3).await;
+    gw.origin.script([Answer::json(400, r#"{"error":"wrong date"}"#)]);
+    assert_eq!(gw.get("/a").await.status, 400);
+    gw.log(4).await;
+    gw.origin.script([answer(540, 1)]);
+    assert_eq!(gw.get("/a").await.status, 200, "550 are left: what is refused upstream costs nothing");
+    gw.log(5).await;
+    gw.origin.script([answer(10_000, 1)]);
+    assert_eq!(gw.get("/a").await.status, 200, "while anything is left, one may ask, whatever it will cost");
+    gw.log(6).await;
+    let response = gw.get("/a").await;
+    assert_refused(&response, 429, "quota_exhausted");
+    let wait: u64 = response.header("retry-after").unwrap().parse().unwrap();
+    assert!(wait <= 86_400, "{wait}");
+    time.advance(Duration::from_secs(wait));
+    gw.origin.script([answer(1, 1)]);
+    assert_eq!(gw.get("/a").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_at_the_same_time_cannot_overrun_a_quota() {
+    let (gw, _) = gateway(
+        r#"limits: { scan: { by: gateway, quota: 1000/day, cost: rows_read, assume: 400 } }
+routes: { /a: { pipe: a, limits: [scan] } }
+"#,
+    );
+    let gate = Gate::new();
+    gw.origin.always(answer(400, 1).gate(&gate));
+    let calls: Vec<_> = (0..10).map(|_| tokio::spawn(client::get(gw.addr(), "/a"))).collect();
+    gw.origin.wait_for_requests(3);
+    gate.open();
+    let mut statuses = Vec::new();
+    for call in calls {
+        statuses.push(call.await.expect("an answer").status);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 200, 429, 429, 429, 429, 429, 429, 429]);
+}
+
+#[tokio::test]
+async fn quotas_outlive_the_process_and_rates_need_not() {
+    let sections = "limits: { day: { by: gateway, quota: 5/day }, all: { by: gateway, rate: 1000/h } }\n\
+                    routes: { /a: { pipe: a, limits: [day, all] } }\n";
+    let time = TestClock::new();
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let state = folder.path().join("kept");
+    let sections = format!("state: {{ dir: '{}' }}\n{sections}", state.display());
+    let gw = TestGateway::with_clock(&sections, &time);
+    assert_eq!(let_in(&gw, 3, "quota_exhausted", |_| Request::get("/a")).await, 3);
+    let mut gw = gw;
+    let app = gw.take_app();
+    app.stop(Stop::Drain);
+    tokio::task::spawn_blocking(|| app.wait()).await.expect("it ends");
+    let gw = TestGateway::with_clock(&sections, &time);
+    assert_eq!(let_in(&gw, 5, "quota_exhausted", |_| Request::get("/a")).await, 2);
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&state.join("counters.sqlite").metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
 }

@@ -124,12 +124,14 @@ async fn the_last_answer_passes_when_the_tries_are_spent() {
     response.assert_strictly_valid();
     assert_eq!(gw.origin.received_count(), 3);
 
+    // Until the upstream's pause is over nothing would be sent there.
+    let gw = TestGateway::with(&sections(QUICK));
     gw.origin.script([status(500), status(500), Answer::json(500, r#"{"error":"SELECT secret FROM t"}"#)]);
     let response = gw.get("/a").await;
     assert_eq!(response.status, 500);
     assert!(!response.contains("SELECT"), "{response:#?}");
     assert_nothing_betrayed(&response);
-    assert_eq!(gw.origin.received_count(), 6);
+    assert_eq!(gw.origin.received_count(), 3);
 }
 
 #[tokio::test]
@@ -189,12 +191,11 @@ async fn retry_after_is_waited_for_to_the_second() {
         let call = begin(&gw, Request::get("/a"));
         asleep(&time, 1).await;
         time.advance(Duration::from_millis(6_900));
-        assert_eq!(gw.get("/b").await.status, 200);
         assert_eq!(time.sleepers(), 1, "still waiting");
-        assert_eq!(gw.origin.received_count(), 2, "{retry_after}");
+        assert_eq!(gw.origin.received_count(), 1, "{retry_after}");
         time.advance(Duration::from_millis(100));
         assert_eq!(call.await.unwrap().status, 200);
-        assert_eq!(gw.origin.received_count(), 3);
+        assert_eq!(gw.origin.received_count(), 2);
     }
 }
 
@@ -208,6 +209,7 @@ async fn a_retry_after_beyond_the_total_time_is_passed_on_at_once() {
     gw.origin.only_request();
 
     // What has passed already counts.
+    time.advance(Duration::from_secs(11));
     gw.origin.forget_requests();
     gw.origin.script([after(429, 6), after(429, 6)]);
     let call = begin(&gw, Request::get("/a"));

@@ -24,7 +24,7 @@ use table::{Row, needs, table};
 /// Counts of one limit that are shown.
 const SHOWN: usize = 20;
 /// Counts of one limit that are forgotten at a time.
-const FORGOTTEN: usize = 10_000;
+const FORGOTTEN: usize = 1_000;
 
 type Answer = Response<Vec<u8>>;
 

@@ -4,7 +4,7 @@
 //! themselves (`providers`), what a credential must be (`pipeline::authn`).
 
 use crate::config::document::{Node, NodeKind};
-use crate::config::issue::{Issue, IssueCode, Place};
+use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{FieldName, HostPattern, Part, Period, SHORTEST_SECRET};
 use crate::config::section::auth::{AuthRule, Provider, ProviderKind};
 use crate::config::section::keys::Scope;
@@ -54,13 +54,6 @@ impl Checker<'_> {
         let NodeKind::List(items) = &self.document.node(path)?.kind else { return None };
         let is_it = |item: &Node| matches!(&item.kind, NodeKind::Scalar(scalar) if scalar.text == name);
         items.iter().position(is_it).map(|index| index.to_string())
-    }
-
-    /// Every place of a name in the list at `path`.
-    pub(super) fn places_in_list(&self, path: &[&str], name: &str) -> Vec<Place> {
-        let Some(NodeKind::List(items)) = self.document.node(path).map(|node| &node.kind) else { return Vec::new() };
-        let is_it = |item: &&Node| matches!(&item.kind, NodeKind::Scalar(scalar) if scalar.text == name);
-        items.iter().filter(is_it).map(|item| self.document.place(&item.span)).collect()
     }
 
     /// A credential goes to one provider, by what it looks like.

@@ -82,7 +82,7 @@ impl Checker<'_> {
         }
         if let Some(help) = unfit(quota.amount, limit.cost) {
             let title = format!("`{quota}` is {}, and this quota counts {}", kind(quota.amount), counted(limit.cost));
-            let help = help.replace("VALUE", &format!("{}/{}", example(limit.cost), quota.window.word()));
+            let help = help.replace("VALUE", &format!("{}/{}", a_day_of(limit.cost), quota.window.word()));
             self.unit(&["limits", name, "quota"], &["limits", name, "cost"], title, &help);
         }
         self.assumed(name, limit);
@@ -175,7 +175,17 @@ fn counted(cost: Cost) -> &'static str {
     }
 }
 
-/// An amount of what is counted.
+/// An amount of what is counted, as somebody may use it up in a day.
+fn a_day_of(cost: Cost) -> &'static str {
+    match cost {
+        Cost::BytesRead | Cost::ResponseBytes => "500GB",
+        Cost::One => "100000",
+        Cost::RowsRead => "1000000000",
+        Cost::Seconds => "1h",
+    }
+}
+
+/// What one request may cost.
 fn example(cost: Cost) -> &'static str {
     match cost {
         Cost::BytesRead | Cost::ResponseBytes => "100MB",

@@ -2,10 +2,11 @@
 //!
 //! In: the decoded configuration. Out: issues. Not here: what a limit says (`limits`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use crate::config::document::{Node, NodeKind};
-use crate::config::issue::{Issue, IssueCode};
+use crate::config::issue::{Issue, IssueCode, Place};
 use crate::config::scalar::{HostPattern, Template};
 use crate::config::section::auth::AuthRule;
 use crate::config::section::limits::{By, Dimension};
@@ -59,56 +60,61 @@ impl Checker<'_> {
     /// A list of limits, and how much is known of callers where it holds.
     fn limits_of(&mut self, path: &[&str], names: &[String], known: Known) {
         let mut seen = BTreeSet::new();
-        for name in names {
+        let mut found = |name: &String| {
+            let limit = self.config.limits.get(name);
+            match limit.map(|limit| known.lacks(&limit.by)) {
+                _ if !seen.insert(name.clone()) => Some(Finding::Twice),
+                Some(lacking) => lacking.map(Finding::Lacking),
+                None if self.reported(&["limits", name]) || self.document.is_reported(&[], "limits") => None,
+                None => Some(Finding::Unknown),
+            }
+        };
+        let found: Vec<(&String, Finding)> = names.iter().filter_map(|name| Some((name, found(name)?))).collect();
+        if found.is_empty() {
+            return;
+        }
+        // Looked for once: a list may be long.
+        let spans = spans_in_list(self.document.node(path));
+        for (name, finding) in found {
             if self.issues.is_enough() {
                 return;
             }
-            if !seen.insert(name) {
-                self.twice(path, name);
-            } else if let Some(limit) = self.config.limits.get(name) {
-                let by = limit.by.dimensions();
-                let lacks = by.iter().find(|dimension| !known.has(**dimension));
-                if let Some(lacking) = lacks.filter(|_| !by.iter().any(|dimension| known.tells_apart(*dimension))) {
-                    self.shared_count(path, name, *lacking);
-                }
-            } else if !self.reported(&["limits", name]) && !self.document.is_reported(&[], "limits") {
-                let known: Vec<&str> = self.config.limits.keys().map(String::as_str).collect();
-                self.unknown_name("limit", "limits", (path, name), &known);
+            let Some((first, last)) = spans.get(name.as_str()) else { continue };
+            let (first, last) = (self.document.place(first), self.document.place(last));
+            match finding {
+                Finding::Lacking(dimension) => self.shared_count(name, first, dimension),
+                Finding::Twice => self.issues.push(
+                    Issue::at(IssueCode::Duplicate, last, format!("`{name}` stands twice in this list"))
+                        .related(first, "first here")
+                        .help("remove one of them: a limit counts a request once, wherever it is named"),
+                ),
+                Finding::Unknown => self.unknown_name("limit", (path, name), self.config.limits.keys()),
             }
         }
     }
 
     /// Limits by address are asked before it is known whose plan holds.
     fn by_address_in_a_plan(&mut self, plan: &str, names: &[String]) {
-        let path = ["plans", plan, "limits"];
-        for name in names {
-            let by_address = self.config.limits.get(name).is_some_and(|limit| limit.by.is_by_address());
-            let Some(place) = self.places_in_list(&path, name).first().filter(|_| by_address).cloned() else {
-                continue;
-            };
+        let is_by_address =
+            |name: &&String| self.config.limits.get(*name).is_some_and(|limit| limit.by.is_by_address());
+        let wrong: BTreeSet<&String> = names.iter().filter(is_by_address).collect();
+        if wrong.is_empty() {
+            return;
+        }
+        let spans = spans_in_list(self.document.node(&["plans", plan, "limits"]));
+        for name in wrong {
+            let Some((first, _)) = spans.get(name.as_str()) else { continue };
             let title =
                 format!("`{name}` counts by address, before it is known whose plan holds: it would never be asked");
+            let issue = Issue::at(IssueCode::LimitRules, self.document.place(first), title);
             let by = self.document.value_place(&["limits", name, "by"]);
             let help = "name it in `limits` of a route, a host or `server`, or count by `[tenant, ip]`";
-            self.issues
-                .push(Issue::at(IssueCode::LimitRules, place, title).related(by, "who is counted apart").help(help));
+            self.issues.push(issue.related(by, "who is counted apart").help(help));
         }
     }
 
-    fn twice(&mut self, path: &[&str], name: &str) {
-        let places = self.places_in_list(path, name);
-        let Some(last) = places.last().cloned() else { return };
-        let issue = Issue::at(IssueCode::Duplicate, last, format!("`{name}` stands twice in this list"));
-        let issue = issue.help("remove one of them: a limit counts a request once, wherever it is named");
-        self.issues.push(match places.first() {
-            Some(first) => issue.related(first.clone(), "first here"),
-            None => issue,
-        });
-    }
-
     /// Everybody there is one and the same to a limit.
-    fn shared_count(&mut self, path: &[&str], name: &str, lacking: Dimension) {
-        let Some(place) = self.places_in_list(path, name).first().cloned() else { return };
+    fn shared_count(&mut self, name: &str, place: Place, lacking: Dimension) {
         let (what, help) = match lacking {
             Dimension::Tenant => (
                 "has a tenant",
@@ -127,8 +133,7 @@ impl Checker<'_> {
     fn plan(&mut self, path: &[&str], name: &str) {
         let is_known = self.config.plans.contains_key(name) || self.reported(&["plans", name]);
         if !is_known && !self.document.is_reported(&[], "plans") && !self.issues.is_enough() {
-            let known: Vec<&str> = self.config.plans.keys().map(String::as_str).collect();
-            self.unknown_name("plan", "plans", (path, name), &known);
+            self.unknown_name("plan", (path, name), self.config.plans.keys());
         }
     }
 
@@ -149,11 +154,18 @@ impl Checker<'_> {
     }
 
     /// A name that leads nowhere, with those that would.
-    fn unknown_name(&mut self, what: &str, section: &str, (path, name): (&[&str], &str), known: &[&str]) {
-        let help = match nearest(name, known.iter().copied()) {
+    fn unknown_name<'b>(
+        &mut self,
+        what: &str,
+        (path, name): (&[&str], &str),
+        known: impl Iterator<Item = &'b String> + Clone,
+    ) {
+        let help = match nearest(name, known.clone().map(String::as_str)) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
-            None if known.is_empty() => format!("define it under `{section}`"),
-            None => format!("defined under `{section}`: {}", listed(known)),
+            None => match known.map(String::as_str).collect::<Vec<_>>().as_slice() {
+                [] => format!("define it under `{what}s`"),
+                known => format!("defined under `{what}s`: {}", listed(known)),
+            },
         };
         let index = self.index_of(path, name);
         let item: Vec<&str> = path.iter().copied().chain(index.as_deref()).collect();
@@ -236,6 +248,25 @@ impl Checker<'_> {
     }
 }
 
+/// What is wrong with a name in a list of limits.
+enum Finding {
+    Lacking(Dimension),
+    Twice,
+    Unknown,
+}
+
+/// Where each text of a list stands first and last.
+fn spans_in_list(list: Option<&Node>) -> BTreeMap<&str, (Range<usize>, Range<usize>)> {
+    let mut spans = BTreeMap::new();
+    let Some(NodeKind::List(items)) = list.map(|list| &list.kind) else { return spans };
+    for item in items {
+        let NodeKind::Scalar(scalar) = &item.kind else { continue };
+        let span = || item.span.clone();
+        spans.entry(scalar.text.as_str()).and_modify(|(_, last)| *last = span()).or_insert_with(|| (span(), span()));
+    }
+    spans
+}
+
 /// What is known of those who call, so that they can be told apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Known {
@@ -256,6 +287,12 @@ impl Known {
             (one, other) if one == other => one,
             (_, _) => Known::Callers,
         }
+    }
+
+    /// What a limit counts apart that is not there, if nothing else tells callers apart.
+    fn lacks(self, by: &By) -> Option<Dimension> {
+        let lacking = by.dimensions().iter().copied().find(|dimension| !self.has(*dimension));
+        lacking.filter(|_| !by.dimensions().iter().any(|dimension| self.tells_apart(*dimension)))
     }
 
     fn has(self, dimension: Dimension) -> bool {

@@ -335,6 +335,12 @@ mod tests {
         "headers:\n      A:\n        SECRET",
         "headers:\n    - A: SECRET",
         "Authorization: Bearer SECRET",
+        "counters: redis://:SECRET@h",
+        "counters: \"rediss://u:SECRET@h:1/0",
+        "counters: redis://:SECRET",
+        "counters: SECRET",
+        "{ dir: x, counters: redis://:SECRET@h",
+        "counters: ${X:-redis://:SECRET@h}",
     ];
 
     #[test]

@@ -21,9 +21,9 @@ pub(super) fn hidden_of(text: &str, span: &Range<usize>) -> Vec<Range<usize>> {
     let rest = written.get(begins..end).unwrap_or_default();
     // A password may hold any character, so the last `@` counts.
     let hidden = match rest.rfind('@') {
-        Some(at) => vec![begins..begins + at, begins + behind_place(rest, at)..end],
-        None if is_place(rest) => Vec::new(),
-        None => vec![begins..end],
+        Some(at) => [begins..begins + at, begins + behind_place(rest, at)..end],
+        None if is_place(rest) => return Vec::new(),
+        None => [begins..end, end..end],
     };
     let parts = hidden.into_iter().flat_map(|part| around_colon(written, part));
     parts.flat_map(|part| beside_variables(text, &(span.start + part.start..span.start + part.end))).collect()

@@ -43,6 +43,8 @@ const PLAIN_PROVIDER_KEYS: [&str; 17] = [
 /// Keys of the sections of an upstream.
 const PLAIN_INNER_KEYS: [&str; 12] =
     ["attempt", "attempts", "base", "budget", "ca", "connect", "idle", "max", "on", "queue", "total", "wait"];
+/// Keys of `state`.
+const PLAIN_STATE_KEYS: [&str; 4] = ["counters", "dir", "max_counters", "on_counter_failure"];
 /// Keys whose names sound like a credential's, and are not.
 const INNOCENT: [&str; 2] = ["credentials", "pass_headers"];
 
@@ -72,6 +74,8 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         | ["hosts", _, inner @ ..] => inner.iter().any(|key| is_credential_key(key)),
         // A URL, of which `mask` hides what is secret; in anything else there a password may stand anywhere.
         ["state", "counters", inner @ ..] => !inner.is_empty(),
+        // As for upstreams.
+        ["state", key, ..] => !PLAIN_STATE_KEYS.contains(key),
         _ => path.iter().any(|key| is_credential_key(key)),
     }
 }
@@ -111,8 +115,10 @@ pub(super) fn quotable<'a>(path: &[&'a str]) -> Cow<'a, str> {
 fn hidden_in_key(above: &[&str], key: &str) -> Option<usize> {
     match above {
         _ if is_credential(above) || !api_key::find(key).is_empty() => Some(0),
+        // Where a URL should be.
+        ["state", "counters"] => Some(0),
         ["routes" | "hosts"] | ["hosts", _, "routes"] => None,
-        ["admin"] | ["auth", _] | ["upstreams", _, ..] => {
+        ["admin" | "state"] | ["auth", _] | ["upstreams", _, ..] => {
             key.find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c)).filter(|_| key != "<<")
         }
         _ => key.find([':', '=']),

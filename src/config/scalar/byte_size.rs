@@ -59,7 +59,7 @@ impl FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // In the unit with the smallest whole number: 500GB stays what it is, and is not 488281250KiB.
-        let whole = UNITS.iter().filter(|(_, scale)| self.0 >= *scale && self.0 % scale == 0);
+        let whole = UNITS.iter().filter(|(_, scale)| self.0 >= *scale && self.0.is_multiple_of(*scale));
         let (unit, scale) = whole.max_by_key(|(_, scale)| *scale).copied().unwrap_or(("B", 1));
         write!(f, "{}{unit}", self.0 / scale)
     }

@@ -4,9 +4,11 @@
 //! connecting (`state::counters`).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
+use http::uri::Authority;
 
 use super::Secret;
 use super::endpoint::{is_host_name, port_of};
@@ -21,8 +23,8 @@ pub enum Counters {
     Redis(RedisAddress),
 }
 
-/// Where a Redis is, and as whom it is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a Redis is, and as whom it is used. It shows neither user nor password.
+#[derive(Clone, PartialEq, Eq)]
 pub struct RedisAddress {
     /// Whether the connection is made with TLS.
     pub tls: bool,
@@ -41,6 +43,10 @@ pub struct RedisAddress {
 /// The port of Redis, with TLS or without.
 const PORT: u16 = 6379;
 
+const NO_PLACE: &str =
+    "this is not a place for counters: write `memory` or redis://HOST:6379/0, with rediss:// for TLS";
+const ODD_LOGIN: &str = "this is not a place for counters: write redis://:PASSWORD@HOST:6379/0, with / @ : # ? % in the password as %2F %40 %3A %23 %3F %25";
+
 impl FromStr for Counters {
     type Err = String;
 
@@ -57,13 +63,7 @@ impl FromStr for RedisAddress {
 
     // Never quotes the text: a password may stand in it.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            match text.contains('@') {
-            true => "this is not a place for counters: write redis://:PASSWORD@HOST:6379/0, with / @ : # ? % in the password as %2F %40 %3A %23 %3F %25",
-            false => "this is not a place for counters: write `memory` or redis://HOST:6379/0, with rediss:// for TLS",
-        }
-        .to_owned()
-        };
+        let wrong = || if text.contains('@') { ODD_LOGIN.to_owned() } else { NO_PLACE.to_owned() };
         let uri: Uri = text.parse().map_err(|_| wrong())?;
         let tls = match uri.scheme_str() {
             Some("redis") => false,
@@ -71,44 +71,47 @@ impl FromStr for RedisAddress {
             _ => return Err(wrong()),
         };
         let authority = uri.authority().ok_or_else(wrong)?;
+        let (login, place) = match authority.as_str().rsplit_once('@') {
+            Some((login, place)) => (login, place),
+            None => ("", authority.as_str()),
+        };
+        // Where a host ends is only clear without what stands before it.
+        let authority: Authority = place.parse().map_err(|_| wrong())?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.parse::<std::net::IpAddr>().is_err() && !is_host_name(host) {
+        if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
             return Err(wrong());
         }
-        let login = authority.as_str().rsplit_once('@').map(|(login, _)| login);
-        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
-            None => (None, None),
-            Some((user, password)) => (Some(decoded(user)?).filter(|user| !user.is_empty()), Some(decoded(password)?)),
-        };
-        let password = password.filter(|password| !password.is_empty()).map(|password| password.parse()).transpose();
-        let password = password.map_err(|_: String| {
-            "the password of this URL cannot be used: write it in printable ASCII, without blanks around it".to_owned()
-        })?;
-        if user.is_some() && password.is_none() {
-            return Err(
-                "this URL has a user and no password: write redis://USER:PASSWORD@HOST or redis://:PASSWORD@HOST"
-                    .to_owned(),
-            );
+        let port = port_of(&authority, PORT).ok_or_else(wrong)?;
+        if uri.query().is_some() || text.contains('#') {
+            return Err("a URL here has no `?` and no `#`: leave out what stands behind its path".to_owned());
         }
         let database = match uri.path() {
             "" | "/" => 0,
-            path => path.trim_start_matches('/').parse().map_err(|_| {
+            path => path.strip_prefix('/').and_then(|number| number.parse().ok()).ok_or_else(|| {
                 "the path of this URL is not the number of a database: write it like redis://HOST:6379/0".to_owned()
             })?,
         };
-        if uri.query().is_some() {
-            return Err("a URL here has no `?`".to_owned());
-        }
-        let port = port_of(authority, PORT).ok_or_else(wrong)?;
-        Ok(RedisAddress {
-            tls,
-            host: host.to_ascii_lowercase().into(),
-            port,
-            user: user.map(Into::into),
-            password,
-            database,
-        })
+        let (user, password) = login_of(login)?;
+        Ok(RedisAddress { tls, host: host.to_ascii_lowercase().into(), port, user, password, database })
     }
+}
+
+/// User and password, percent-decoded.
+fn login_of(text: &str) -> Result<(Option<Box<str>>, Option<Secret>), String> {
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    let (user, password) = (decoded(user)?, decoded(password)?);
+    match (user.is_empty(), password.is_empty()) {
+        (true, true) => return Ok((None, None)),
+        (false, true) => {
+            let sentence = "this URL has a user and no password: write redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST for a password alone";
+            return Err(sentence.to_owned());
+        }
+        (_, false) => {}
+    }
+    let password = password.parse().map_err(|_: String| {
+        "the password of this URL cannot be used: write it in printable ASCII, without blanks around it".to_owned()
+    })?;
+    Ok((Some(user).filter(|user| !user.is_empty()).map(Into::into), Some(password)))
 }
 
 fn decoded(text: &str) -> Result<String, String> {
@@ -138,6 +141,13 @@ impl fmt::Display for RedisAddress {
             true => write!(f, "{scheme}://{login}[{}]:{}/{}", self.host, self.port, self.database),
             false => write!(f, "{scheme}://{login}{}:{}/{}", self.host, self.port, self.database),
         }
+    }
+}
+
+// A user may be a password that was written in the wrong place.
+impl fmt::Debug for RedisAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -141,4 +141,6 @@ where
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]
+mod limit_tests;
+#[cfg(test)]
 mod tests;

@@ -229,7 +229,7 @@ impl<'de> Deserialize<'de> for Word {
 }
 
 /// One word or a list of words.
-pub(super) struct Words(pub(super) &'static str);
+struct Words(&'static str);
 
 impl<'de> Visitor<'de> for Words {
     type Value = Vec<String>;

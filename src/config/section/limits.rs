@@ -4,10 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::de::Error as _;
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::auth::Words;
 use crate::config::scalar::{Amount, Moment, Quota, Rate};
 
 /// One limit: exactly one of `rate` and `quota`, counted apart for everyone whom `by` tells apart.
@@ -29,10 +28,10 @@ pub struct Limit {
     /// With `quota`: when its hours, days or months begin. Left out: with the calendar's, in UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Moment>,
-    /// With `quota`: what a request costs.
+    /// With `quota`: what a request costs: `1`, `rows_read`, `bytes_read`, `response_bytes` or `seconds`. Left out: 1.
     #[serde(default, skip_serializing_if = "Cost::is_one")]
     pub cost: Cost,
-    /// With `cost: rows_read` or `bytes_read`: what an answer costs that does not say what was read.
+    /// With `cost: rows_read` or `bytes_read`, and, if you like, `seconds`: what an answer costs that has no statistics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assume: Option<Amount>,
     /// Counts and reports, and refuses nobody.
@@ -155,6 +154,8 @@ impl FromStr for Dimension {
     }
 }
 
+crate::config::scalar::from_text!(Dimension, "gateway, route, host, tenant, caller or ip");
+
 impl By {
     /// What is told apart.
     pub fn dimensions(&self) -> &[Dimension] {
@@ -169,19 +170,39 @@ impl By {
 
 impl<'de> Deserialize<'de> for By {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let words =
-            deserializer.deserialize_any(Words("gateway, route, host, tenant, caller, ip, or a list of them"))?;
-        let parsed: Result<Vec<Dimension>, String> = words.iter().map(|word| word.parse()).collect();
-        let mut dimensions = parsed.map_err(D::Error::custom)?;
+        let mut dimensions = deserializer.deserialize_any(Dimensions)?;
         dimensions.sort_unstable();
         dimensions.dedup();
         match dimensions.as_slice() {
-            [] => Err(D::Error::custom("this names nothing: write `gateway` to count all requests together")),
+            [] => Err(D::Error::custom("`by` names nothing: write `gateway` to count all requests together")),
             [Dimension::Gateway, _, ..] => Err(D::Error::custom(
                 "`gateway` counts all requests together: leave it out beside what tells them apart",
             )),
             _ => Ok(By(dimensions)),
         }
+    }
+}
+
+/// One dimension, or a list of them: an item that is none is a mistake of its own.
+struct Dimensions;
+
+impl<'de> Visitor<'de> for Dimensions {
+    type Value = Vec<Dimension>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("gateway, route, host, tenant, caller, ip, or a list of them")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        text.parse().map(|dimension| vec![dimension]).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut dimensions = Vec::new();
+        while let Some(dimension) = items.next_element()? {
+            dimensions.push(dimension);
+        }
+        Ok(dimensions)
     }
 }
 

@@ -114,6 +114,13 @@ pub struct Concurrency {
     pub wait: Period,
 }
 
+impl Concurrency {
+    /// Where requests wait for the sake of `rate` alone.
+    pub fn unlimited() -> Self {
+        Concurrency { max: u32::MAX, queue: default_queue(), wait: default_wait() }
+    }
+}
+
 fn default_queue() -> u32 {
     256
 }

@@ -233,8 +233,14 @@ fn references(written: &str) -> Vec<String> {
     found
 }
 
-/// Adds to each route what follows from the rest of the file.
+/// Adds to each limit and route what follows from the rest.
 fn derive(root: &mut Item, config: &Config) {
+    if let Some(Item { value: Value::Map(limits), .. }) = entry(root, "limits") {
+        for ((_, shown), limit) in limits.iter_mut().zip(config.limits.values()) {
+            let burst = limit.rate.filter(|_| limit.burst.is_none()).map(|rate| format!("burst: {}", rate.count()));
+            shown.follows = burst.map(|burst| (burst, "the number in `rate`")).into_iter().collect();
+        }
+    }
     if let Some(shown) = entry(root, "routes") {
         derive_in(shown, config, &config.routes);
     }

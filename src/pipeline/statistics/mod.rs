@@ -29,9 +29,10 @@ pub enum Meter {
 }
 
 impl Meter {
-    /// Whether one of these limits counts what only the answer says.
+    /// Whether one of these limits counts what only the answer tells; its length, too, must not depend on what the caller
+    /// lets the upstream compress.
     pub fn compile<'a>(mut limits: impl Iterator<Item = &'a Limit>) -> Self {
-        match limits.any(|limit| limit.cost.is_in_statistics()) {
+        match limits.any(|limit| !limit.cost.is_one()) {
             false => Meter::Off,
             true => Meter::Statistics,
         }

@@ -52,3 +52,7 @@ pub fn standing_of_pace(rule: Pace, due: u64, now: u64) -> Standing {
 pub fn quota(amount: u64, used: u64) -> bool {
     used < amount
 }
+
+#[cfg(test)]
+#[path = "algorithm_tests.rs"]
+mod tests;

@@ -7,7 +7,10 @@ use std::fmt::Write as _;
 use std::hash::Hash;
 use std::net::IpAddr;
 
-use super::{Allowance, Ask};
+use crate::config::scalar::Window;
+use crate::config::section::limits::Cost;
+
+use super::{Ask, Values};
 
 /// Something in which requests differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,10 +54,10 @@ impl Buckets {
         self.hash(&(ask.name, &ask.values))
     }
 
-    /// The bucket of a quota, in the stretch that began then. What is counted belongs to it, too: a limit that counts
-    /// something else after a reload does not take rows for bytes.
-    pub(super) fn of_quota(&self, ask: &Ask<'_>, allowance: Allowance, began: u64) -> Bucket {
-        self.hash(&(ask.name, &ask.values, allowance.cost, allowance.window, began))
+    /// The bucket of a quota. What is counted, and in which stretch, belongs to it, too: a limit that counts something else
+    /// after a reload does not take rows for bytes.
+    pub(super) fn of_quota(&self, name: &str, values: &Values<'_>, what: (Cost, Window, u64)) -> Bucket {
+        self.hash(&(name, values, what))
     }
 
     /// The bucket that newcomers share where there is no room.
@@ -63,8 +66,8 @@ impl Buckets {
     }
 
     /// As [`Buckets::shared`], of a quota.
-    pub(super) fn shared_quota(&self, name: &str, allowance: Allowance, began: u64) -> Bucket {
-        self.hash(&(name, allowance.cost, allowance.window, began))
+    pub(super) fn shared_quota(&self, name: &str, what: (Cost, Window, u64)) -> Bucket {
+        self.hash(&(name, what))
     }
 
     fn hash(&self, what: &impl Hash) -> Bucket {
@@ -73,16 +76,17 @@ impl Buckets {
     }
 }
 
-/// The name of a bucket that every process gives it: `per_tenant/acme`; what is not a letter, a digit or one of `._:@-` is
-/// written as in a URL.
+/// The name of a bucket that every process gives it: `per_tenant/acme`, `flood/[10.0.0.1]`; what is not a letter, a digit or
+/// one of `._:@-` is written as in a URL, and a value that is missing is `~`. Different buckets have different names.
 pub fn text(ask: &Ask<'_>) -> String {
     let mut text = String::with_capacity(64);
-    text.push_str(ask.name);
+    text.extend(percent_encoding::utf8_percent_encode(ask.name, SAFE));
     for value in &ask.values {
         text.push('/');
         match value {
-            Value::Missing => text.push('~'),
-            Value::Network(address) => _ = write!(text, "{address}"),
+            Value::Missing => text.push_str(MISSING),
+            // Without the brackets, a tenant could be called like an address.
+            Value::Network(address) => _ = write!(text, "[{address}]"),
             Value::Text(words) => {
                 let used = 1 + words.iter().rposition(|word| !word.is_empty()).unwrap_or_default();
                 for (index, word) in words.iter().take(used).enumerate() {
@@ -99,3 +103,71 @@ pub fn text(ask: &Ask<'_>) -> String {
 
 const SAFE: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b':').remove(b'@').remove(b'-');
+const MISSING: &str = "~";
+
+/// A bucket whose name was read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    name: String,
+    values: Vec<OwnValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum OwnValue {
+    Missing,
+    Network(IpAddr),
+    Text([String; 3]),
+}
+
+impl Named {
+    /// What [`text`] made a name of; none if it did not.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let name = decode(parts.next()?)?;
+        let values = parts.map(OwnValue::read).collect::<Option<_>>()?;
+        Some(Named { name, values })
+    }
+
+    /// The name of the limit.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What tells it apart.
+    pub(super) fn values(&self) -> Values<'_> {
+        self.values.iter().map(OwnValue::value).collect()
+    }
+}
+
+impl OwnValue {
+    fn read(text: &str) -> Option<Self> {
+        if text == MISSING {
+            return Some(OwnValue::Missing);
+        }
+        if let Some(address) = text.strip_prefix('[') {
+            return Some(OwnValue::Network(address.strip_suffix(']')?.parse().ok()?));
+        }
+        let mut words: [String; 3] = Default::default();
+        let mut written = text.split('+');
+        for (word, written) in words.iter_mut().zip(written.by_ref()) {
+            *word = decode(written)?;
+        }
+        written.next().is_none().then_some(OwnValue::Text(words))
+    }
+
+    fn value(&self) -> Value<'_> {
+        match self {
+            OwnValue::Missing => Value::Missing,
+            OwnValue::Network(address) => Value::Network(*address),
+            OwnValue::Text([first, second, third]) => Value::Text([first, second, third]),
+        }
+    }
+}
+
+fn decode(text: &str) -> Option<String> {
+    percent_encoding::percent_decode_str(text).decode_utf8().ok().map(Into::into)
+}
+
+#[cfg(test)]
+#[path = "bucket_tests.rs"]
+mod tests;

@@ -48,3 +48,7 @@ fn month(seconds: u64, anchor: Option<Moment>) -> Option<(u64, u64)> {
 pub fn until(then: u64, now: SystemTime) -> Duration {
     (UNIX_EPOCH + Duration::from_secs(then)).duration_since(now).unwrap_or_default()
 }
+
+#[cfg(test)]
+#[path = "calendar_tests.rs"]
+mod tests;

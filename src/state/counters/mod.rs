@@ -10,11 +10,13 @@
 pub mod algorithm;
 pub mod bucket;
 pub mod calendar;
+mod journal;
 mod memory;
+mod sqlite;
 pub mod usual;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -24,8 +26,9 @@ use crate::config::scalar::{Moment, Rate, Window};
 use crate::config::section::limits::Cost;
 
 use bucket::{Bucket, Value};
+use journal::Journal;
 use memory::Memory;
-use usual::Usual;
+use usual::{Usual, Usuals};
 
 pub use memory::Fill;
 
@@ -155,7 +158,12 @@ enum Taken {
     /// Of a rate: one turn, after which the next was due then (nanoseconds of the clock that counts).
     Pace { rule: Pace, due: u64 },
     /// Of a quota, in the stretch that began then (seconds since 1970).
-    Quota { allowance: Allowance, began: u64, units: u64 },
+    Quota {
+        allowance: Allowance,
+        #[expect(dead_code, reason = "the bucket of this process knows it; who counts elsewhere has to be told")]
+        began: u64,
+        units: u64,
+    },
 }
 
 /// What a request cost, once that is known; none where its answer does not say, and then it cost what is assumed.
@@ -207,8 +215,22 @@ pub enum Back {
 /// Every counter.
 #[derive(Debug)]
 pub struct Counters {
+    // Before the memory, so that what is left is written at the end.
+    journal: OnceLock<Journal>,
     memory: Memory,
-    usual: Mutex<HashMap<(String, String, String), Arc<Usual>>>,
+    usuals: Usuals,
+    clock: Clock,
+}
+
+/// Whether quotas survive the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// They should, and cannot be written at the moment.
+    Failing,
+    /// There are none, so nobody wanted them to.
+    Off,
+    /// They do.
+    Works,
 }
 
 impl Counters {
@@ -217,31 +239,51 @@ impl Counters {
         Counters::bounded(clock, MAX_COUNTERS)
     }
 
-    /// As [`Counters::new`]; so many counters are kept at most, and beyond them newcomers to a limit share some.
+    /// As [`Counters::new`]; so many counters are kept at most, half of them of rates and half of quotas, and beyond them
+    /// newcomers to a limit share some.
     pub fn bounded(clock: Clock, most: usize) -> Self {
-        Counters { memory: Memory::new(clock, most), usual: Mutex::default() }
+        let memory = Memory::new(clock.clone(), most);
+        Counters { journal: OnceLock::new(), memory, usuals: Usuals::default(), clock }
     }
 
-    /// What requests of a route (host and key) usually cost by a quota: the same average each time.
-    pub fn usual(&self, limit: &str, (host, key): (&str, &str), assumed: u64) -> Arc<Usual> {
-        let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = (limit.to_owned(), host.to_owned(), key.to_owned());
-        Arc::clone(usual.entry(name).or_insert_with(|| Arc::new(Usual::new(assumed))))
+    /// Keeps quotas in a file of `folder`, and counts on from what it says; nothing if that is so already. To be called
+    /// before the first quota is spent.
+    ///
+    /// # Errors
+    /// In a sentence, why that cannot be and what to do.
+    pub fn keep_in(&self, folder: &Path) -> Result<(), String> {
+        if self.journal.get().is_none() {
+            let journal = Journal::open(folder, &self.memory, &self.clock)?;
+            // Only the thread that starts and reloads comes here.
+            let _ = self.journal.set(journal);
+        }
+        Ok(())
+    }
+
+    /// Whether quotas survive the process.
+    pub fn keeping(&self) -> Keeping {
+        match self.journal.get() {
+            None => Keeping::Off,
+            Some(journal) if journal.is_failing() => Keeping::Failing,
+            Some(_) => Keeping::Works,
+        }
+    }
+
+    /// Waits until everything that was counted is kept, or cannot be.
+    pub async fn flush(&self) {
+        if let Some(journal) = self.journal.get() {
+            journal.flush().await;
+        }
+    }
+
+    /// What the requests of a route usually cost of a limit: the same one each time. It begins with `start`.
+    pub fn usual(&self, limit: &str, route: &str, start: u64) -> Arc<Usual> {
+        self.usuals.find(limit, route, start)
     }
 
     /// Spends all asks, or none.
     pub async fn spend(&self, asks: &[Ask<'_>]) -> Answer {
         self.memory.spend(asks)
-    }
-
-    /// Takes away what means nothing any more.
-    pub fn sweep(&self) {
-        self.memory.sweep();
-    }
-
-    /// How full they are: those of rates, and those of quotas.
-    pub fn fill(&self) -> [Fill; 2] {
-        self.memory.fill()
     }
 
     /// Gives back what was taken: the request went nowhere.
@@ -259,8 +301,19 @@ impl Counters {
         self.memory.look(ask)
     }
 
-    /// Forgets what was counted.
+    /// Forgets what was counted: of a quota for good, before this returns.
     pub async fn reset(&self, ask: &Ask<'_>) {
         self.memory.reset(ask);
+        self.flush().await;
+    }
+
+    /// Takes away what means nothing any more.
+    pub fn sweep(&self) {
+        self.memory.sweep();
+    }
+
+    /// How full they are: those of rates, and those of quotas.
+    pub fn fill(&self) -> [Fill; 2] {
+        self.memory.fill()
     }
 }

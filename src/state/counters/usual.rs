@@ -1,36 +1,111 @@
-//! What requests of a route usually cost.
+//! What requests usually cost: reserved until it is known what one did cost.
 //!
-//! In: costs, as they become known. Out: an average that follows them. Not
-//! here: which cost (`pipeline::limits`).
+//! In: costs as they become known. Out: what the next one is likely to cost. Not
+//! here: whose quota it is. Learning is one atomic operation; what is learned
+//! outlives a reload, and is forgotten with the last route that uses it.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// One part in so many of the average is the newest cost.
-const INERTIA: u64 = 8;
+/// How much of the difference is learned from one request.
+const SHARE: f64 = 1.0 / 8.0;
 
-/// An average that follows the newest.
+/// What one route's requests usually cost of one limit.
 #[derive(Debug)]
 pub struct Usual {
+    /// The bits of a number that moves on by less than one at a time.
     units: AtomicU64,
 }
 
 impl Usual {
-    /// Begins at what is assumed.
-    pub fn new(assumed: u64) -> Self {
-        Usual { units: AtomicU64::new(assumed) }
+    fn new(start: u64) -> Self {
+        Usual { units: AtomicU64::new((start as f64).to_bits()) }
     }
 
-    /// The usual cost.
+    /// What the next request is likely to cost.
     pub fn units(&self) -> u64 {
-        self.units.load(Ordering::Relaxed)
+        f64::from_bits(self.units.load(Ordering::Relaxed)).ceil() as u64
     }
 
-    /// Another cost has become known.
+    /// What one did cost.
     pub fn learn(&self, actual: u64) {
-        let before = self.units();
-        // Two at once may lose one of them; an average survives that.
-        let after = before - before / INERTIA + actual / INERTIA;
-        let after = if before == 0 { actual } else { after };
-        self.units.store(after, Ordering::Relaxed);
+        let actual = actual as f64;
+        let next = |bits: u64| {
+            let known = f64::from_bits(bits);
+            // Nothing was assumed: the first that is known is better than nothing.
+            let learned = if known == 0.0 { actual } else { known + (actual - known) * SHARE };
+            Some(learned.to_bits()).filter(|learned| *learned != bits)
+        };
+        let _ = self.units.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+}
+
+/// Those of all limits and routes.
+#[derive(Debug, Default)]
+pub(super) struct Usuals(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    usuals: HashMap<[Box<str>; 2], Arc<Usual>, ahash::RandomState>,
+    /// How many there may be before those are looked for that nobody uses.
+    enough: usize,
+}
+
+impl Usuals {
+    pub(super) fn find(&self, limit: &str, route: &str, start: u64) -> Arc<Usual> {
+        let Known { usuals, enough } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = [limit.into(), route.into()];
+        if usuals.len() >= *enough && !usuals.contains_key(&key) {
+            usuals.retain(|_, usual| Arc::strong_count(usual) > 1);
+            *enough = 2 * usuals.len().max(64);
+        }
+        Arc::clone(usuals.entry(key).or_insert_with(|| Arc::new(Usual::new(start))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_follows_what_requests_cost() {
+        let usual = Usual::new(1000);
+        assert_eq!(usual.units(), 1000);
+        usual.learn(200);
+        assert_eq!(usual.units(), 900);
+        for _ in 0..100 {
+            usual.learn(7);
+        }
+        assert_eq!(usual.units(), 8, "rounded up");
+        for _ in 0..1000 {
+            usual.learn(0);
+        }
+        assert_eq!(usual.units(), 1, "requests that cost nothing");
+        usual.learn(u64::MAX);
+        assert!(usual.units() > 1 << 60);
+    }
+
+    #[test]
+    fn where_nothing_was_assumed_the_first_is_taken() {
+        let usual = Usual::new(0);
+        assert_eq!(usual.units(), 0);
+        usual.learn(500);
+        assert_eq!(usual.units(), 500);
+    }
+
+    #[test]
+    fn what_is_learned_outlives_a_reload_and_not_its_routes() {
+        let usuals = Usuals::default();
+        let running = usuals.find("scan", "/top", 5);
+        running.learn(5000);
+        assert_eq!(usuals.find("scan", "/top", 5).units(), running.units());
+        assert_eq!(usuals.find("scan", "/other", 5).units(), 5);
+        assert_eq!(usuals.find("sca", "n/top", 5).units(), 5, "names are not run together");
+        for reload in 0..10_000 {
+            usuals.find("scan", &format!("/{reload}"), 5);
+        }
+        assert!(usuals.0.lock().unwrap().usuals.len() < 200);
+        assert_eq!(usuals.find("scan", "/top", 5).units(), running.units());
     }
 }

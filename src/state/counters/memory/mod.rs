@@ -18,10 +18,10 @@ use smallvec::SmallVec;
 
 use crate::clock::Clock;
 
-use super::bucket::Buckets;
+use super::bucket::{Buckets, Named};
 use super::{Allowance, Answer, Ask, Back, Costs, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
 
-pub(super) use quotas::{Count, Line, Quotas};
+pub(super) use quotas::{Count, GRACE, Key, Line, Quotas};
 pub use table::Fill;
 
 use quotas::Consumer;
@@ -71,7 +71,7 @@ impl Memory {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
         if asks.len() > 1 {
-            let standings = self.peek(&parties, &now);
+            let standings = self.standings(&parties, &now);
             if asks.iter().zip(&standings).any(refuses) {
                 return Answer { standings, spent: Err(NotSpent::Refused) };
             }
@@ -86,7 +86,7 @@ impl Memory {
                 Err(standing) if ask.mode == Mode::Enforced => {
                     self.refund(&receipt, Back::Everything);
                     let refused = standings.len();
-                    standings = parties.iter().map(|party| self.standing(party, &now)).collect();
+                    standings = self.standings(&parties, &now);
                     standings.get_mut(refused).into_iter().for_each(|known| *known = standing);
                     return Answer { standings, spent: Err(NotSpent::Refused) };
                 }
@@ -97,6 +97,7 @@ impl Memory {
     }
 
     /// Spends all asks, whatever there is: for a copy of what is counted elsewhere.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for who counts elsewhere and keeps a copy here"))]
     pub(super) fn note(&self, asks: &[Ask<'_>]) -> Receipt {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
@@ -137,9 +138,10 @@ impl Memory {
 
     /// Forgets what was counted.
     pub(super) fn reset(&self, ask: &Ask<'_>) {
-        match self.party(ask, &self.now(std::slice::from_ref(ask))) {
-            Party::Rate(who, _) => self.rates.reset(&who),
-            Party::Quota(who) => self.quotas.reset(&who),
+        let now = self.now(std::slice::from_ref(ask));
+        match self.party(ask, &now) {
+            Party::Rate(who, _) => self.rates.reset(&who, now.nanos),
+            Party::Quota(who) => self.quotas.reset(&who, now.wall),
         }
     }
 
@@ -159,9 +161,11 @@ impl Memory {
         &self.quotas
     }
 
-    /// Takes over what was written down; tells whether there was room.
-    pub(super) fn restore(&self, ask: &Ask<'_>, line: Line) -> bool {
-        self.quotas.restore(self.buckets.of_quota(ask, line.allowance, line.began), line)
+    /// Takes over what was written down.
+    pub(super) fn restore(&self, named: &Named, line: Line) {
+        let Key { cost, window, began, .. } = line.key;
+        let bucket = self.buckets.of_quota(named.name(), &named.values(), (cost, window, began));
+        self.quotas.restore(bucket, line);
     }
 
     fn parties<'a, 'v>(&'a self, asks: &'a [Ask<'v>], now: &Now) -> Parties<'a, 'v> {
@@ -188,13 +192,8 @@ impl Memory {
         }
     }
 
-    /// How everybody's own buckets stand.
-    fn peek(&self, parties: &Parties<'_, '_>, now: &Now) -> Standings {
-        let peek = |party: &Party<'_, '_>| match party {
-            Party::Rate(who, rule) => self.rates.peek(who.bucket, *rule, now.nanos),
-            Party::Quota(who) => self.quotas.peek(who, now.wall),
-        };
-        parties.iter().map(peek).collect()
+    fn standings(&self, parties: &Parties<'_, '_>, now: &Now) -> Standings {
+        parties.iter().map(|party| self.standing(party, now)).collect()
     }
 
     fn standing(&self, party: &Party<'_, '_>, now: &Now) -> Standing {

@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::config::scalar::Window;
+use crate::config::section::limits::Cost;
 use crate::state::counters::bucket::{self, Bucket, Buckets};
 use crate::state::counters::{Allowance, Ask, Entry, Standing, Taken, algorithm, calendar};
 
 use super::table::{Comer, Counter, Fill, Place, Table};
 
 /// A count outlives its stretch for so long: a clock that is set back a little finds it again.
-pub(super) const GRACE: u64 = 60;
+pub(in crate::state::counters) const GRACE: u64 = 60;
 /// Nobody waits for a sweep that finds nothing more often than so, in seconds.
 const PAUSE: u64 = 1;
 /// Lists of changed counts, so that cores seldom meet there.
@@ -41,15 +43,23 @@ pub(in crate::state::counters) struct Count {
 /// How a count is written down.
 #[derive(Debug)]
 pub(in crate::state::counters) struct Line {
-    /// What it is known by.
+    pub(in crate::state::counters) key: Key,
+    /// How much is written; only who writes uses this.
+    pub(in crate::state::counters) units: AtomicU64,
+    /// Whether what is written is to be replaced.
+    pub(in crate::state::counters) is_replaced: AtomicBool,
+}
+
+/// What every process knows a count by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::state::counters) struct Key {
+    /// The name of its bucket.
     pub(in crate::state::counters) name: Box<str>,
-    pub(in crate::state::counters) allowance: Allowance,
+    pub(in crate::state::counters) cost: Cost,
+    pub(in crate::state::counters) window: Window,
+    /// When its stretch began and ends, in seconds since 1970.
     pub(in crate::state::counters) began: u64,
     pub(in crate::state::counters) ends: u64,
-    /// How much of it is written; only who writes uses this.
-    pub(in crate::state::counters) written: AtomicU64,
-    /// Whether what is written was reset, and is to be replaced.
-    pub(in crate::state::counters) is_reset: AtomicBool,
 }
 
 const CHANGED: u64 = 1 << 63;
@@ -79,7 +89,7 @@ impl Quotas {
         wall: SystemTime,
     ) -> Consumer<'a, 'v> {
         let stretch = calendar::stretch(allowance.window, allowance.anchor, wall);
-        let bucket = buckets.of_quota(ask, allowance, stretch.0);
+        let bucket = buckets.of_quota(ask.name, &ask.values, (allowance.cost, allowance.window, stretch.0));
         Consumer { buckets, ask, allowance, stretch, bucket, is_written: self.is_written.load(Ordering::Relaxed) }
     }
 
@@ -118,20 +128,15 @@ impl Quotas {
 
     /// How a quota stands, the newcomers' where there is no room.
     pub(super) fn look(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Standing {
-        who.standing(self.counts.look(who, |count| count.used()).unwrap_or_default(), wall)
-    }
-
-    /// How the quota of a bucket of its own stands.
-    pub(super) fn peek(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Standing {
-        who.standing(self.counts.find(who.bucket, |count| count.used()).unwrap_or_default(), wall)
+        who.standing(self.counts.look(who, seconds(wall), |count| count.used()).unwrap_or_default(), wall)
     }
 
     /// Forgets what was counted in the stretch of now.
-    pub(super) fn reset(&self, who: &Consumer<'_, '_>) {
-        self.counts.look(who, |count| {
+    pub(super) fn reset(&self, who: &Consumer<'_, '_>, wall: SystemTime) {
+        self.counts.look(who, seconds(wall), |count| {
             _ = self.change(count, who.bucket, &|_| Some(0));
             if let Some(line) = &count.line {
-                line.is_reset.store(true, Ordering::Release);
+                line.is_replaced.store(true, Ordering::Release);
                 // Once more: the first change may be written already.
                 _ = self.change(count, who.bucket, &Some);
             }
@@ -176,11 +181,16 @@ impl Quotas {
         all
     }
 
-    /// Takes over a count that was written down; tells whether there was room.
-    pub(in crate::state::counters) fn restore(&self, bucket: Bucket, line: Line) -> bool {
-        let used = line.written.load(Ordering::Relaxed).min(CHANGED - 1);
-        let count = Count { used: AtomicU64::new(used), ends: line.ends, line: Some(line) };
-        self.counts.insert(bucket, Arc::new(count))
+    /// Takes over a count that was written down, whether there is room or not: it must not begin anew.
+    pub(super) fn restore(&self, bucket: Bucket, line: Line) {
+        let used = line.units.load(Ordering::Relaxed).min(CHANGED - 1);
+        let count = Count { used: AtomicU64::new(used), ends: line.key.ends, line: Some(line) };
+        self.counts.insert(bucket, Arc::new(count));
+    }
+
+    /// How many buckets have a count of their own at most.
+    pub(in crate::state::counters) fn most(&self) -> usize {
+        self.counts.most()
     }
 }
 
@@ -219,6 +229,12 @@ impl Count {
     }
 }
 
+impl Line {
+    fn new(key: Key) -> Self {
+        Line { key, units: AtomicU64::new(0), is_replaced: AtomicBool::new(false) }
+    }
+}
+
 impl Counter for Arc<Count> {
     fn has_lapsed(&self, now: u64) -> bool {
         self.ends.saturating_add(GRACE) <= now
@@ -231,20 +247,16 @@ impl Comer<Arc<Count>> for Consumer<'_, '_> {
     }
 
     fn shared(&self) -> Bucket {
-        self.buckets.shared_quota(self.ask.name, self.allowance, self.stretch.0).beside(self.bucket)
+        let Allowance { cost, window, .. } = self.allowance;
+        self.buckets.shared_quota(self.ask.name, (cost, window, self.stretch.0)).beside(self.bucket)
     }
 
     fn fresh(&self, place: Place) -> Arc<Count> {
-        let (began, ends) = self.stretch;
+        let ((began, ends), Allowance { cost, window, .. }) = (self.stretch, self.allowance);
         // Who shares a count is not among the others of this shard in another process.
-        let line = (self.is_written && place == Place::Own).then(|| Line {
-            name: bucket::text(self.ask).into(),
-            allowance: self.allowance,
-            began,
-            ends,
-            written: AtomicU64::new(0),
-            is_reset: AtomicBool::new(false),
-        });
+        let is_written = self.is_written && place == Place::Own;
+        let line =
+            is_written.then(|| Line::new(Key { name: bucket::text(self.ask).into(), cost, window, began, ends }));
         Arc::new(Count { used: AtomicU64::new(0), ends, line })
     }
 }

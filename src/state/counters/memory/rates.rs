@@ -74,19 +74,13 @@ impl Rates {
 
     /// How a rate stands, the newcomers' where there is no room.
     pub(super) fn look(&self, who: &Requester<'_, '_>, rule: Pace, now: u64) -> Standing {
-        let due = self.0.look(who, |Due(due)| due.load(Ordering::Relaxed));
-        algorithm::standing_of_pace(rule, due.unwrap_or_default(), now)
-    }
-
-    /// How the rate of a bucket of its own stands.
-    pub(super) fn peek(&self, bucket: Bucket, rule: Pace, now: u64) -> Standing {
-        let due = self.0.find(bucket, |Due(due)| due.load(Ordering::Relaxed));
+        let due = self.0.look(who, now, |Due(due)| due.load(Ordering::Relaxed));
         algorithm::standing_of_pace(rule, due.unwrap_or_default(), now)
     }
 
     /// Forgets what was counted.
-    pub(super) fn reset(&self, who: &Requester<'_, '_>) {
-        self.0.look(who, |Due(due)| due.store(0, Ordering::Relaxed));
+    pub(super) fn reset(&self, who: &Requester<'_, '_>, now: u64) {
+        self.0.look(who, now, |Due(due)| due.store(0, Ordering::Relaxed));
     }
 
     pub(super) fn sweep(&self, now: u64) {

@@ -119,22 +119,23 @@ impl<C: Counter> Table<C> {
     }
 
     /// Reads the counter that `comer` would be counted with, if there is one.
-    pub(super) fn look<T>(&self, comer: &impl Comer<C>, read: impl FnOnce(&C) -> T) -> Option<T> {
+    pub(super) fn look<T>(&self, comer: &impl Comer<C>, now: u64, read: impl FnOnce(&C) -> T) -> Option<T> {
         let bucket = comer.own();
         let kept = self.shard(bucket)?.read();
-        let shared = || kept.shared.get(&comer.shared()).filter(|_| kept.own.len() >= self.most);
+        let shared = || if kept.is_full(self.most, now) { kept.shared.get(&comer.shared()) } else { None };
         kept.own.get(&bucket).or_else(shared).map(read)
     }
 
-    /// Makes a counter unless it is there, or its shard is full; tells whether it is there then.
-    pub(super) fn insert(&self, bucket: Bucket, counter: C) -> bool {
-        let Some(shard) = self.shard(bucket) else { return false };
-        let kept = &mut *shard.write();
-        let fits = kept.own.len() < self.most || kept.own.contains_key(&bucket);
-        if fits {
-            kept.own.entry(bucket).or_insert(counter);
+    /// Makes a counter unless it is there, whether there is room or not.
+    pub(super) fn insert(&self, bucket: Bucket, counter: C) {
+        if let Some(shard) = self.shard(bucket) {
+            shard.write().own.entry(bucket).or_insert(counter);
         }
-        fits
+    }
+
+    /// How many buckets have a counter of their own at most.
+    pub(super) fn most(&self) -> usize {
+        self.most * SHARDS
     }
 
     /// Takes away what has lapsed, and gives memory back that is not needed any more.

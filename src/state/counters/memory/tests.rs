@@ -223,6 +223,10 @@ fn x4_a_million_keys_grow_nothing_and_reset_nothing() {
             assert!(memory.spend(&hot).spent.is_err(), "after {number} keys");
         }
     }
+    let newcomer = [rate("r", "a newcomer", 2), quota("q", "a newcomer", 2)];
+    let answer = memory.spend(&newcomer);
+    assert!(answer.spent.is_err() && answer.standings.iter().all(|standing| !standing.wait.is_zero()));
+    assert_eq!(memory.look(&newcomer[0]).remaining, 0, "what is told is what is shared");
     let [rates, quotas] = memory.fill();
     for (what, fill) in [("rates", rates), ("quotas", quotas)] {
         assert!(fill.own <= MOST / 2 && fill.own >= MOST / 4, "{what}: {fill:?}");

@@ -1,0 +1,304 @@
+//! Writes quotas down, so that they survive the process.
+//!
+//! In: counts that change. Out: the same counts after a restart, at most a
+//! moment behind. Not here: SQL (`sqlite`). Requests never wait for it: they mark
+//! a count as changed, and a thread of its own writes what is marked twice a
+//! second. What cannot be written stays marked, so nothing is lost but with the
+//! process, and nothing grows.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+
+use super::bucket::Named;
+use super::memory::{Count, GRACE, Line, Memory, Quotas};
+use super::sqlite::{self, Change, Fault, Store};
+
+/// Between two batches: with the time to write one, the most that the end of the process can take away.
+const EVERY: Duration = Duration::from_millis(500);
+/// Between two looks for stretches that are over, in seconds.
+const FORGET_EVERY: u64 = 3_600;
+
+/// The thread that writes. Dropping it writes what is left.
+#[derive(Debug)]
+pub(super) struct Journal {
+    desk: Arc<Desk>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread and the others share.
+#[derive(Debug)]
+struct Desk {
+    wish: Mutex<Wish>,
+    bell: Condvar,
+    /// The number of the last wish that came true.
+    done: watch::Sender<u64>,
+    is_failing: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Wish {
+    /// The number of the last wish to have everything written.
+    flush: u64,
+    end: bool,
+}
+
+impl Journal {
+    /// Opens the file in `folder`, counts on from what is written there, and begins to write.
+    ///
+    /// # Errors
+    /// In a sentence, why it cannot be used and what to do.
+    pub(super) fn open(folder: &Path, memory: &Memory, clock: &Clock) -> Result<Journal, String> {
+        let path = sqlite::path(folder);
+        let store = open(folder, clock, "every quota begins at zero").map_err(|fault| advice(&path, &fault))?;
+        restore(&store, memory).map_err(|fault| advice(&path, &fault))?;
+        memory.quotas().write_down();
+        let desk = Arc::new(Desk {
+            wish: Mutex::default(),
+            bell: Condvar::new(),
+            done: watch::channel(0).0,
+            is_failing: AtomicBool::new(false),
+        });
+        let writer = Writer {
+            store: Some(store),
+            folder: folder.to_path_buf(),
+            quotas: Arc::clone(memory.quotas()),
+            kept_back: Vec::new(),
+            next_forget: seconds(clock) + FORGET_EVERY,
+            desk: Arc::clone(&desk),
+            clock: clock.clone(),
+        };
+        let thread = std::thread::Builder::new().name("quotas".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|error| advice(&path, &error.into()))?;
+        Ok(Journal { desk, thread: Some(thread) })
+    }
+
+    /// Waits until everything that was counted before is written, or cannot be.
+    pub(super) async fn flush(&self) {
+        let number = {
+            let mut wish = self.desk.wish();
+            wish.flush += 1;
+            wish.flush
+        };
+        let mut done = self.desk.done.subscribe();
+        self.desk.bell.notify_all();
+        // The sender is ours, so the wait cannot fail.
+        let _ = done.wait_for(|done| *done >= number).await;
+    }
+
+    /// Whether the last batch could not be written.
+    pub(super) fn is_failing(&self) -> bool {
+        self.desk.is_failing.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.desk.wish().end = true;
+        self.desk.bell.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Desk {
+    fn wish(&self) -> MutexGuard<'_, Wish> {
+        self.wish.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it is time to write, or somebody wishes so; which wish comes true by writing now, and whether it is the
+    /// last time.
+    fn next(&self, last: u64) -> (u64, bool) {
+        let idle = |wish: &mut Wish| !wish.end && wish.flush == last;
+        let (wish, _) = self.bell.wait_timeout_while(self.wish(), EVERY, idle).unwrap_or_else(PoisonError::into_inner);
+        (wish.flush, wish.end)
+    }
+}
+
+struct Writer {
+    /// None while the file cannot be used.
+    store: Option<Store>,
+    folder: PathBuf,
+    quotas: Arc<Quotas>,
+    /// Counts that could not be written.
+    kept_back: Vec<Arc<Count>>,
+    next_forget: u64,
+    desk: Arc<Desk>,
+    clock: Clock,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut last = 0;
+        loop {
+            let (wish, end) = self.desk.next(last);
+            let written = self.write();
+            self.tell(written.err());
+            last = wish;
+            self.desk.done.send_replace(wish);
+            if end {
+                return;
+            }
+        }
+    }
+
+    /// Writes what has changed.
+    fn write(&mut self) -> Result<(), Fault> {
+        let mut counts = std::mem::take(&mut self.kept_back);
+        counts.extend(self.quotas.take_changed());
+        let is_failing = self.desk.is_failing.load(Ordering::Relaxed);
+        if counts.is_empty() && !is_failing && seconds(&self.clock) < self.next_forget {
+            return Ok(());
+        }
+        let mut store = match self.store.take().filter(Store::is_in_place) {
+            Some(store) => store,
+            None => match open(&self.folder, &self.clock, "quotas are written anew from memory") {
+                Ok(store) => {
+                    counts = self.all();
+                    store
+                }
+                Err(fault) => {
+                    self.kept_back = counts;
+                    return Err(fault);
+                }
+            },
+        };
+        let written = write(&mut store, counts, &mut self.kept_back).and_then(|()| self.forget(&mut store));
+        // What is damaged is opened anew, which moves it aside.
+        let is_damaged = matches!(written, Err(Fault::Damaged(_)));
+        self.store = Some(store).filter(|_| !is_damaged);
+        written
+    }
+
+    /// Every count, to be written whole: somebody took the file away, and with it what was written there.
+    fn all(&self) -> Vec<Arc<Count>> {
+        let counts = self.quotas.all();
+        let lines = counts.iter().filter_map(|count| count.line());
+        lines.for_each(|line| line.is_replaced.store(true, Ordering::Relaxed));
+        counts
+    }
+
+    fn forget(&mut self, store: &mut Store) -> Result<(), Fault> {
+        let now = seconds(&self.clock);
+        if now < self.next_forget {
+            return Ok(());
+        }
+        self.next_forget = now + FORGET_EVERY;
+        store.forget(now.saturating_sub(GRACE))
+    }
+
+    /// Tells what changed, once.
+    fn tell(&self, fault: Option<Fault>) {
+        let was_failing = self.desk.is_failing.swap(fault.is_some(), Ordering::Relaxed);
+        let path = sqlite::path(&self.folder);
+        match fault {
+            Some(fault) if !was_failing => log::error!(
+                "quotas cannot be written to {}: {fault}. They go on in memory, and what is counted from now on is lost if \
+                 the gateway ends before it can write again",
+                path.display()
+            ),
+            None if was_failing => log::info!("quotas are written to {} again; nothing was lost", path.display()),
+            Some(_) | None => {}
+        }
+    }
+}
+
+/// Writes all of these counts, or none; then those are kept back that are not gathered again by themselves.
+fn write(store: &mut Store, mut counts: Vec<Arc<Count>>, kept_back: &mut Vec<Arc<Count>>) -> Result<(), Fault> {
+    // Twice in a batch, a change would be written twice.
+    counts.sort_unstable_by_key(Arc::as_ptr);
+    counts.dedup_by(|one, other| Arc::ptr_eq(one, other));
+    let drafts: Vec<Draft<'_>> = counts.iter().filter_map(|count| Draft::of(count)).collect();
+    let written = store.write(drafts.iter().map(|draft| (&draft.line.key, draft.change)));
+    for Draft { line, used, change } in drafts {
+        match (&written, change) {
+            (Ok(()), _) => line.units.store(used, Ordering::Relaxed),
+            (Err(_), Change::Set(_)) => line.is_replaced.store(true, Ordering::Relaxed),
+            (Err(_), Change::Add(_)) => {}
+        }
+    }
+    if written.is_err() {
+        counts.retain(|count| count.put_back());
+        kept_back.extend(counts);
+    }
+    written
+}
+
+/// What is to be written of a count.
+struct Draft<'a> {
+    line: &'a Line,
+    used: u64,
+    change: Change,
+}
+
+impl<'a> Draft<'a> {
+    fn of(count: &'a Count) -> Option<Self> {
+        let line = count.line()?;
+        let used = count.take();
+        // After it was read: a count that is reset meanwhile changes once more.
+        let change = match line.is_replaced.swap(false, Ordering::AcqRel) {
+            true => Change::Set(used),
+            false => Change::Add(used.cast_signed().saturating_sub(line.units.load(Ordering::Relaxed).cast_signed())),
+        };
+        Some(Draft { line, used, change })
+    }
+}
+
+/// Opens the file, another one if it is damaged.
+fn open(folder: &Path, clock: &Clock, what_follows: &str) -> Result<Store, Fault> {
+    let now = seconds(clock);
+    let why = match Store::open(folder, now) {
+        Err(Fault::Damaged(why)) => why,
+        opened => return opened,
+    };
+    let path = sqlite::path(folder);
+    let time = DateTime::<Utc>::from(clock.wall()).format("%Y%m%dT%H%M%SZ");
+    let aside = sqlite::move_aside(&path, &time.to_string())?;
+    log::error!("{} is damaged ({why}): it was moved to {}, and {what_follows}", path.display(), aside.display());
+    Store::open(folder, now)
+}
+
+/// Counts on from what is written.
+fn restore(store: &Store, memory: &Memory) -> Result<(), Fault> {
+    let most = memory.quotas().most();
+    let (counts, known) = (store.read(most)?, store.len()?);
+    if known > counts.len() {
+        log::warn!("{known} quotas are written, and only {most} can be kept: the least used begin at zero");
+    }
+    for (key, units) in counts {
+        let strange = || Fault::Unusable(format!("`{}` is no name of a count", key.name));
+        let named = Named::read(&key.name).ok_or_else(strange)?;
+        memory.restore(&named, Line { key, units: units.into(), is_replaced: AtomicBool::new(false) });
+    }
+    Ok(())
+}
+
+/// What a person is told at the start.
+fn advice(path: &Path, fault: &Fault) -> String {
+    let path = path.display();
+    match fault {
+        Fault::Newer => format!(
+            "{path} was written by a newer gateway: start that one, or move the file away, and every quota begins at zero"
+        ),
+        Fault::Damaged(_) | Fault::Unusable(_) => format!(
+            "quotas are kept in {path}, which cannot be used: {fault}. Let the user that runs the gateway write in that \
+             folder, or name another one as `state.dir`"
+        ),
+    }
+}
+
+fn seconds(clock: &Clock) -> u64 {
+    clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;
