@@ -110,6 +110,7 @@ impl App {
             readiness: Arc::clone(&readiness),
             metrics: metrics.clone(),
             current: Box::new(move || Arc::clone(&current.load().snapshot)),
+            state: Arc::clone(&state),
             reloads: reloads.clone(),
             token: Arc::clone(&token),
             clock: clock.clone(),

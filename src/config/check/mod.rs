@@ -96,6 +96,19 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     checker.issues
 }
 
+/// As [`check`], for limits, plans and tenants that stand alone: who calls, and how that is known, is said elsewhere.
+pub(super) fn plans_alone(config: &Config, document: &Document) -> Issues {
+    let (with_pipes, sharing) = (BTreeSet::new(), Sharing::of(config));
+    let mut checker = Checker { config, document, with_pipes, sharing, issues: Issues::default() };
+    checker.limits();
+    checker.plans();
+    checker.unused_limits();
+    let mut issues = Issues::default();
+    let of_callers = |issue: &&Issue| issue.code != IssueCode::SharedCount;
+    checker.issues.iter().filter(of_callers).cloned().for_each(|issue| issues.push(issue));
+    issues
+}
+
 /// What anyone may do.
 pub(super) fn openness(config: &Config, document: &Document) -> Issues {
     let mut issues = Issues::default();
