@@ -9,26 +9,26 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-/// Where time comes from: the system, or a test.
+/// Where time comes from: the system, or somebody who turns the clock by hand.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
+    Hand(Arc<HandTime>),
     System,
-    Test(Arc<TestTime>),
 }
 
 #[derive(Debug)]
-struct TestTime {
+struct HandTime {
     base: Instant,
     wall_base: SystemTime,
     elapsed: watch::Sender<Duration>,
 }
 
-/// A clock that moves only when a test turns it.
+/// A clock that moves only when somebody turns it: a test, or who plays back what happened at another time.
 #[derive(Clone, Debug)]
-pub struct TestClock(Arc<TestTime>);
+pub struct HandClock(Arc<HandTime>);
 
 impl Clock {
     /// The machine's own clock.
@@ -40,7 +40,7 @@ impl Clock {
     pub fn now(&self) -> Instant {
         match &self.0 {
             Source::System => system_now(),
-            Source::Test(time) => time.base + *time.elapsed.borrow(),
+            Source::Hand(time) => time.base + *time.elapsed.borrow(),
         }
     }
 
@@ -48,7 +48,7 @@ impl Clock {
     pub fn wall(&self) -> SystemTime {
         match &self.0 {
             Source::System => system_wall(),
-            Source::Test(time) => time.wall_base + *time.elapsed.borrow(),
+            Source::Hand(time) => time.wall_base + *time.elapsed.borrow(),
         }
     }
 
@@ -56,7 +56,7 @@ impl Clock {
     pub async fn sleep(&self, duration: Duration) {
         match &self.0 {
             Source::System => tokio::time::sleep(duration).await,
-            Source::Test(time) => {
+            Source::Hand(time) => {
                 let mut elapsed = time.elapsed.subscribe();
                 let end = *elapsed.borrow() + duration;
                 // The sender lives in `time`, so the wait cannot fail.
@@ -66,14 +66,18 @@ impl Clock {
     }
 }
 
-impl TestClock {
-    /// A test clock that begins at a fixed wall time and stands still.
+/// What tests call it.
+pub type TestClock = HandClock;
+
+impl HandClock {
+    /// A clock that begins at the wall time of every test, and stands still.
     pub fn new() -> Self {
-        TestClock(Arc::new(TestTime {
-            base: system_now(),
-            wall_base: SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000),
-            elapsed: watch::channel(Duration::ZERO).0,
-        }))
+        HandClock::at(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000))
+    }
+
+    /// A clock that begins at this wall time, and stands still.
+    pub fn at(wall: SystemTime) -> Self {
+        HandClock(Arc::new(HandTime { base: system_now(), wall_base: wall, elapsed: watch::channel(Duration::ZERO).0 }))
     }
 
     /// Turns the clock forward and wakes who waits for that time.
@@ -81,20 +85,27 @@ impl TestClock {
         self.0.elapsed.send_modify(|elapsed| *elapsed += by);
     }
 
+    /// Turns the clock forward to this wall time; never back.
+    pub fn advance_to(&self, wall: SystemTime) {
+        if let Ok(by) = wall.duration_since(self.clock().wall()) {
+            self.advance(by);
+        }
+    }
+
     /// How many tasks are asleep on this clock right now.
     pub fn sleepers(&self) -> usize {
         self.0.elapsed.receiver_count()
     }
 
-    /// The clock to hand to the code under test.
+    /// The clock to hand to who is to live by it.
     pub fn clock(&self) -> Clock {
-        Clock(Source::Test(Arc::clone(&self.0)))
+        Clock(Source::Hand(Arc::clone(&self.0)))
     }
 }
 
-impl Default for TestClock {
+impl Default for HandClock {
     fn default() -> Self {
-        TestClock::new()
+        HandClock::new()
     }
 }
 

@@ -1,10 +1,11 @@
-//! The operator's own address: health, readiness, metrics, reload.
+//! The operator's own address: health, readiness, metrics, reload, limits.
 //!
 //! In: requests on `admin.address`. Out: small texts. Not here: anything on the
 //! listeners of callers; a path there is a route or 404.
 
 mod access;
 pub mod health;
+mod limits;
 pub mod reload;
 mod routes_test;
 
@@ -24,6 +25,7 @@ use crate::clock::Clock;
 use crate::config::scalar::Secret;
 use crate::config::show::Shown;
 use crate::snapshot::Snapshot;
+use crate::state::State;
 use crate::state::queue::Load;
 use crate::state::throttle::{self, Throttle};
 use crate::telemetry::metrics::Metrics;
@@ -57,6 +59,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// What is running now.
     pub current: Current,
+    /// What outlives a configuration: what was counted is in it.
+    pub state: Arc<State>,
     /// Where reloads are asked for.
     pub reloads: Reloads,
     /// The admin token; who changes it, changes it for the next request.
@@ -70,6 +74,7 @@ pub struct Admin {
     readiness: Arc<Readiness>,
     metrics: Metrics,
     current: Current,
+    state: Arc<State>,
     reloads: Reloads,
     access: Access,
     /// Refusals that are logged.
@@ -83,11 +88,21 @@ impl fmt::Debug for Admin {
     }
 }
 
+/// What a request brings beside its head.
+#[derive(Clone, Copy, Debug)]
+struct Sent<'a> {
+    /// Without `?`.
+    query: &'a str,
+    body: &'a [u8],
+}
+
 /// What can be asked for.
 #[derive(Clone, Copy, Debug)]
 enum Resource {
     Config,
     ConfigDiff,
+    Limits,
+    LimitsReset,
     Livez,
     Metrics,
     Readyz,
@@ -100,6 +115,8 @@ impl Resource {
         match path {
             "/config" => Some(Resource::Config),
             "/config/diff" => Some(Resource::ConfigDiff),
+            "/limits" => Some(Resource::Limits),
+            "/limits/reset" => Some(Resource::LimitsReset),
             "/livez" => Some(Resource::Livez),
             "/metrics" => Some(Resource::Metrics),
             "/readyz" => Some(Resource::Readyz),
@@ -111,10 +128,13 @@ impl Resource {
 
     fn method(self) -> Method {
         match self {
-            Resource::Config | Resource::ConfigDiff | Resource::Livez | Resource::Metrics | Resource::Readyz => {
-                Method::GET
-            }
-            Resource::Reload | Resource::RoutesTest => Method::POST,
+            Resource::Config
+            | Resource::ConfigDiff
+            | Resource::Limits
+            | Resource::Livez
+            | Resource::Metrics
+            | Resource::Readyz => Method::GET,
+            Resource::LimitsReset | Resource::Reload | Resource::RoutesTest => Method::POST,
         }
     }
 
@@ -123,7 +143,12 @@ impl Resource {
             Resource::Livez | Resource::Readyz => Need::Nothing,
             Resource::Metrics => Need::TokenFromElsewhere,
             // They show how the gateway is set up, read files, or change what runs.
-            Resource::Config | Resource::ConfigDiff | Resource::Reload | Resource::RoutesTest => Need::TokenAndProgram,
+            Resource::Config
+            | Resource::ConfigDiff
+            | Resource::Limits
+            | Resource::LimitsReset
+            | Resource::Reload
+            | Resource::RoutesTest => Need::TokenAndProgram,
         }
     }
 }
@@ -131,9 +156,10 @@ impl Resource {
 impl Admin {
     /// Answers from these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { readiness, metrics, current, reloads, token, clock } = parts;
+        let Parts { readiness, metrics, current, state, reloads, token, clock } = parts;
         let noise = Throttle::new(clock.clone(), MAX_NOISE, throttle::FEW);
-        Admin { readiness, metrics, current, reloads, access: Access::new(token, clock.clone()), noise, clock }
+        let access = Access::new(token, clock.clone());
+        Admin { readiness, metrics, current, state, reloads, access, noise, clock }
     }
 
     /// The service that listens on `address`.
@@ -151,7 +177,8 @@ impl Admin {
             self.note_refusal(asker, resource, &refused);
             return Err(Box::new(refuse(refused)));
         }
-        let known = "/livez /readyz /metrics, and with the token: /config /config/diff, POST /reload /routes/test\n";
+        let known = "/livez /readyz /metrics, and with the token: /config /config/diff /limits, POST /limits/reset \
+                     /reload /routes/test\n";
         let resource = resource.ok_or_else(|| Box::new(text(StatusCode::NOT_FOUND, known)))?;
         let allowed = resource.method();
         if *asker.method == allowed || (allowed == Method::GET && *asker.method == Method::HEAD) {
@@ -173,10 +200,13 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, resource: Resource, asker: &Asker<'_>, body: &[u8]) -> Response<Vec<u8>> {
+    async fn answer(&self, resource: Resource, asker: &Asker<'_>, sent: Sent<'_>) -> Response<Vec<u8>> {
+        let Sent { query, body } = sent;
         match resource {
             Resource::Config => self.config(asker),
             Resource::ConfigDiff => self.load_again(Wish::Compare, asker).await,
+            Resource::Limits => limits::show(&(self.current)(), self.state.counters(), query).await,
+            Resource::LimitsReset => self.reset_limits(asker, body).await,
             Resource::Livez => text(StatusCode::OK, "alive\n"),
             Resource::Metrics => self.metrics(),
             Resource::Readyz => self.ready(asker),
@@ -222,6 +252,14 @@ impl Admin {
         }
     }
 
+    async fn reset_limits(&self, asker: &Asker<'_>, body: &[u8]) -> Response<Vec<u8>> {
+        let (answer, done) = limits::reset(&(self.current)(), self.state.counters(), body).await;
+        if let Some(done) = done {
+            log::warn!(target: AUDIT, "limits reset by {}: {done}", asker.name());
+        }
+        answer
+    }
+
     async fn load_again(&self, wish: Wish, asker: &Asker<'_>) -> Response<Vec<u8>> {
         let Some(report) = self.reloads.ask(wish).await else {
             return text(
@@ -249,17 +287,17 @@ impl ServeHttp for Admin {
         let address = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let request = session.req_header();
         let (method, headers): (Method, HeaderMap) = (request.method.clone(), request.headers.clone());
-        let path = request.uri.path().to_owned();
+        let (path, query) = (request.uri.path().to_owned(), request.uri.query().unwrap_or_default().to_owned());
         let asker = Asker { address, method: &method, headers: &headers };
         let resource = match self.admit(&asker, &path) {
             Ok(resource) => resource,
             Err(refusal) => return *refusal,
         };
         if resource.method() == Method::GET {
-            return self.answer(resource, &asker, &[]).await;
+            return self.answer(resource, &asker, Sent { query: &query, body: &[] }).await;
         }
         match body_of(session).await {
-            Ok(body) => self.answer(resource, &asker, &body).await,
+            Ok(body) => self.answer(resource, &asker, Sent { query: &query, body: &body }).await,
             Err(refusal) => *refusal,
         }
     }

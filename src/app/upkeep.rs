@@ -167,7 +167,6 @@ impl BackgroundService for Upkeep {
             }
         };
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        let shared = self.state.counters().run();
-        tokio::join!(names, deadlines, counters, keys, shared, telling);
+        tokio::join!(names, deadlines, counters, keys, telling, self.state.counters().run());
     }
 }

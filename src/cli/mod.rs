@@ -12,6 +12,7 @@ mod explain;
 mod healthcheck;
 mod init;
 mod keys;
+mod limits;
 mod operator;
 mod reload;
 mod routes;
@@ -19,6 +20,7 @@ mod routes_test;
 mod run;
 mod schema;
 mod token;
+mod usage;
 mod version;
 
 use std::io::{self, Write};
@@ -55,6 +57,8 @@ Examples:
   tollgate config diff old.yaml new.yaml             what would change
   tollgate keys create -f keys.yaml --tenant acme    a key for a caller, shown once
   tollgate token verify - -c FILE --route /top < token.txt   why a credential is refused
+  tollgate limits show -c FILE --tenant acme         what a tenant has left of each limit
+  tollgate usage plan --replay access.jsonl --with plans.yaml   who would be refused under other plans
   tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
@@ -79,6 +83,8 @@ enum Command {
     Init(init::Arguments),
     /// Make, list and revoke API keys in a file of hashes
     Keys(keys::Arguments),
+    /// Show what somebody has left of each limit, or forget what was counted
+    Limits(limits::Arguments),
     /// Have a running gateway load its file again: exit 0 done, 1 problems, 2 not reached, 3 done but for a restart
     Reload(reload::Arguments),
     /// List what a configuration serves, and where it leads; `routes test` explains one request
@@ -89,6 +95,8 @@ enum Command {
     Schema(schema::Arguments),
     /// Make a token to try with, say why one is refused, or show what it says
     Token(token::Arguments),
+    /// Play an access log back against other plans: who would have been refused
+    Usage(usage::Arguments),
     /// Print the version
     Version(version::Arguments),
 }
@@ -167,10 +175,12 @@ pub fn run() -> ExitCode {
         | Command::Explain(_)
         | Command::Init(_)
         | Command::Keys(_)
+        | Command::Limits(_)
         | Command::Reload(_)
         | Command::Routes(_)
         | Command::Schema(_)
         | Command::Token(_)
+        | Command::Usage(_)
         | Command::Version(_) => Answer::Words,
     };
     let failed = arguments.command.failed();
@@ -183,11 +193,13 @@ pub fn run() -> ExitCode {
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Limits(arguments) => limits::run(&arguments),
         Command::Reload(arguments) => reload::run(&arguments),
         Command::Routes(arguments) => routes::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),
     };
     let ending = ending.unwrap_or_else(|error| {
@@ -218,10 +230,12 @@ impl Command {
             | Command::Explain(_)
             | Command::Init(_)
             | Command::Keys(_)
+            | Command::Limits(_)
             | Command::Reload(_)
             | Command::Routes(_)
             | Command::Schema(_)
             | Command::Token(_)
+            | Command::Usage(_)
             | Command::Version(_) => Ending::Impossible,
         }
     }

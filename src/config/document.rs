@@ -236,6 +236,16 @@ impl Document {
         }
     }
 
+    /// Puts these sections in the place of those that there are.
+    pub fn replace_sections(&mut self, sections: Vec<(Key, Node)>) {
+        if let NodeKind::Map(entries) = &mut self.root.kind {
+            let is_replaced = |key: &Key| sections.iter().any(|(other, _)| other.text == key.text);
+            let mut kept = std::mem::take(entries).into_list();
+            kept.retain(|(key, _)| !is_replaced(key));
+            *entries = Entries::default().join(kept).join(sections);
+        }
+    }
+
     /// Bytes of all files.
     pub fn length(&self) -> usize {
         self.files.last().map_or(0, |last| last.start + last.listing.text.len())

@@ -24,6 +24,7 @@ mod report;
 mod served;
 mod source;
 mod touched;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use served::{RouteSet, ServedPath, WrittenRoute};
 pub use touched::Touched;
+pub use trial::load_trial;
 
 use document::{Document, Node, NodeKind};
 use interpolate::Environment;

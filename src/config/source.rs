@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::document::{Document, Entries, Key, Node, NodeKind};
 use super::interpolate::{Environment, resolve_node};
 use super::issue::{Issue, IssueCode, Issues, Listing, Place};
-use super::mask::mask_lines;
+use super::mask::{mask_lines, quotable};
 use super::parse::{Parsed, parse};
 use super::touched::{Reader, is_pattern};
 
@@ -67,6 +67,41 @@ pub(super) fn read_sections(path: &Path, names: &[&str], reader: &mut Reader) ->
     }
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     Ok(of_text(&path.display().to_string(), &kept, folder)?.0)
+}
+
+/// The sections of the file at `path`, as parts of `document`, into whose place they are to come. Any other is a problem.
+///
+/// # Errors
+/// Where the file cannot be read or parsed.
+pub(super) fn read_beside(
+    document: &mut Document,
+    path: &Path,
+    names: &[&str],
+    reader: &mut Reader,
+) -> Result<(Vec<(Key, Node)>, Issues), Issues> {
+    let order = document.file_count();
+    let text = text_of(path, 0, reader).map_err(|problem| problem.into_issues(path, None))?;
+    let Parsed { listing, mut root, mut issues } = parse(&path.display().to_string(), order, &text);
+    let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
+    root.shift(document.add(listing, folder));
+    let place = document.place(&(root.span.start..root.span.start));
+    let sections = match root.kind {
+        NodeKind::Map(entries) => entries.into_list(),
+        NodeKind::Broken => return Err(issues),
+        NodeKind::List(_) | NodeKind::Null | NodeKind::Scalar(_) => {
+            let title = format!("this file holds none of {}", names.join(", "));
+            issues.push(Issue::at(IssueCode::WrongType, place, title).help("begin with `limits:` or `plans:`"));
+            return Err(issues);
+        }
+    };
+    let (sections, others): (Vec<_>, Vec<_>) =
+        sections.into_iter().partition(|(key, _)| names.contains(&key.text.as_str()));
+    for (key, _) in others {
+        let title = format!("`{}` does not stand beside another configuration", quotable(&[&key.text]));
+        let help = format!("keep only {}, or use this file alone", names.join(", "));
+        issues.push(Issue::at(IssueCode::UnknownKey, document.place(&key.span), title).help(help));
+    }
+    Ok((sections, issues))
 }
 
 /// Parses `text`, which came from a file called `name` in `folder`.

@@ -6,6 +6,7 @@
 
 pub mod arrival;
 mod compile;
+pub mod counts;
 pub mod explain;
 pub mod hosts;
 pub mod live;

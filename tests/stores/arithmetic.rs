@@ -69,7 +69,7 @@ fn rule() -> impl Strategy<Value = Rule> {
     let amount = prop_oneof![1..30_u64, 1_000..2_000_u64, Just(1_u64 << 52)];
     let window = prop_oneof![Just(Window::Hour), Just(Window::Day), Just(Window::Month)];
     let quota = (amount, window).prop_map(|(amount, window)| {
-        Rule::Quota(Allowance { amount, window, anchor: None, cost: Cost::RowsRead, assumed: 1 })
+        Rule::Quota(Allowance { amount, window, anchor: None, cost: Cost::RowsRead, assumed: 0 })
     });
     prop_oneof![3 => rate, 2 => quota]
 }

@@ -96,6 +96,19 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     checker.issues
 }
 
+/// As [`check`], for limits, plans and tenants that stand alone: who calls, and how that is known, is said elsewhere.
+pub(super) fn plans_alone(config: &Config, document: &Document) -> Issues {
+    let (with_pipes, sharing) = (BTreeSet::new(), Sharing::of(config));
+    let mut checker = Checker { config, document, with_pipes, sharing, issues: Issues::default() };
+    checker.limits();
+    checker.plans();
+    checker.unused_limits();
+    let mut issues = Issues::default();
+    let of_callers = |issue: &&Issue| issue.code != IssueCode::SharedCount;
+    checker.issues.iter().filter(of_callers).cloned().for_each(|issue| issues.push(issue));
+    issues
+}
+
 /// What anyone may do.
 pub(super) fn openness(config: &Config, document: &Document) -> Issues {
     let mut issues = Issues::default();
@@ -128,6 +141,8 @@ struct Checker<'a> {
 struct Sharing {
     /// Whether one has cross-origin rules of its own.
     has_cors: bool,
+    /// Whether any host has a tenant, also one that has routes of its own.
+    has_tenant: bool,
     /// The most labels that one has; none where every host is served.
     labels: Option<usize>,
 }
@@ -137,6 +152,7 @@ impl Sharing {
         let sharing = || config.hosts.iter().filter(|(_, host)| host.routes.is_none());
         Sharing {
             has_cors: sharing().any(|(_, host)| host.cors.is_some()),
+            has_tenant: config.hosts.values().any(|host| host.tenant.is_some()),
             labels: sharing().map(|(pattern, _)| pattern.labels()).max(),
         }
     }

@@ -26,6 +26,7 @@ impl Checker<'_> {
         for (name, plan) in &config.plans {
             self.name_for_headers("plan", &["plans", name]);
             self.limits_of(&["plans", name, "limits"], &plan.limits, anywhere);
+            self.by_address_in_a_plan(name, &plan.limits);
         }
         if let Some(plan) = &config.default_plan {
             self.plan(&["default_plan"], plan);
@@ -89,6 +90,26 @@ impl Checker<'_> {
                 ),
                 Finding::Unknown => self.unknown_name("limit", (path, name), self.config.limits.keys()),
             }
+        }
+    }
+
+    /// Limits by address are asked before it is known whose plan holds.
+    fn by_address_in_a_plan(&mut self, plan: &str, names: &[String]) {
+        let is_by_address =
+            |name: &&String| self.config.limits.get(*name).is_some_and(|limit| limit.by.is_by_address());
+        let wrong: BTreeSet<&String> = names.iter().filter(is_by_address).collect();
+        if wrong.is_empty() {
+            return;
+        }
+        let spans = spans_in_list(self.document.node(&["plans", plan, "limits"]));
+        for name in wrong {
+            let Some((first, _)) = spans.get(name.as_str()) else { continue };
+            let title =
+                format!("`{name}` counts by address, before it is known whose plan holds: it would never be asked");
+            let issue = Issue::at(IssueCode::LimitRules, self.document.place(first), title);
+            let by = self.document.value_place(&["limits", name, "by"]);
+            let help = "name it in `limits` of a route, a host or `server`, or count by `[tenant, ip]`";
+            self.issues.push(issue.related(by, "who is counted apart").help(help));
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub mod plans;
 pub mod report;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -293,6 +294,11 @@ impl<'a> Asks<'a> {
             reserve: 1,
         });
         self.limits.push(None);
+    }
+
+    /// Each limit of the configuration, with what it answered.
+    pub fn each<'b>(&'b self, answer: &'b Answer) -> impl Iterator<Item = (&'a Arc<Limit>, &'b Standing)> {
+        self.limits.iter().zip(&answer.standings).filter_map(|(limit, standing)| Some(((*limit)?, standing)))
     }
 
     /// Whether nothing is asked.

@@ -31,6 +31,46 @@ pub struct Plans {
     default: Option<Arc<Plan>>,
 }
 
+/// The plan that holds for a tenant.
+#[derive(Clone, Copy, Debug)]
+pub struct Bought<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Who says so.
+    pub because: Because,
+}
+
+/// Who says which plan a tenant has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// The credential.
+    Credential,
+    /// Nobody else: `default_plan`.
+    Default,
+    /// `tenants` of the configuration.
+    Tenants,
+}
+
+impl Because {
+    /// The key, or the word, that says so.
+    pub fn word(self) -> &'static str {
+        match self {
+            Because::Credential => "credential",
+            Because::Default => "default_plan",
+            Because::Tenants => "tenants",
+        }
+    }
+
+    /// As half a sentence.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Because::Credential => "as its credential says",
+            Because::Default => "the `default_plan`",
+            Because::Tenants => "as `tenants` says",
+        }
+    }
+}
+
 /// A credential names a plan that is not configured, and there is none for who has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownPlan(pub Box<str>);
@@ -65,13 +105,26 @@ impl Plans {
         if self.by_name.is_empty() {
             return Ok(None);
         }
-        if let Some(plan) = grant.tenant.as_ref().and_then(|tenant| self.by_tenant.get(tenant)) {
-            return Ok(Some(plan));
-        }
         let claimed = grant.identity().and_then(|identity| identity.plan.as_deref());
+        Ok(self.bought(grant.tenant.as_ref(), claimed)?.map(|bought| bought.plan))
+    }
+
+    /// The plan of a tenant whose credential names this one, and who says so.
+    ///
+    /// # Errors
+    /// As for [`Plans::of`].
+    pub fn bought(
+        &self,
+        tenant: Option<&TenantName>,
+        claimed: Option<&str>,
+    ) -> Result<Option<Bought<'_>>, UnknownPlan> {
+        if let Some(plan) = tenant.and_then(|tenant| self.by_tenant.get(tenant)) {
+            return Ok(Some(Bought { plan, because: Because::Tenants }));
+        }
         let found = claimed.map(|name| self.by_name.get(name).ok_or(name));
         match (found, &self.default) {
-            (Some(Ok(plan)), _) | (None | Some(Err(_)), Some(plan)) => Ok(Some(plan)),
+            (Some(Ok(plan)), _) => Ok(Some(Bought { plan, because: Because::Credential })),
+            (None | Some(Err(_)), Some(plan)) => Ok(Some(Bought { plan, because: Because::Default })),
             (Some(Err(name)), None) => Err(UnknownPlan(name.into())),
             (None, None) => Ok(None),
         }

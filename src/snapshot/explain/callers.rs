@@ -72,7 +72,7 @@ impl Callers {
 }
 
 impl Known {
-    fn new(grant: &Grant) -> Option<Self> {
+    pub(super) fn new(grant: &Grant) -> Option<Self> {
         let identity: &Identity = grant.identity()?;
         let shown = |text: &str| masked_text(text).into_owned();
         Some(Known {

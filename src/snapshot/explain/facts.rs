@@ -293,6 +293,16 @@ impl Verdict {
         verdict
     }
 
+    /// As [`Verdict::refused`], for a credential with a plan that there is not.
+    pub(super) fn unknown_plan(name: &str, route: &Route) -> Self {
+        let mut verdict = Verdict::refused(&Refusal::Forbidden, Some(route));
+        if let Verdict::Refused { rule, .. } = &mut verdict {
+            let name = masked_text(name);
+            *rule = format!("the credential's plan `{name}` is not under `plans`, and there is no `default_plan`");
+        }
+        verdict
+    }
+
     /// As [`Verdict::refused`], where the request has begun to pass by then.
     pub(super) fn refused_on_the_way(refusal: &Refusal, route: &Route) -> Self {
         let mut verdict = Verdict::refused(refusal, Some(route));

@@ -9,6 +9,7 @@
 mod callers;
 mod facts;
 mod hosted;
+mod limits;
 mod masked;
 mod nearby;
 mod parameters;
@@ -28,7 +29,9 @@ use crate::exchange::grant::Grant;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::authn::Desk;
+use crate::pipeline::limits::plans::UnknownPlan;
 use crate::pipeline::params::{MAX_PARAMETER_BODY, ParameterBody};
+use crate::pipeline::permit::Permit;
 use crate::pipeline::rewrite::Trial;
 use crate::pipeline::{self, Case, Entrance, Turned};
 
@@ -36,12 +39,14 @@ use super::Snapshot;
 use super::arrival::{Arrival, Opened, Turn};
 use super::route::{BodyRule, Route};
 
+use limits::Spot;
 use parameters::Trail;
 use wire::{Body, Parsed, Unparsed};
 
 pub use callers::{Callers, Known, Providers};
 pub use facts::{Field, Matched, Page, Read, Repeats, Retries, Sent, SentBody, Verdict};
 pub use hosted::Hosted;
+pub use limits::{Asking, Plan};
 pub use nearby::Nearby;
 pub use parameters::{Parameter, ParameterFate, Place};
 pub use question::{Question, header_line, method_word, url_word};
@@ -68,8 +73,14 @@ pub struct Explanation {
     pub callers: Option<Callers>,
     /// What a browser makes of the answer.
     pub cors: Page,
-    /// What becomes of each parameter. What limits would take of their budgets stands behind this once they are built.
+    /// What becomes of each parameter.
     pub parameters: Vec<Parameter>,
+    /// What the caller's tenant bought, where there are plans.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+    /// The limits that would ask, as far as the request comes: those by address first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Asking>,
     /// What the upstream would get. Its key in the cache stands beside this once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream: Option<Sent>,
@@ -92,6 +103,8 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
         callers: None,
         cors: Page::default(),
         parameters: Vec::new(),
+        plan: None,
+        limits: Vec::new(),
         upstream: None,
         retries: None,
         verdict: Verdict::Upstream,
@@ -111,6 +124,8 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
         raw: parsed.raw,
         client,
     });
+    let spot = Spot { snapshot, site, route };
+    explanation.limits = spot.on_arrival(client.address);
     let cors = snapshot.cors_of(site, route);
     explanation.cors = Page::new(&parsed.headers, cors.decorate(&parsed.headers));
     if let Some(head) = &head {
@@ -129,8 +144,10 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
         }
         (Turn::Refuse(Refusal::RouteNotFound, _), _) if site.is_none() => Verdict::unknown_host(),
         (Turn::Refuse(refusal, _), _) => Verdict::refused(&refusal, route),
-        (Turn::Proceed(captures), Some((head, route))) => explanation
-            .follow(&Journey { entrance: snapshot.entrance(site, route), route, head, parsed: &parsed, now }, captures),
+        (Turn::Proceed(captures), Some((head, route))) => explanation.follow(
+            &Journey { entrance: snapshot.entrance(site, route), spot, route, head, parsed: &parsed, now },
+            captures,
+        ),
         (Turn::Proceed(_), None) => Verdict::refused(&Refusal::RouteNotFound, None),
     };
     explanation
@@ -146,10 +163,21 @@ impl Explanation {
             Err(Turned::Back { refusal, .. }) => return Verdict::refused(&refusal, Some(journey.route)),
         };
         let mut trail = Trail::default();
-        let went = journey.go((captures, grant), &mut trail);
+        let admitted = journey.admit((captures, grant), &mut trail);
         self.parameters = trail.finish();
         let Journey { route, head, .. } = journey;
-        match went {
+        let permit = match admitted {
+            Ok(permit) => permit,
+            Err(refusal) => return Verdict::refused(&refusal, Some(route)),
+        };
+        match journey.spot.on_admission(head.client, permit.grant()) {
+            Ok((plan, limits)) => {
+                self.plan = plan;
+                self.limits.extend(limits);
+            }
+            Err(UnknownPlan(name)) => return Verdict::unknown_plan(&name, route),
+        }
+        match journey.send(&permit) {
             Err(refusal) => Verdict::refused(&refusal, Some(route)),
             Ok((sent, None)) => {
                 self.upstream = Some(sent);
@@ -168,6 +196,7 @@ impl Explanation {
 struct Journey<'a> {
     entrance: Entrance<'a>,
     now: SystemTime,
+    spot: Spot<'a>,
     route: &'a Route,
     head: &'a RequestHead,
     parsed: &'a Parsed,
@@ -180,8 +209,8 @@ impl Journey<'_> {
         self.entrance.enter(&self.parsed.headers, self.head, captures, &desk)
     }
 
-    /// What would be sent, and why it is refused though it began to pass.
-    fn go(&self, (captures, grant): (Captures, Grant), trail: &mut Trail) -> Result<(Sent, Option<Refusal>), Refusal> {
+    /// The right to go upstream, but for limits.
+    fn admit(&self, (captures, grant): (Captures, Grant), trail: &mut Trail) -> Result<Permit, Refusal> {
         let parameters = match self.route.body {
             BodyRule::Parameters => self.read_parameters()?,
             BodyRule::PassThrough => {
@@ -192,10 +221,14 @@ impl Journey<'_> {
             }
         };
         let case = Case { params: &self.route.params, head: self.head, captures, grant, body: parameters };
-        let permit = pipeline::admit_watched(case, trail)?;
+        pipeline::admit_watched(case, trail)
+    }
+
+    /// What would be sent, and why it is refused though it began to pass.
+    fn send(&self, permit: &Permit) -> Result<(Sent, Option<Refusal>), Refusal> {
         let inbound = wire::onward(&self.parsed.headers)?;
         let trial = Trial { traceparent: TRACEPARENT, now: self.now };
-        let mut parts = self.route.rewrite.apply(self.head, &permit, &inbound, trial)?;
+        let mut parts = self.route.rewrite.apply(self.head, permit, &inbound, trial)?;
         if self.route.body == BodyRule::PassThrough {
             wire::frame(&mut parts, &self.parsed.body);
         }

@@ -12,6 +12,7 @@ use super::Explanation;
 use super::callers::{Callers, Known, Providers};
 use super::facts::{Matched, Page, Read, Repeats, Retries, Sent, Verdict};
 use super::hosted::Hosted;
+use super::limits::{Asking, Plan};
 use super::nearby::Nearby;
 use super::parameters::{Parameter, ParameterFate, Place};
 
@@ -23,7 +24,20 @@ const LONGEST_VALUE: usize = 60;
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Explanation { request, host, route, nearby, callers, cors, parameters, upstream, retries, verdict } = self;
+        let Explanation {
+            request,
+            host,
+            route,
+            nearby,
+            callers,
+            cors,
+            parameters,
+            plan,
+            limits,
+            upstream,
+            retries,
+            verdict,
+        } = self;
         section(f, "request", &of_request(request))?;
         section(f, "host", &host.as_ref().map(of_host).unwrap_or_default())?;
         section(f, "route", &route.as_ref().map(of_route).unwrap_or_default())?;
@@ -31,6 +45,7 @@ impl fmt::Display for Explanation {
         section(f, "callers", &callers.as_ref().map(of_callers).unwrap_or_default())?;
         section(f, "cors", &of_page(cors, verdict))?;
         section(f, "parameters", &of_parameters(parameters))?;
+        section(f, "limits", &of_limits(plan.as_ref(), limits))?;
         section(f, "upstream", &upstream.as_ref().map(of_sent).unwrap_or_default())?;
         section(f, "retries", &retries.as_ref().map(of_retries).unwrap_or_default())?;
         section(f, "verdict", &of_verdict(verdict))
@@ -137,8 +152,21 @@ fn of_page(page: &Page, verdict: &Verdict) -> Vec<String> {
     lines
 }
 
+fn of_limits(plan: Option<&Plan>, limits: &[Asking]) -> Vec<String> {
+    let bought = plan.map(|Plan { name, sentence, .. }| format!("the plan is {name}, {sentence}"));
+    let rows = limits.iter().map(|asking| {
+        let Asking { limit, allows, counts, attached, dry_run } = asking;
+        let limit = if *dry_run { format!("{limit} (dry run)") } else { limit.clone() };
+        [limit, allows.clone(), tame(counts), attached.join(", ")]
+    });
+    bought.into_iter().chain(aligned(rows.collect())).collect()
+}
+
 fn of_parameters(parameters: &[Parameter]) -> Vec<String> {
-    let rows: Vec<[String; 4]> = parameters.iter().map(row).collect();
+    aligned(parameters.iter().map(row).collect())
+}
+
+fn aligned(rows: Vec<[String; 4]>) -> Vec<String> {
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or_default()
     };

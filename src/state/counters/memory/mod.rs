@@ -12,7 +12,7 @@ mod rates;
 mod table;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use smallvec::SmallVec;
 
@@ -41,8 +41,8 @@ pub(super) struct Memory {
 /// When something is decided.
 struct Now {
     nanos: u64,
-    /// The time of the calendar, which only quotas need.
-    wall: SystemTime,
+    /// Since 1970; only quotas need it.
+    wall: Duration,
 }
 
 /// What is known of a bucket elsewhere.
@@ -80,11 +80,10 @@ impl Memory {
     pub(super) fn spend(&self, asks: &[Ask<'_>]) -> Answer {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
-        if asks.len() > 1 {
-            let standings = self.standings(&parties, &now);
-            if asks.iter().zip(&standings).any(refuses) {
-                return Answer { standings, spent: Err(NotSpent::Refused) };
-            }
+        let refuses =
+            |(ask, party): (&Ask<'_>, &Party<'_, '_>)| ask.mode == Mode::Enforced && self.refuses(party, &now);
+        if asks.len() > 1 && asks.iter().zip(&parties).any(refuses) {
+            return Answer { standings: self.standings(&parties, &now), spent: Err(NotSpent::Refused) };
         }
         let (mut receipt, mut standings) = (Receipt::default(), Standings::new());
         for (ask, party) in asks.iter().zip(&parties) {
@@ -180,7 +179,7 @@ impl Memory {
     /// Takes away what has lapsed.
     pub(super) fn sweep(&self) {
         self.rates.sweep(self.nanos());
-        self.quotas.sweep(self.clock.wall());
+        self.quotas.sweep(self.wall());
     }
 
     /// How full it is: of rates, and of quotas.
@@ -207,7 +206,7 @@ impl Memory {
     fn party<'a, 'v>(&'a self, ask: &'a Ask<'v>, now: &Now) -> Party<'a, 'v> {
         match ask.rule {
             Rule::Rate(rule) => {
-                let bucket = self.buckets.of_rate(ask);
+                let bucket = self.buckets.of_rate(ask.name, &ask.values);
                 Party::Rate(Requester { buckets: &self.buckets, ask, bucket }, rule)
             }
             Rule::Quota(allowance) => Party::Quota(self.quotas.consumer(&self.buckets, ask, allowance, now.wall)),
@@ -224,6 +223,13 @@ impl Memory {
         }
     }
 
+    fn refuses(&self, party: &Party<'_, '_>, now: &Now) -> bool {
+        match party {
+            Party::Rate(who, rule) => self.rates.refuses(who, *rule, now.nanos),
+            Party::Quota(who) => self.quotas.refuses(who, now.wall),
+        }
+    }
+
     fn standings(&self, parties: &Parties<'_, '_>, now: &Now) -> Standings {
         parties.iter().map(|party| self.standing(party, now)).collect()
     }
@@ -237,17 +243,17 @@ impl Memory {
 
     fn now(&self, asks: &[Ask<'_>]) -> Now {
         let has_quota = asks.iter().any(|ask| matches!(ask.rule, Rule::Quota(_)));
-        let wall = if has_quota { self.clock.wall() } else { SystemTime::UNIX_EPOCH };
+        let wall = if has_quota { self.wall() } else { Duration::ZERO };
         Now { nanos: self.nanos(), wall }
+    }
+
+    fn wall(&self) -> Duration {
+        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
     fn nanos(&self) -> u64 {
         nanos(self.clock.now().saturating_duration_since(self.began))
     }
-}
-
-fn refuses((ask, standing): (&Ask<'_>, &Standing)) -> bool {
-    ask.mode == Mode::Enforced && !standing.passes
 }
 
 fn nanos(duration: Duration) -> u64 {

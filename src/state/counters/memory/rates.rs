@@ -92,10 +92,16 @@ impl Rates {
         algorithm::standing_of_pace(rule, due.unwrap_or_default(), now)
     }
 
-    /// How the rate of this bucket alone stands.
+    /// How the rate of a bucket of its own stands.
     pub(super) fn recall(&self, who: &Requester<'_, '_>, rule: Pace, now: u64) -> Standing {
         let due = self.0.find(who.bucket, |Due(due)| due.load(Ordering::Relaxed));
         algorithm::standing_of_pace(rule, due.unwrap_or_default(), now)
+    }
+
+    /// Whether one would not be let in now.
+    pub(super) fn refuses(&self, who: &Requester<'_, '_>, rule: Pace, now: u64) -> bool {
+        let due = self.0.look(who, now, |Due(due)| due.load(Ordering::Relaxed));
+        due.is_some_and(|due| algorithm::pace(rule, due, now).is_err())
     }
 
     /// Forgets what was counted.

@@ -60,7 +60,7 @@ pub(super) fn key(ask: &Ask<'_>) -> String {
     let text = bucket::text(ask);
     match ask.rule {
         Rule::Rate(_) => format!("{PREFIX}:rate:{text}"),
-        Rule::Quota(Allowance { window, anchor, cost, .. }) => {
+        Rule::Quota(Allowance { window, anchor, cost, amount: _, assumed: _ }) => {
             let (window, cost) = (window.word(), cost.word());
             match anchor {
                 Some(anchor) => format!("{PREFIX}:quota:{window}:{cost}:{}:{text}", anchor.unix_seconds()),
