@@ -23,7 +23,8 @@ pub fn quota<'a>(name: &'a str, who: &'a str, amount: u64) -> Ask<'a> {
 
 /// So many rows a month, of which a request usually reads so many, and 40 if nobody says.
 pub fn rows<'a>(name: &'a str, who: &'a str, amount: u64, reserve: u64) -> Ask<'a> {
-    let rule = Rule::Quota(Allowance { amount, window: Window::Month, anchor: None, cost: Cost::RowsRead, assumed: 40 });
+    let rule =
+        Rule::Quota(Allowance { amount, window: Window::Month, anchor: None, cost: Cost::RowsRead, assumed: 40 });
     Ask { reserve, ..ask(name, who, rule) }
 }
 

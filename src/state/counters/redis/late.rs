@@ -1,13 +1,13 @@
 //! Answers that come after the request has gone on without them.
 //!
-//! In: the rest of a call. Out: what it took is given back, where it counts
-//! twice. Not here: calls that Redis reads too late, which do nothing
+//! In: the rest of a call. Out: what it took is given back: the request was
+//! decided here, and Redis is told of that. Not here: calls that Redis reads too late, which do nothing
 //! (`decide.lua`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::state::counters::{Answer, Rule};
+use crate::state::counters::Rule;
 
 use super::outbox::Change;
 use super::question::{Question, Taking, Verdict};
@@ -17,11 +17,10 @@ use super::{Inner, Rest};
 const LATE: Duration = Duration::from_secs(2);
 
 impl Inner {
-    /// Waits beside the request for an answer that is late, and gives back what is counted twice then.
-    pub(super) fn give_back_late(self: &Arc<Self>, rest: Rest, questions: &[Question<'_, '_>], answer: &Answer) {
+    /// Waits beside the request for an answer that is late, and gives back what it took.
+    pub(super) fn give_back_late(self: &Arc<Self>, rest: Rest, questions: &[Question<'_, '_>]) {
         let Ok(permit) = Arc::clone(&self.late).try_acquire_owned() else { return };
-        // A rate that let the request in here took nothing that Redis is told of; a quota does.
-        let (inner, rates_too) = (Arc::clone(self), answer.spent.is_err());
+        let inner = Arc::clone(self);
         let taken: Vec<(Box<str>, Rule, u64)> = questions
             .iter()
             .map(|question| (question.key.as_str().into(), question.ask.rule, question.ask.reserve))
@@ -35,10 +34,11 @@ impl Inner {
                     (Taking::Taken, Rule::Quota(_)) => {
                         inner.add(key, shown.stretch, shown.value, 0_i64.saturating_sub_unsigned(*reserve));
                     }
-                    (Taking::Taken, Rule::Rate(pace)) if rates_too => {
-                        inner.outbox.put(key, Change::Rate { nanos: pace.interval.min(shown.value) });
+                    (Taking::Taken, Rule::Rate(pace)) => {
+                        let added = 0_i64.saturating_sub_unsigned(pace.interval.min(shown.value));
+                        inner.outbox.put(key, Change::Rate { added, at: inner.machine.now() });
                     }
-                    (Taking::Left | Taking::Taken, Rule::Rate(_)) | (Taking::Left, Rule::Quota(_)) => {}
+                    (Taking::Left, Rule::Rate(_) | Rule::Quota(_)) => {}
                 }
             }
         });

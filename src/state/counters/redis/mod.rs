@@ -103,8 +103,8 @@ struct Time {
 pub(super) enum Kept {
     /// Of a quota: its stretch, and what Redis said is used, or last said.
     Quota { key: Box<str>, stretch: (u64, u64), floor: u64 },
-    /// Of a rate: the backlog at a moment.
-    Rate { key: Box<str>, early: u64, at: Instant },
+    /// Of a rate: what a request takes of it, and the backlog at a moment.
+    Rate { key: Box<str>, interval: u64, early: u64, at: Instant },
 }
 
 /// How the shared counters are.
@@ -196,7 +196,7 @@ impl Redis {
             Asked::Late(rest) => {
                 self.0.failed(&Trouble::Slow(self.0.deadline));
                 let answer = self.0.without(memory, asks);
-                self.0.give_back_late(rest, &questions, &answer);
+                self.0.give_back_late(rest, &questions);
                 return answer;
             }
         };
@@ -236,12 +236,12 @@ impl Redis {
     /// Tells Redis, soon, what is given back.
     pub(super) fn refund(&self, entry: &Entry, back: Back) {
         match (entry.elsewhere.as_deref(), entry.taken) {
-            (Some(Kept::Rate { key, early, at }), Taken::Pace { rule: pace, .. }) if back == Back::Everything => {
+            (Some(Kept::Rate { key, interval, early, at }), Taken::Pace { .. }) if back == Back::Everything => {
                 // What time has given back already belongs to others.
-                let passed = self.0.machine.now().saturating_duration_since(*at);
-                let nanos = early.saturating_sub(nanos(passed)).min(pace.interval);
-                if nanos > 0 {
-                    self.0.outbox.put(key, Change::Rate { nanos });
+                let now = self.0.machine.now();
+                let left = early.saturating_sub(nanos(now.saturating_duration_since(*at))).min(*interval);
+                if left > 0 {
+                    self.0.outbox.put(key, Change::Rate { added: 0_i64.saturating_sub_unsigned(left), at: now });
                 }
             }
             (Some(Kept::Quota { key, stretch, floor }), Taken::Quota { units, .. }) => {
@@ -304,7 +304,10 @@ impl Inner {
     fn floor(&self, memory: &Memory, ask: &Ask<'_>, key: &str) -> Floor {
         let standing = memory.recall(ask);
         match &ask.rule {
-            Rule::Rate(_) => Floor { value: nanos(standing.whole), began: 0 },
+            Rule::Rate(_) => {
+                let unknown = self.outbox.unknown(key, 0).unsigned_abs();
+                Floor { value: nanos(standing.whole).saturating_sub(unknown), began: 0 }
+            }
             Rule::Quota(allowance) => {
                 let [_, began, ..] = question::stretches(allowance, self.clock.wall());
                 let used = standing.total.saturating_sub(standing.remaining);
@@ -371,7 +374,8 @@ impl Inner {
         match question.ask.rule {
             Rule::Rate(_) => {
                 let passed = self.machine.now().saturating_duration_since(sent);
-                Known::Rate { early: shown.value.saturating_sub(nanos(passed)) }
+                let unknown = self.outbox.unknown(&question.key, 0).unsigned_abs();
+                Known::Rate { early: shown.value.saturating_sub(nanos(passed)).saturating_add(unknown) }
             }
             Rule::Quota(_) => {
                 let unknown = self.outbox.unknown(&question.key, shown.stretch.0);
@@ -415,7 +419,7 @@ impl Inner {
 fn kept(question: &Question<'_, '_>, shown: &Shown, sent: Instant) -> Kept {
     let key = question.key.as_str().into();
     match question.ask.rule {
-        Rule::Rate(_) => Kept::Rate { key, early: shown.value, at: sent },
+        Rule::Rate(pace) => Kept::Rate { key, interval: pace.interval, early: shown.value, at: sent },
         Rule::Quota(_) => Kept::Quota { key, stretch: shown.stretch, floor: shown.value },
     }
 }
