@@ -151,11 +151,16 @@ impl Outcome {
         self.0.iter().map(|seen| seen.status).filter(|status| ![200, 429].contains(status)).collect()
     }
 
-    /// How many came, and how long answers took.
-    pub(crate) fn summary(&self) -> String {
+    /// In which time so many of a thousand were answered.
+    pub(crate) fn took(&self, of_a_thousand: usize) -> Duration {
         let mut times: Vec<Duration> = self.0.iter().map(|seen| seen.took).collect();
         times.sort_unstable();
-        let at = |share: usize| times.get(times.len() * share / 1_000).copied().unwrap_or_default();
-        format!("{} requests; p50 {:?}, p99 {:?}, p99.9 {:?}", times.len(), at(500), at(990), at(999))
+        times.get(times.len() * of_a_thousand / 1_000).copied().unwrap_or_default()
+    }
+
+    /// How many came, and how long answers took.
+    pub(crate) fn summary(&self) -> String {
+        let [half, most, nearly_all] = [500, 990, 999].map(|share| self.took(share));
+        format!("{} requests; p50 {half:?}, p99 {most:?}, p99.9 {nearly_all:?}", self.0.len())
     }
 }

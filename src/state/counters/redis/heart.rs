@@ -17,7 +17,7 @@ use super::{Inner, Time};
 const EVERY: Duration = Duration::from_millis(250);
 /// For the answer to one. Longer than a decision may take: only who answers as fast as that is asked again, but who is a
 /// little slower keeps its connection.
-const PATIENCE: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(500);
 /// A gateway that was not heard of for so long is not counted.
 const LIFE: Duration = Duration::from_secs(5);
 
@@ -40,10 +40,7 @@ impl Inner {
                 }
                 // Whether that is too slow while decisions are asked, they say themselves.
                 Ok(_) if self.breaker.is_closed() => {}
-                Ok(_) => {
-                    pulse.bad(self.machine.now());
-                    self.voice.complain(self, &Trouble::Slow(self.deadline));
-                }
+                Ok(_) => self.voice.complain(self, &Trouble::Slow(self.deadline)),
                 Err(trouble) => {
                     pulse.bad(self.machine.now());
                     self.lost(&trouble);
@@ -64,6 +61,9 @@ impl Inner {
                 let elsewhere = self.elsewhere.swap(None);
                 let elsewhere = elsewhere.map(|node| (*node).clone());
                 let link = Arc::new(Link::open(&self.address, elsewhere, &self.client).await?);
+                // Meanwhile it may have lost something. One that was only slow was told what it did not decide.
+                self.fresh.clear();
+                self.outbox.drop_rates();
                 self.link.store(Some(Arc::clone(&link)));
                 link
             }

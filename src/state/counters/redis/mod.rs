@@ -403,8 +403,6 @@ impl Inner {
     }
 
     fn has_opened(&self, trouble: &Trouble) {
-        // Whatever is asked next may find that Redis lost something.
-        self.fresh.clear();
         if trouble.ends_connection() {
             self.link.store(None);
         }

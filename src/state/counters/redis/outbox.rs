@@ -21,7 +21,7 @@ const LETTER: usize = 128;
 pub(super) enum Change {
     /// To a quota: what is added, or taken away.
     Quota { stretch: (u64, u64), added: i64, floor: u64 },
-    /// To a rate: the backlog that is added, or taken away, in nanoseconds, and when. It passes like all backlogs.
+    /// To a rate: the backlog that is added, or taken away, in nanoseconds, and since when that waits.
     Rate { added: i64, at: Instant },
 }
 
@@ -100,6 +100,15 @@ impl Outbox {
         sent.chain(kept.waiting.get(key)).map(added).fold(0, i64::saturating_add)
     }
 
+    /// Forgets backlogs: what is new of them is soon told otherwise.
+    pub(super) fn drop_rates(&self) {
+        let mut kept = self.lock();
+        kept.waiting.retain(|_, waiting| {
+            waiting.change = waiting.change.filter(|change| matches!(change, Change::Quota { .. }));
+            waiting.change.is_some() || waiting.forget.is_some()
+        });
+    }
+
     /// Something to send: what was sent and not answered, or some of what waits.
     pub(super) fn letter(&self) -> Option<Letter> {
         let mut kept = self.lock();
@@ -143,22 +152,11 @@ impl Kept {
 }
 
 impl Change {
-    /// What is left of an added backlog.
-    pub(super) fn backlog(self, now: Instant) -> i64 {
-        match self {
-            Change::Rate { added, at } if added > 0 => {
-                let passed = now.saturating_duration_since(at).as_nanos();
-                added.saturating_sub(i64::try_from(passed).unwrap_or(i64::MAX)).max(0)
-            }
-            Change::Quota { added, .. } | Change::Rate { added, .. } => added,
-        }
-    }
-
     /// Both, one after the other; of two stretches the later.
     fn and(self, next: Change) -> Change {
         match (self, next) {
-            (Change::Rate { .. }, Change::Rate { added: more, at }) => {
-                Change::Rate { added: self.backlog(at).saturating_add(more), at }
+            (Change::Rate { added, at }, Change::Rate { added: more, .. }) => {
+                Change::Rate { added: added.saturating_add(more), at }
             }
             (
                 Change::Quota { stretch, added, floor },
@@ -215,23 +213,22 @@ mod tests {
     }
 
     #[test]
-    fn a_backlog_passes_while_it_waits() {
+    fn backlogs_wait_together_since_the_first_and_can_be_dropped() {
         let (outbox, clock) = (Outbox::default(), TestClock::new());
-        let put = |added| outbox.put("a", Change::Rate { added, at: clock.clock().now() });
-        put(1_000);
+        let first = clock.clock().now();
+        outbox.put("a", Change::Rate { added: 1_000, at: first });
         clock.advance(Duration::from_nanos(400));
-        put(1_000);
-        assert_eq!(outbox.unknown("a", 0), 1_600);
-        clock.advance(Duration::from_nanos(10_000));
-        put(-300);
-        assert_eq!(
-            outbox.letter().expect("there is something").changes[0]
-                .1
-                .change
-                .map(|change| change.backlog(clock.clock().now())),
-            Some(-300)
-        );
-        assert_eq!(outbox.unknown("a", 0), 0, "what is given back is no reason to think less of it");
+        outbox.put("a", Change::Rate { added: 500, at: clock.clock().now() });
+        assert_eq!(outbox.unknown("a", 0), 1_500);
+        outbox.put("b", Change::Rate { added: -300, at: first });
+        assert_eq!(outbox.unknown("b", 0), 0, "what is given back is no reason to think less of it");
+        outbox.put("c", quota(3_600, 1));
+        outbox.drop_rates();
+        assert_eq!((outbox.unknown("a", 0), outbox.fill()), (0, (1, 0)));
+        outbox.put("a", Change::Rate { added: 2, at: first });
+        outbox.put("a", Change::Rate { added: 1, at: clock.clock().now() });
+        let letter = outbox.letter().expect("there is something");
+        assert!(letter.changes.iter().any(|(_, waiting)| waiting.change == Some(Change::Rate { added: 3, at: first })));
     }
 
     #[test]

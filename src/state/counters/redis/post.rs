@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::Inner;
 use super::link::{Call, Task};
 use super::outbox::{Change, Forget, Letter};
 use super::question::{PREFIX, Trust};
 use super::trouble::Trouble;
+use super::{Inner, micros};
 
 /// What comes within this time goes into one letter.
 const GATHER: Duration = Duration::from_millis(5);
@@ -83,7 +83,10 @@ impl Part {
                     call.number(moment);
                 }
             }
-            Part::Change(change @ Change::Rate { .. }) => _ = call.word("rate").signed(change.backlog(now)),
+            Part::Change(Change::Rate { added, at }) => {
+                let age = micros(now.saturating_duration_since(at));
+                call.word("rate").signed(added).number(age);
+            }
             Part::Change(Change::Quota { stretch: (began, ends), added, floor }) => {
                 call.word("quota").signed(added).number(began).number(ends).number(floor).word(trust.word());
             }
