@@ -12,4 +12,5 @@ mod arithmetic;
 mod outage;
 mod suite;
 mod support;
+mod tls;
 mod troubles;

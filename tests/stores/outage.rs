@@ -254,6 +254,21 @@ async fn who_is_slow_again_and_again_is_not_asked_all_the_time() {
 }
 
 #[tokio::test]
+async fn what_is_let_in_beside_a_slow_redis_the_others_learn() {
+    let server = Server::start();
+    let way = Way::to(server.port).await;
+    let slow = Gateway::sharing(&format!("redis://127.0.0.1:{}", way.port), OnCounterFailure::Local);
+    slow.is_up().await;
+    let fast = Gateway::up(&server).await;
+    slow.eventually("two gateways", |health| health.gateways == 2).await;
+    way.hold_up(Duration::from_millis(60));
+    let turns = rate("r", "acme", LONG, 20);
+    assert_eq!(slow.admitted(&turns, 30).await, 10, "its half");
+    fast.eventually_left(&turns, 10).await;
+    assert_eq!(fast.admitted(&turns, 30).await, 10, "and no more together");
+}
+
+#[tokio::test]
 async fn the_operator_can_have_everybody_let_in() {
     let server = Server::absent(&[]);
     let gateway = Gateway::sharing(&server.url(), OnCounterFailure::Allow);
