@@ -25,6 +25,7 @@ run: ## Start the gateway with your file (CONFIG=conf/tollgate.yaml), optimised
 test: ## Run all tests, Tinybird's own clients among them
 	@.ci/setup build
 	@.ci/setup clients
+	@.ci/setup stores
 	@.ci/test
 
 lint: ## Check formatting, clippy and rustdoc, warnings denied

@@ -15,7 +15,7 @@ use crate::outbound::Client;
 use crate::proxy::Running;
 use crate::snapshot::live::Live;
 use crate::state::State;
-use crate::state::counters::Keeping;
+use crate::state::counters::{Keeping, Up};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::Upstream;
 
@@ -83,6 +83,12 @@ impl Upkeep {
             self.metrics.set_counts(kind, fill.own, fill.shared);
         }
         self.metrics.set_quotas_kept(i64::from(counters.keeping() != Keeping::Failing));
+        match counters.health() {
+            None => self.metrics.set_counters(1, 1, 0),
+            Some(health) => {
+                self.metrics.set_counters(i64::from(health.up == Up::Yes), health.gateways, health.failures);
+            }
+        }
     }
 
     /// Tells how a look-up went; true if the upstream has addresses.

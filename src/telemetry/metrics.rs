@@ -37,6 +37,9 @@ pub struct Metrics {
     limit_counts: IntGaugeVec,
     limit_shared: IntGaugeVec,
     quotas_kept: IntGauge,
+    counters_up: IntGauge,
+    counters_gateways: IntGauge,
+    counters_failures: IntCounter,
     upstream_resolved: IntGaugeVec,
     upstream_in_flight: IntGaugeVec,
     upstream_waiting: IntGaugeVec,
@@ -130,6 +133,9 @@ impl Metrics {
             limit_counts: IntGaugeVec::new(opts(names::LIMIT_COUNTS), &["kind"])?,
             limit_shared: IntGaugeVec::new(opts(names::LIMIT_SHARED), &["kind"])?,
             quotas_kept: IntGauge::with_opts(opts(names::QUOTAS_KEPT))?,
+            counters_up: IntGauge::with_opts(opts(names::COUNTERS_UP))?,
+            counters_gateways: IntGauge::with_opts(opts(names::COUNTERS_GATEWAYS))?,
+            counters_failures: IntCounter::with_opts(opts(names::COUNTERS_FAILURES))?,
             upstream_resolved: IntGaugeVec::new(opts(names::UPSTREAM_RESOLVED), &["upstream"])?,
             upstream_in_flight: IntGaugeVec::new(opts(names::UPSTREAM_IN_FLIGHT), &["upstream"])?,
             upstream_waiting: IntGaugeVec::new(opts(names::UPSTREAM_WAITING), &["upstream"])?,
@@ -158,6 +164,9 @@ impl Metrics {
         registry.register(Box::new(self.limit_counts.clone()))?;
         registry.register(Box::new(self.limit_shared.clone()))?;
         registry.register(Box::new(self.quotas_kept.clone()))?;
+        registry.register(Box::new(self.counters_up.clone()))?;
+        registry.register(Box::new(self.counters_gateways.clone()))?;
+        registry.register(Box::new(self.counters_failures.clone()))?;
         registry.register(Box::new(self.upstream_resolved.clone()))?;
         registry.register(Box::new(self.upstream_in_flight.clone()))?;
         registry.register(Box::new(self.upstream_waiting.clone()))?;
@@ -253,6 +262,13 @@ impl Metrics {
     /// Notes whether what is used of quotas can be written down.
     pub fn set_quotas_kept(&self, kept: i64) {
         self.quotas_kept.set(kept);
+    }
+
+    /// Notes whether limits are counted where they should be, by how many gateways, and how many calls failed so far.
+    pub fn set_counters(&self, up: i64, gateways: u32, failures: u64) {
+        self.counters_up.set(up);
+        self.counters_gateways.set(i64::from(gateways));
+        self.counters_failures.inc_by(failures.saturating_sub(self.counters_failures.get()));
     }
 
     /// Notes how many keys of an identity provider there are, and how old they are, if they ever came.

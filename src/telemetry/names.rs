@@ -29,6 +29,15 @@ pub const LIMIT_SHARED: (&str, &str) = (
 /// Whether quotas are written down.
 pub const QUOTAS_KEPT: (&str, &str) =
     ("tollgate_quotas_kept", "0 while what is used of quotas cannot be written to `state.dir`, else 1");
+/// Whether limits are counted where they should be.
+pub const COUNTERS_UP: (&str, &str) =
+    ("tollgate_counters_up", "0 while the Redis in `state.counters` does not decide about limits, else 1");
+/// Gateways that count together.
+pub const COUNTERS_GATEWAYS: (&str, &str) =
+    ("tollgate_counters_gateways", "Gateways that count limits together, as far as this one knows");
+/// Calls of shared counters that failed.
+pub const COUNTERS_FAILURES: (&str, &str) =
+    ("tollgate_counters_failures_total", "Calls of the Redis in `state.counters` that failed or took too long");
 /// Answers held back because a credential stood in them.
 pub const TRIPWIRE: (&str, &str) =
     ("tollgate_tripwire_total", "Answers of upstreams held back because they contained a configured credential");

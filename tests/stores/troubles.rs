@@ -185,8 +185,7 @@ async fn something_else_listens_there() {
         }
     });
     let _gateway = Gateway::sharing(&format!("redis://127.0.0.1:{port}"), OnCounterFailure::Local);
-    eventually("the operator to be told", || !said::of(port).is_empty()).await;
-    println!("{:?}", said::of(port));
+    told(port, "does not speak the protocol of Redis").await;
 }
 
 #[tokio::test]

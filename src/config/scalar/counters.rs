@@ -164,7 +164,7 @@ mod tests {
         assert_eq!((&*address.host, address.port, address.database, address.tls), ("::1", 7000, 3, true));
         assert_eq!(address.user.as_deref(), Some("us@er"));
         assert_eq!(address.password.as_ref().map(Secret::expose), Some("p:/w"));
-        assert_eq!(address.to_string(), "rediss://***@[::1]:7000/3");
+        assert_eq!(address.to_string(), "rediss://***:***@[::1]:7000/3");
         let address: RedisAddress = "redis://:secret@redis.internal".parse().expect("an address");
         assert_eq!((address.user, address.port, address.database), (None, PORT, 0));
     }

@@ -27,8 +27,8 @@ use crate::config::scalar::{Counters as Place, Moment, Rate, Window};
 use crate::config::section::limits::Cost;
 use crate::config::section::state::State;
 
+use self::redis::{DEADLINE, Kept, Redis};
 pub use self::redis::{Health, Up};
-use self::redis::{Kept, Redis};
 use bucket::{Bucket, Value};
 use journal::Journal;
 use memory::Memory;
@@ -273,7 +273,7 @@ impl Counters {
 
     /// As the configuration says: in this process, or in a Redis that is shared, which need not be there yet.
     pub fn open(clock: Clock, state: &State) -> Self {
-        Counters::patient(clock, state, redis::DEADLINE)
+        Counters::patient(clock, state, DEADLINE)
     }
 
     /// As [`Counters::open`], where requests wait as long as this for shared counters.

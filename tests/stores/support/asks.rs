@@ -21,9 +21,10 @@ pub fn quota<'a>(name: &'a str, who: &'a str, amount: u64) -> Ask<'a> {
     ask(name, who, Rule::Quota(Allowance { amount, window: Window::Month, anchor: None, cost: Cost::One, assumed: 0 }))
 }
 
-/// So many rows a month, of which a request usually reads so many.
+/// So many rows a month, of which a request usually reads so many, and 40 if nobody says.
 pub fn rows<'a>(name: &'a str, who: &'a str, amount: u64, reserve: u64) -> Ask<'a> {
-    let rule = Rule::Quota(Allowance { amount, window: Window::Month, anchor: None, cost: Cost::RowsRead, assumed: 0 });
+    let rule =
+        Rule::Quota(Allowance { amount, window: Window::Month, anchor: None, cost: Cost::RowsRead, assumed: 40 });
     Ask { reserve, ..ask(name, who, rule) }
 }
 

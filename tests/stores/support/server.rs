@@ -1,7 +1,7 @@
 //! A `redis-server` of the test's own: on a free port, in its own folder, ended with the test.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -69,17 +69,19 @@ impl Server {
     /// Starts it, and does not wait.
     pub fn launch(&mut self) {
         let log = std::fs::File::create(self.log()).expect("a file for its output");
-        let child = Command::new(program())
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--daemonize", "no"])
-            .arg("--dir")
-            .arg(self.folder.path())
-            .args(&self.options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(log))
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server starts");
-        self.child = Some(child);
+        let start = |program: &str| {
+            Command::new(program)
+                .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--daemonize", "no"])
+                .arg("--dir")
+                .arg(self.folder.path())
+                .args(&self.options)
+                .stdin(Stdio::null())
+                .stdout(Stdio::from(log.try_clone().expect("a file for its output")))
+                .stderr(Stdio::null())
+                .spawn()
+        };
+        let child = start("redis-server").or_else(|_| start("valkey-server"));
+        self.child = Some(child.expect("redis-server or valkey-server is installed: run .ci/setup stores"));
     }
 
     /// Ends it as a crash would, with all that it knew.
@@ -154,14 +156,4 @@ impl Drop for Server {
 /// A port that nothing listens on.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
-}
-
-fn program() -> &'static Path {
-    let known = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(Path::new);
-    let names = ["redis-server", "valkey-server"];
-    let found = names.iter().flat_map(|name| known.map(|folder| folder.join(name))).find(|path| path.exists());
-    match found {
-        Some(path) => Box::leak(path.into_boxed_path()),
-        None => panic!("neither redis-server nor valkey-server is installed: run .ci/setup stores"),
-    }
 }

@@ -2,7 +2,7 @@
 --
 -- KEYS: the gateway's own mark, then a bucket for each change.
 -- ARGV: the number of this letter; the time, 0 for the server's own; then what each change says, one behind the other:
---   rate, what is given back
+--   rate, what is added to its backlog (or taken away, below 0)
 --   quota, what is added (or taken away, below 0), from when to when the stretch is, floor, trust (as in decide.lua)
 --   forget, how long that must be remembered (milliseconds), and where four stretches began (0 for rates)
 -- Out: the time, and whether this was done now (1) or, because a letter is sent again until it is answered, before (0).
@@ -13,9 +13,14 @@ if tonumber(redis.call('GET', KEYS[1]) or '0') >= letter then return {now, 0} en
 local changes = {}
 
 function changes.rate(key, at)
+  local added = tonumber(ARGV[at + 1])
   local since, early, mark = read(key)
-  if since then
-    write(key, since, math.max(0, early - tonumber(ARGV[at + 1])), mark, math.max(redis.call('PTTL', key), 1))
+  if added < 0 and since then
+    write(key, since, math.max(0, early + added), mark, math.max(redis.call('PTTL', key), 1))
+  elseif added > 0 then
+    if since then early = math.max(0, early - math.max(0, now - since) * 1000) else early = 0 end
+    local life = math.max(redis.call('PTTL', key), math.ceil((early + added) / 1000000) + 10000)
+    write(key, now, early + added, mark, life)
   end
   return 2
 end

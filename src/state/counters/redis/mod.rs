@@ -9,8 +9,10 @@
 //! known after decisions. Redis' own time is the machine's, also under a test
 //! clock: nobody can turn it.
 
+mod alone;
 mod breaker;
 mod heart;
+mod late;
 mod link;
 mod outbox;
 mod post;
@@ -34,7 +36,7 @@ use crate::config::section::state::OnCounterFailure;
 use crate::outbound::Client;
 
 use super::memory::{Known, Memory};
-use super::{Allowance, Answer, Ask, Back, Bill, Entry, NotSpent, Pace, Receipt, Rule, Standing, Taken};
+use super::{Answer, Ask, Back, Bill, Entry, NotSpent, Receipt, Rule, Standing, Taken};
 
 use breaker::Breaker;
 use link::Link;
@@ -45,14 +47,14 @@ use voice::Voice;
 
 /// How long a request waits for a decision.
 pub(super) const DEADLINE: Duration = Duration::from_millis(10);
-/// How long an answer that is late is still waited for beside the request, to give back what it took.
-const LATE: Duration = Duration::from_secs(2);
 /// Late answers that are waited for.
 const LATE_MOST: usize = 1_024;
 /// Buckets of which it is remembered that Redis was told of them since it was last away.
 const FRESH_MOST: usize = 100_000;
 
 type Numbers = Result<Vec<i64>, Trouble>;
+/// A call under way.
+type Rest = Pin<Box<dyn Future<Output = Numbers> + Send>>;
 
 /// A Redis that is shared with other gateways.
 #[derive(Debug)]
@@ -101,8 +103,8 @@ struct Time {
 pub(super) enum Kept {
     /// Of a quota: its stretch, and what Redis said is used, or last said.
     Quota { key: Box<str>, stretch: (u64, u64), floor: u64 },
-    /// Of a rate: the backlog at a moment.
-    Rate { key: Box<str>, early: u64, at: Instant },
+    /// Of a rate: what a request takes of it, and the backlog at a moment.
+    Rate { key: Box<str>, interval: u64, early: u64, at: Instant },
 }
 
 /// How the shared counters are.
@@ -133,7 +135,7 @@ pub enum Up {
 enum Asked {
     Answered(Numbers),
     /// Not in time: the rest of the call.
-    Late(Pin<Box<dyn Future<Output = Numbers> + Send>>),
+    Late(Rest),
 }
 
 impl Redis {
@@ -194,7 +196,7 @@ impl Redis {
             Asked::Late(rest) => {
                 self.0.failed(&Trouble::Slow(self.0.deadline));
                 let answer = self.0.without(memory, asks);
-                self.0.give_back_late(rest, &questions, &answer);
+                self.0.give_back_late(rest, &questions);
                 return answer;
             }
         };
@@ -234,12 +236,12 @@ impl Redis {
     /// Tells Redis, soon, what is given back.
     pub(super) fn refund(&self, entry: &Entry, back: Back) {
         match (entry.elsewhere.as_deref(), entry.taken) {
-            (Some(Kept::Rate { key, early, at }), Taken::Pace { rule: pace, .. }) if back == Back::Everything => {
+            (Some(Kept::Rate { key, interval, early, at }), Taken::Pace { .. }) if back == Back::Everything => {
                 // What time has given back already belongs to others.
-                let passed = self.0.machine.now().saturating_duration_since(*at);
-                let nanos = early.saturating_sub(nanos(passed)).min(pace.interval);
-                if nanos > 0 {
-                    self.0.outbox.put(key, Change::Rate { nanos });
+                let now = self.0.machine.now();
+                let left = early.saturating_sub(nanos(now.saturating_duration_since(*at))).min(*interval);
+                if left > 0 {
+                    self.0.outbox.put(key, Change::Rate { added: 0_i64.saturating_sub_unsigned(left), at: now });
                 }
             }
             (Some(Kept::Quota { key, stretch, floor }), Taken::Quota { units, .. }) => {
@@ -302,7 +304,10 @@ impl Inner {
     fn floor(&self, memory: &Memory, ask: &Ask<'_>, key: &str) -> Floor {
         let standing = memory.recall(ask);
         match &ask.rule {
-            Rule::Rate(_) => Floor { value: nanos(standing.whole), began: 0 },
+            Rule::Rate(_) => {
+                let unknown = self.outbox.unknown(key, 0).unsigned_abs();
+                Floor { value: nanos(standing.whole).saturating_sub(unknown), began: 0 }
+            }
             Rule::Quota(allowance) => {
                 let [_, began, ..] = question::stretches(allowance, self.clock.wall());
                 let used = standing.total.saturating_sub(standing.remaining);
@@ -314,7 +319,7 @@ impl Inner {
 
     async fn ask(&self, link: &Link, verb: Verb, questions: &[Question<'_, '_>]) -> Asked {
         let call = question::call(verb, questions, self.latest(), self.wall());
-        let mut call: Pin<Box<dyn Future<Output = Numbers> + Send>> = Box::pin(link.call(call));
+        let mut call: Rest = Box::pin(link.call(call));
         match tokio::time::timeout(self.deadline, &mut call).await {
             Ok(numbers) => Asked::Answered(numbers),
             Err(_) => Asked::Late(call),
@@ -369,7 +374,8 @@ impl Inner {
         match question.ask.rule {
             Rule::Rate(_) => {
                 let passed = self.machine.now().saturating_duration_since(sent);
-                Known::Rate { early: shown.value.saturating_sub(nanos(passed)) }
+                let unknown = self.outbox.unknown(&question.key, 0).unsigned_abs();
+                Known::Rate { early: shown.value.saturating_sub(nanos(passed)).saturating_add(unknown) }
             }
             Rule::Quota(_) => {
                 let unknown = self.outbox.unknown(&question.key, shown.stretch.0);
@@ -379,106 +385,10 @@ impl Inner {
         }
     }
 
-    /// An answer without Redis.
-    fn without(&self, memory: &Memory, asks: &[Ask<'_>]) -> Answer {
-        let mut asks = SmallVec::<[Ask<'_>; 4]>::from(asks);
-        for ask in &mut asks {
-            match self.on_failure {
-                OnCounterFailure::Allow => {}
-                OnCounterFailure::Local => ask.rule = self.share(memory, ask),
-                OnCounterFailure::Refuse => {
-                    let standings = asks.iter().map(|ask| memory.look(ask)).collect();
-                    return Answer { standings, spent: Err(NotSpent::Unknown) };
-                }
-            }
-        }
-        // Before it is spent: what Redis knows is what is left without it.
-        let floors: SmallVec<[u64; 4]> =
-            asks.iter().map(|ask| self.floor(memory, ask, &question::key(ask)).value).collect();
-        let mut answer = match self.on_failure {
-            OnCounterFailure::Local => memory.spend(&asks),
-            OnCounterFailure::Allow | OnCounterFailure::Refuse => {
-                let standings = asks.iter().map(|ask| memory.look(ask)).collect();
-                Answer { standings, spent: Ok(memory.note(&asks)) }
-            }
-        };
-        if let Ok(receipt) = &mut answer.spent {
-            self.tell_of(receipt, &asks, &floors);
-        }
-        answer
-    }
-
-    /// What this gateway may give of a limit while it knows nothing of the others.
-    fn share(&self, memory: &Memory, ask: &Ask<'_>) -> Rule {
-        let gateways = self.gateways.load(Ordering::Relaxed).max(1);
-        match &ask.rule {
-            Rule::Rate(pace) => Rule::Rate(Pace {
-                interval: pace.interval.saturating_mul(u64::from(gateways)),
-                burst: (pace.burst / gateways).max(1),
-            }),
-            Rule::Quota(allowance) => {
-                let told = self.floor(memory, ask, &question::key(ask)).value;
-                let share = allowance.amount.saturating_sub(told).div_ceil(u64::from(gateways));
-                Rule::Quota(Allowance { amount: told.saturating_add(share).min(allowance.amount), ..*allowance })
-            }
-        }
-    }
-
-    /// Redis is to know what quotas were used while it was away. What was taken of rates is forgotten in time anyway.
-    fn tell_of(&self, receipt: &mut Receipt, asks: &[Ask<'_>], floors: &[u64]) {
-        // Entries stand in the order of the asks; those of dry runs may be left out.
-        let mut asks = asks.iter().zip(floors);
-        for entry in &mut receipt.entries {
-            let Taken::Quota { allowance, began, units } = entry.taken else { continue };
-            let is_of = |ask: &Ask<'_>| match &ask.rule {
-                Rule::Quota(rule) => *rule == allowance && ask.reserve == units,
-                Rule::Rate(_) => false,
-            };
-            let Some((ask, floor)) = asks.find(|(ask, _)| is_of(ask)) else { continue };
-            let stretches = question::stretches(&allowance, self.clock.wall());
-            let ends = stretches.into_iter().find(|moment| *moment > began).unwrap_or(began);
-            let (key, stretch) = (question::key(ask).into_boxed_str(), (began, ends));
-            self.add(&key, stretch, *floor, signed(units));
-            entry.elsewhere = Some(Box::new(Kept::Quota { key, stretch, floor: *floor }));
-        }
-    }
-
     fn add(&self, key: &str, stretch: (u64, u64), floor: u64, added: i64) {
         if added != 0 {
             self.outbox.put(key, Change::Quota { stretch, added, floor });
         }
-    }
-
-    /// Waits beside the request for an answer that is late, and gives back what is counted twice then.
-    fn give_back_late(
-        self: &Arc<Self>,
-        rest: Pin<Box<dyn Future<Output = Numbers> + Send>>,
-        questions: &[Question<'_, '_>],
-        answer: &Answer,
-    ) {
-        let Ok(permit) = Arc::clone(&self.late).try_acquire_owned() else { return };
-        // A rate that let the request in here took nothing that Redis is told of; a quota does.
-        let (inner, rates_too) = (Arc::clone(self), answer.spent.is_err());
-        let taken: Vec<(Box<str>, Rule, u64)> = questions
-            .iter()
-            .map(|question| (question.key.as_str().into(), question.ask.rule, question.ask.reserve))
-            .collect();
-        tokio::spawn(async move {
-            let _permit = permit;
-            let Ok(Ok(numbers)) = tokio::time::timeout(LATE, rest).await else { return };
-            let Some(Verdict::Spent(shown)) = Verdict::read(&numbers, taken.len()) else { return };
-            for ((key, rule, reserve), shown) in taken.iter().zip(&shown) {
-                match (shown.taken, rule) {
-                    (Taking::Taken, Rule::Quota(_)) => {
-                        inner.add(key, shown.stretch, shown.value, 0_i64.saturating_sub_unsigned(*reserve));
-                    }
-                    (Taking::Taken, Rule::Rate(pace)) if rates_too => {
-                        inner.outbox.put(key, Change::Rate { nanos: pace.interval.min(shown.value) });
-                    }
-                    (Taking::Left | Taking::Taken, Rule::Rate(_)) | (Taking::Left, Rule::Quota(_)) => {}
-                }
-            }
-        });
     }
 
     /// A call was not answered.
@@ -509,7 +419,7 @@ impl Inner {
 fn kept(question: &Question<'_, '_>, shown: &Shown, sent: Instant) -> Kept {
     let key = question.key.as_str().into();
     match question.ask.rule {
-        Rule::Rate(_) => Kept::Rate { key, early: shown.value, at: sent },
+        Rule::Rate(pace) => Kept::Rate { key, interval: pace.interval, early: shown.value, at: sent },
         Rule::Quota(_) => Kept::Quota { key, stretch: shown.stretch, floor: shown.value },
     }
 }

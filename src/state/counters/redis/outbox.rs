@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -20,8 +21,8 @@ const LETTER: usize = 128;
 pub(super) enum Change {
     /// To a quota: what is added, or taken away.
     Quota { stretch: (u64, u64), added: i64, floor: u64 },
-    /// To a rate: the time that is given back, in nanoseconds.
-    Rate { nanos: u64 },
+    /// To a rate: the backlog that is added, or taken away, in nanoseconds, and when. It passes like all backlogs.
+    Rate { added: i64, at: Instant },
 }
 
 /// Somebody resets a bucket: how long that must be remembered, in milliseconds, and the stretches around (0 for rates).
@@ -36,6 +37,13 @@ pub(super) struct Forget {
 pub(super) struct Waiting {
     pub(super) forget: Option<Forget>,
     pub(super) change: Option<Change>,
+}
+
+impl Waiting {
+    /// Whether Redis learns of a quota by it.
+    pub(super) fn is_of_quota(&self) -> bool {
+        matches!(self.change, Some(Change::Quota { .. }))
+    }
 }
 
 /// Some changes.
@@ -79,14 +87,15 @@ impl Outbox {
         self.more.notify_one();
     }
 
-    /// What a quota used that Redis does not know yet, in the stretch that began then.
+    /// What was used that Redis does not know yet: of a quota in the stretch that began then, or of a rate (0).
     pub(super) fn unknown(&self, key: &str, began: u64) -> i64 {
         let kept = self.lock();
         let sent = kept.sent.iter().flat_map(|letter| &letter.changes);
         let sent = sent.filter(|(known, _)| **known == *key).map(|(_, waiting)| waiting);
         let added = |waiting: &Waiting| match waiting.change {
             Some(Change::Quota { stretch, added, .. }) if stretch.0 == began => added,
-            Some(Change::Quota { .. } | Change::Rate { .. }) | None => 0,
+            Some(Change::Rate { added, .. }) => added.max(0),
+            Some(Change::Quota { .. }) | None => 0,
         };
         sent.chain(kept.waiting.get(key)).map(added).fold(0, i64::saturating_add)
     }
@@ -134,11 +143,22 @@ impl Kept {
 }
 
 impl Change {
+    /// What is left of an added backlog.
+    pub(super) fn backlog(self, now: Instant) -> i64 {
+        match self {
+            Change::Rate { added, at } if added > 0 => {
+                let passed = now.saturating_duration_since(at).as_nanos();
+                added.saturating_sub(i64::try_from(passed).unwrap_or(i64::MAX)).max(0)
+            }
+            Change::Quota { added, .. } | Change::Rate { added, .. } => added,
+        }
+    }
+
     /// Both, one after the other; of two stretches the later.
     fn and(self, next: Change) -> Change {
         match (self, next) {
-            (Change::Rate { nanos }, Change::Rate { nanos: more }) => {
-                Change::Rate { nanos: nanos.saturating_add(more) }
+            (Change::Rate { .. }, Change::Rate { added: more, at }) => {
+                Change::Rate { added: self.backlog(at).saturating_add(more), at }
             }
             (
                 Change::Quota { stretch, added, floor },
@@ -158,6 +178,10 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use crate::clock::TestClock;
+
     use super::*;
 
     fn quota(began: u64, added: i64) -> Change {
@@ -188,6 +212,26 @@ mod tests {
         assert_eq!(next.number, letter.expect("there was one").number + 1);
         outbox.answered();
         assert_eq!(outbox.letter(), None);
+    }
+
+    #[test]
+    fn a_backlog_passes_while_it_waits() {
+        let (outbox, clock) = (Outbox::default(), TestClock::new());
+        let put = |added| outbox.put("a", Change::Rate { added, at: clock.clock().now() });
+        put(1_000);
+        clock.advance(Duration::from_nanos(400));
+        put(1_000);
+        assert_eq!(outbox.unknown("a", 0), 1_600);
+        clock.advance(Duration::from_nanos(10_000));
+        put(-300);
+        assert_eq!(
+            outbox.letter().expect("there is something").changes[0]
+                .1
+                .change
+                .map(|change| change.backlog(clock.clock().now())),
+            Some(-300)
+        );
+        assert_eq!(outbox.unknown("a", 0), 0, "what is given back is no reason to think less of it");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! In: the outbox. Out: calls of `give.lua`, each until it is answered. Not
 //! here: what is in them (`outbox`).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Inner;
 use super::link::{Call, Task};
@@ -33,13 +33,15 @@ impl Inner {
     pub(super) async fn post(&self) {
         // One after the other: a number that was seen makes those below it old.
         let _turn = self.posting.lock().await;
-        while let Some(link) = self.link()
+        // Also while nobody waits for decisions: it may be slow, and have to know all the same.
+        while let Some(link) = self.link.load_full()
             && let Some(letter) = self.outbox.letter()
         {
             let answer = tokio::time::timeout(PATIENCE, link.call(self.call(&letter))).await;
             match answer.unwrap_or(Err(Trouble::Slow(PATIENCE))) {
                 Ok(_) => {
-                    letter.changes.iter().for_each(|(key, _)| self.was_told(key));
+                    let quotas = letter.changes.iter().filter(|(_, waiting)| waiting.is_of_quota());
+                    quotas.for_each(|(key, _)| self.was_told(key));
                     self.outbox.answered();
                 }
                 Err(trouble) => return self.failed(&trouble),
@@ -61,7 +63,7 @@ impl Inner {
         }
         call.number(letter.number).number(0);
         for (key, part) in parts() {
-            part.write(&mut call, self.trust(key));
+            part.write(&mut call, self.trust(key), self.machine.now());
         }
         call
     }
@@ -73,7 +75,7 @@ enum Part {
 }
 
 impl Part {
-    fn write(self, call: &mut Call, trust: Trust) {
+    fn write(self, call: &mut Call, trust: Trust, now: Instant) {
         match self {
             Part::Forget(Forget { life, stretches }) => {
                 call.word("forget").number(life);
@@ -81,7 +83,7 @@ impl Part {
                     call.number(moment);
                 }
             }
-            Part::Change(Change::Rate { nanos }) => _ = call.word("rate").number(nanos),
+            Part::Change(change @ Change::Rate { .. }) => _ = call.word("rate").signed(change.backlog(now)),
             Part::Change(Change::Quota { stretch: (began, ends), added, floor }) => {
                 call.word("quota").signed(added).number(began).number(ends).number(floor).word(trust.word());
             }

@@ -89,6 +89,7 @@ impl From<RedisError> for Trouble {
                 true => "the connection was closed".to_owned(),
                 false => error.to_string(),
             }),
+            ErrorKind::Parse => Trouble::Other("does not speak the protocol of Redis".to_owned()),
             ErrorKind::AuthenticationFailed => Trouble::of_code("WRONGPASS", &error),
             ErrorKind::Server(ServerErrorKind::BusyLoading) => Trouble::Loading,
             ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => Trouble::ReadOnly,
