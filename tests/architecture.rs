@@ -301,7 +301,7 @@ struct Fence {
     advice: &'static str,
 }
 
-const FENCES: [Fence; 10] = [
+const FENCES: [Fence; 11] = [
     Fence {
         what: "Pingora",
         is: |path| path[0].starts_with("pingora"),
@@ -325,6 +325,12 @@ const FENCES: [Fence; 10] = [
         is: |path| path[0] == "rusqlite",
         only_in: &["state/", "demo/"],
         advice: "move the query behind a port of `state`",
+    },
+    Fence {
+        what: "Redis",
+        is: |path| path[0] == "redis",
+        only_in: &["state/counters/redis/"],
+        advice: "ask `state::counters`, which knows what to do without it",
     },
     Fence {
         what: "the metrics crate",

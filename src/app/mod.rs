@@ -35,7 +35,6 @@ use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
-use crate::state::counters::Counters;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
@@ -90,8 +89,7 @@ impl App {
         let access_log = AccessLog::start(&config.log, &metrics)
             .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
         let access_log = Arc::new(access_log);
-        let counters = Counters::bounded(clock.clone(), config.state.max_counters as usize);
-        let state = Arc::new(State::counting_with(counters, clock.clone()));
+        let state = Arc::new(State::open(clock.clone(), &config.state));
         keep_quotas(config, &state).map_err(anyhow::Error::msg)?;
         let snapshot = apart(|| Snapshot::compile(config, &state))?;
         snapshot.take_effect(&state);

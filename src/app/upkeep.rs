@@ -167,6 +167,6 @@ impl BackgroundService for Upkeep {
             }
         };
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        tokio::join!(names, deadlines, counters, keys, telling);
+        tokio::join!(names, deadlines, counters, keys, telling, self.state.counters().run());
     }
 }

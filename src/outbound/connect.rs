@@ -1,7 +1,8 @@
-//! Opens the connection of a call: names, addresses, proxy, TLS.
+//! Opens connections: names, addresses, proxy, TLS.
 //!
-//! In: a [`Call`]. Out: a stream over which HTTP can be spoken. Each stage is
-//! written down before it begins. Not here: HTTP itself (`exchange`).
+//! In: a [`Call`] or a [`Dial`]. Out: a stream over which HTTP, or something
+//! else, can be spoken. Each stage is written down before it begins. Not here:
+//! HTTP itself (`exchange`).
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,17 +22,31 @@ use crate::clock::Clock;
 use crate::config::scalar::Scheme;
 
 use super::failure::Trouble;
-use super::{Call, Progress, Stage, Trust, exchange};
+use super::{Call, Dial, Progress, Stage, Trust, exchange};
 
 /// Bytes both ways, whatever is below them.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-/// The connection of a call.
-pub(super) type Stream = Box<dyn Wire>;
+/// An open connection.
+pub type Stream = Box<dyn Wire>;
 
-/// Opens it.
+/// Opens a connection on which no HTTP is spoken.
+pub(super) async fn dial(dial: &Dial, clock: &Clock, progress: &mut Progress) -> Result<Stream, Trouble> {
+    let stream = reach(&dial.host, dial.port, dial.time, clock, progress).await?;
+    // Small messages, each of which somebody waits for.
+    stream.set_nodelay(true).map_err(|error| Trouble::system(&error))?;
+    match dial.scheme {
+        Scheme::Http => Ok(Box::new(stream)),
+        Scheme::Https => {
+            progress.stage = Stage::Tls;
+            secure(Box::new(stream), &dial.host, &Trust::System, clock, progress).await
+        }
+    }
+}
+
+/// Opens the connection of a call.
 pub(super) async fn open(
     call: &Call,
     proxy: Option<&Intercept>,
@@ -43,13 +58,7 @@ pub(super) async fn open(
         None => (target.host(), target.port()),
         Some(proxy) => proxy_address(proxy)?,
     };
-    progress.stage = Stage::Lookup;
-    let addresses = lookup(host, port).await?;
-    progress.facts.addresses.clone_from(&addresses);
-    progress.stage = Stage::Connect;
-    let (stream, address) = first_of(&addresses, call.connect_time, clock).await?;
-    progress.facts.connected = Some(address);
-    let mut stream: Stream = Box::new(stream);
+    let mut stream: Stream = Box::new(reach(host, port, call.connect_time, clock, progress).await?);
     if target.scheme() == Scheme::Http {
         return Ok(stream);
     }
@@ -58,7 +67,23 @@ pub(super) async fn open(
         stream = exchange::tunnel(stream, target, proxy).await?;
     }
     progress.stage = Stage::Tls;
-    secure(stream, call, clock, progress).await
+    secure(stream, target.host(), &call.trust, clock, progress).await
+}
+
+async fn reach(
+    host: &str,
+    port: u16,
+    time: Duration,
+    clock: &Clock,
+    progress: &mut Progress,
+) -> Result<TcpStream, Trouble> {
+    progress.stage = Stage::Lookup;
+    let addresses = lookup(host, port).await?;
+    progress.facts.addresses.clone_from(&addresses);
+    progress.stage = Stage::Connect;
+    let (stream, address) = first_of(&addresses, time, clock).await?;
+    progress.facts.connected = Some(address);
+    Ok(stream)
 }
 
 fn proxy_address(proxy: &Intercept) -> Result<(&str, u16), Trouble> {
@@ -106,10 +131,16 @@ async fn first_of(addresses: &[SocketAddr], time: Duration, clock: &Clock) -> Re
     Err(failure)
 }
 
-async fn secure(stream: Stream, call: &Call, clock: &Clock, progress: &mut Progress) -> Result<Stream, Trouble> {
-    let name = ServerName::try_from(call.target.host().to_owned())
+async fn secure(
+    stream: Stream,
+    host: &str,
+    trust: &Trust,
+    clock: &Clock,
+    progress: &mut Progress,
+) -> Result<Stream, Trouble> {
+    let name = ServerName::try_from(host.to_owned())
         .map_err(|_| Trouble::new("the host is no name that a certificate could have"))?;
-    let config = client_config(&call.trust, clock)?;
+    let config = client_config(trust, clock)?;
     let stream =
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| Trouble::tls(&error))?;
     let (_, session) = stream.get_ref();

@@ -2,14 +2,15 @@
 //!
 //! In: a [`Call`]. Out: an [`Answer`], or a [`Failure`] that says how far it
 //! came. Nothing is followed, kept or tried again, and every call ends in time.
-//! Not here: the request path, whose connections are Pingora's; what an answer
-//! means.
+//! A [`Dial`] opens the same kind of connection for what is not HTTP. Not here:
+//! the request path, whose connections are Pingora's; what an answer means.
 
 mod connect;
 mod exchange;
 mod failure;
 mod target;
 
+pub use connect::{Stream, Wire};
 pub use failure::{CertificateFault, Failure, Stage};
 pub use target::Target;
 
@@ -24,7 +25,7 @@ use http::{Method, StatusCode};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
 use crate::clock::Clock;
-use crate::config::scalar::Secret;
+use crate::config::scalar::{Scheme, Secret};
 
 use failure::Trouble;
 
@@ -59,6 +60,19 @@ pub struct Call {
     pub size: usize,
     /// Whose certificates are believed.
     pub trust: Trust,
+}
+
+/// A connection on which something other than HTTP is spoken; with TLS, the system's authorities are believed.
+#[derive(Clone, Debug)]
+pub struct Dial {
+    /// Plain or TLS.
+    pub scheme: Scheme,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// For everything, the handshake included.
+    pub time: Duration,
 }
 
 /// Whose certificates are believed.
@@ -139,6 +153,20 @@ impl Client {
             Ok((head, body)) => Ok(Answer { status: head.status, headers: head.headers, body, facts }),
             Err(trouble) => Err(Failure::new(stage, trouble, facts)),
         }
+    }
+
+    /// Opens a connection, straight to its host: proxies are for HTTP.
+    ///
+    /// # Errors
+    /// Where there is none in time.
+    pub async fn dial(&self, dial: &Dial) -> Result<Stream, Failure> {
+        let mut progress = Progress::default();
+        let outcome = tokio::select! {
+            outcome = connect::dial(dial, &self.clock, &mut progress) => outcome,
+            () = self.clock.sleep(dial.time) => Err(Trouble::timed_out(dial.time)),
+        };
+        let Progress { stage, facts } = progress;
+        outcome.map_err(|trouble| Failure::new(stage, trouble, facts))
     }
 
     async fn attempt(&self, call: &Call, progress: &mut Progress) -> Result<(http::response::Parts, Bytes), Trouble> {

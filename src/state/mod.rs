@@ -28,6 +28,7 @@ use throttle::Throttle;
 use verified::Verified;
 
 use crate::clock::Clock;
+use crate::config::section::state::State as Section;
 
 /// Wrong keys, and wrong signatures that cost time, that an address may send in a minute: far too few to guess one or to
 /// keep the machine busy.
@@ -51,13 +52,13 @@ pub struct State {
 impl State {
     /// Empty state that tells the time by `clock`.
     pub fn new(clock: Clock) -> Self {
-        State::counting_with(Counters::new(clock.clone()), clock)
+        State::open(clock, &Section::default())
     }
 
-    /// As [`State::new`], with these counters.
-    pub fn counting_with(counters: Counters, clock: Clock) -> Self {
+    /// State that is kept where the configuration says.
+    pub fn open(clock: Clock, section: &Section) -> Self {
         State {
-            counters,
+            counters: Counters::open(clock.clone(), section),
             deadlines: Arc::default(),
             minted: Arc::default(),
             queues: Queues::new(clock.clone()),

@@ -112,6 +112,25 @@ fn values_are_checked_and_variables_are_not() {
             "upstreams: { a: { url: 'https://a', retry: { on: ['${S}'] } } }",
             "upstreams: { a: { url: 'https://a', retry: { on: [200] } } }",
         ),
+        ("limits: { a: { by: ip, rate: 50/s } }", "limits: { a: { by: ip, rate: 50 } }"),
+        ("limits: { a: { by: [ip, route], rate: '${R}', burst: 5 } }", "limits: { a: { by: [ip, user], rate: 5/s } }"),
+        ("limits: { a: { by: '${BY}', quota: 1_000/day, cost: 1 } }", "limits: { a: { rate: 5/s } }"),
+        (
+            "limits: { a: { by: ip, quota: 5 GB/month, cost: bytes_read, assume: 5MB, anchor: '2026-01-15' } }",
+            "limits: { a: { by: ip, quota: 5GB/week } }",
+        ),
+        (
+            "limits: { a: { by: ip, quota: 10h/day, cost: seconds } }",
+            "limits: { a: { by: ip, quota: 1/day, cost: 2 } }",
+        ),
+        ("plans: { a: { limits: [b] } }", "plans: { a: { limits: b } }"),
+        ("state: { counters: memory }", "state: { counters: redis }"),
+        ("state: { counters: 'rediss://:${PW}@h:6379/0' }", "state: { counters: 'https://h' }"),
+        ("state: { max_counters: 1000 }", "state: { max_counters: 999 }"),
+        (
+            "upstreams: { a: { url: 'https://a', rate: 5/s, concurrency: { max: 1, queue: 0 } } }",
+            "upstreams: { a: { url: 'https://a', concurrency: { queue: 1 } } }",
+        ),
         ("routes: { /a: { pipe: 'a_{path.x}' } }", "routes: { /a: { pipe: 'a_{tenants}' } }"),
         (
             "auth: { a: { type: jwt, issuer: i, audience: [a], algorithms: [RS256], leeway: 30s } }",

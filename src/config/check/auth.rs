@@ -136,7 +136,7 @@ impl Checker<'_> {
 
     /// Who has no credential has no tenant, and is let in at no tenant's host.
     fn refused_on_a_host(&mut self, at: WrittenRoute<'_>) {
-        if at.route.params.allow_public_tenant {
+        if at.route.params.allow_public_tenant || !self.sharing.has_tenant {
             return;
         }
         let config = self.config;

@@ -141,6 +141,8 @@ struct Checker<'a> {
 struct Sharing {
     /// Whether one has cross-origin rules of its own.
     has_cors: bool,
+    /// Whether any host has a tenant, also one that has routes of its own.
+    has_tenant: bool,
     /// The most labels that one has; none where every host is served.
     labels: Option<usize>,
 }
@@ -150,6 +152,7 @@ impl Sharing {
         let sharing = || config.hosts.iter().filter(|(_, host)| host.routes.is_none());
         Sharing {
             has_cors: sharing().any(|(_, host)| host.cors.is_some()),
+            has_tenant: config.hosts.values().any(|host| host.tenant.is_some()),
             labels: sharing().map(|(pattern, _)| pattern.labels()).max(),
         }
     }

@@ -153,3 +153,19 @@ impl fmt::Debug for RedisAddress {
 
 super::from_text!(Counters, "`memory` or a URL like redis://counters.internal:6379/0");
 super::as_text!(Counters);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_is_taken_apart_and_not_shown() {
+        let address: RedisAddress = "rediss://us%40er:p%3A%2Fw@[::1]:7000/3".parse().expect("an address");
+        assert_eq!((&*address.host, address.port, address.database, address.tls), ("::1", 7000, 3, true));
+        assert_eq!(address.user.as_deref(), Some("us@er"));
+        assert_eq!(address.password.as_ref().map(Secret::expose), Some("p:/w"));
+        assert_eq!(address.to_string(), "rediss://***@[::1]:7000/3");
+        let address: RedisAddress = "redis://:secret@redis.internal".parse().expect("an address");
+        assert_eq!((address.user, address.port, address.database), (None, PORT, 0));
+    }
+}

@@ -69,11 +69,6 @@ impl Cost {
         *self == Cost::One
     }
 
-    /// Whether the upstream has to say what an answer costs.
-    pub fn is_in_statistics(self) -> bool {
-        matches!(self, Cost::BytesRead | Cost::RowsRead | Cost::Seconds)
-    }
-
     /// Whether what an answer costs has to be assumed where it has no statistics: time is measured then.
     pub fn needs_assume(self) -> bool {
         matches!(self, Cost::BytesRead | Cost::RowsRead)

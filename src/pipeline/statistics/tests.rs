@@ -268,7 +268,7 @@ proptest! {
 }
 
 #[test]
-fn only_what_counts_statistics_is_metered() {
+fn what_only_the_answer_tells_is_metered() {
     let limits: Vec<Limit> = [
         json!({ "by": "tenant", "rate": "5/s" }),
         json!({ "by": "tenant", "quota": "5/day" }),
@@ -280,7 +280,7 @@ fn only_what_counts_statistics_is_metered() {
     .into_iter()
     .map(|limit| serde_json::from_value(limit).unwrap())
     .collect();
-    let (plain, costly) = limits.split_at(3);
+    let (plain, costly) = limits.split_at(2);
     assert_eq!(Meter::compile([].iter()), Meter::Off);
     assert_eq!(Meter::compile(plain.iter()), Meter::Off);
     for limit in costly {

@@ -4,7 +4,7 @@
 //! name in text for what is kept elsewhere.
 
 use std::fmt::Write as _;
-use std::hash::Hash;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::IpAddr;
 
 use crate::config::scalar::Window;
@@ -13,7 +13,7 @@ use crate::config::section::limits::Cost;
 use super::{Ask, Values};
 
 /// Something in which requests differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// The request does not have it: all of these are counted together.
     Missing,
@@ -50,29 +50,89 @@ pub(super) struct Buckets {
 
 impl Buckets {
     /// The bucket of a rate.
-    pub(super) fn of_rate(&self, ask: &Ask<'_>) -> Bucket {
-        self.hash(&(ask.name, &ask.values))
+    pub(super) fn of_rate(&self, name: &str, values: &Values<'_>) -> Bucket {
+        let mut digest = self.digest(name);
+        digest.values(values);
+        digest.bucket()
     }
 
     /// The bucket of a quota. What is counted, and in which stretch, belongs to it, too: a limit that counts something else
     /// after a reload does not take rows for bytes.
     pub(super) fn of_quota(&self, name: &str, values: &Values<'_>, what: (Cost, Window, u64)) -> Bucket {
-        self.hash(&(name, values, what))
+        let mut digest = self.digest(name);
+        digest.values(values);
+        digest.what(what);
+        digest.bucket()
     }
 
     /// The bucket that newcomers share where there is no room.
     pub(super) fn shared(&self, name: &str) -> Bucket {
-        self.hash(&name)
+        self.digest(name).bucket()
     }
 
     /// As [`Buckets::shared`], of a quota.
     pub(super) fn shared_quota(&self, name: &str, what: (Cost, Window, u64)) -> Bucket {
-        self.hash(&(name, what))
+        let mut digest = self.digest(name);
+        digest.what(what);
+        digest.bucket()
     }
 
-    fn hash(&self, what: &impl Hash) -> Bucket {
+    fn digest(&self, name: &str) -> Digest {
         let [first, second] = &self.seeds;
-        Bucket(first.hash_one(what), second.hash_one(what))
+        let mut digest = Digest([first.build_hasher(), second.build_hasher()]);
+        digest.word(NAME, name);
+        digest
+    }
+}
+
+/// Both halves of a bucket, in one go. Every word is followed by its length and by what it is, so that words are not run
+/// together.
+struct Digest([ahash::AHasher; 2]);
+
+const NAME: u64 = 0;
+const MISSING_VALUE: u64 = 1;
+const V4: u64 = 2;
+const V6: u64 = 3;
+const WHAT: u64 = 4;
+/// And the two after it: which word of a value it is.
+const WORD: u64 = 5;
+
+impl Digest {
+    fn values(&mut self, values: &Values<'_>) {
+        for value in values {
+            match value {
+                Value::Missing => self.number(MISSING_VALUE, 0),
+                Value::Network(IpAddr::V4(address)) => self.number(V4, address.to_bits().into()),
+                Value::Network(IpAddr::V6(address)) => {
+                    self.0.iter_mut().for_each(|half| half.write_u128(address.to_bits()));
+                    self.number(V6, 0);
+                }
+                Value::Text([first, rest @ ..]) => {
+                    self.word(WORD, first);
+                    for (index, word) in (1..).zip(rest).filter(|(_, word)| !word.is_empty()) {
+                        self.word(WORD + index, word);
+                    }
+                }
+            }
+        }
+    }
+
+    fn what(&mut self, (cost, window, began): (Cost, Window, u64)) {
+        self.number(WHAT, began << 8 | (cost as u64) << 4 | window as u64);
+    }
+
+    fn word(&mut self, what: u64, word: &str) {
+        self.0.iter_mut().for_each(|half| half.write(word.as_bytes()));
+        self.number(what, word.len() as u64);
+    }
+
+    fn number(&mut self, what: u64, number: u64) {
+        self.0.iter_mut().for_each(|half| half.write_u64(number << 4 | what));
+    }
+
+    fn bucket(self) -> Bucket {
+        let [first, second] = self.0;
+        Bucket(first.finish(), second.finish())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Stretches tile the time line, and begin where people expect.
 
+use chrono::{DateTime, Datelike, Months, NaiveDate, Utc};
 use proptest::prelude::*;
 
 use super::*;
@@ -64,6 +65,18 @@ proptest! {
         let (began, ends) = stretch(window, anchor, at(now));
         prop_assert!(began <= now && now < ends, "{} in {}..{}", now, began, ends);
     }
+}
+
+#[test]
+fn every_day_of_a_thousand_years_is_what_another_calendar_says() {
+    let mut day = NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
+    for number in 0..365_243 {
+        let month = (day.year() as u64 - 1970) * 12 + u64::from(day.month0());
+        assert_eq!(date(number), (month, day.day0().into()), "{day}");
+        assert_eq!(first_day(month), number - u64::from(day.day0()), "{day}");
+        day = day.succ_opt().unwrap();
+    }
+    assert_eq!(day.year(), 2970);
 }
 
 #[test]

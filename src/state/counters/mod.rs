@@ -12,6 +12,7 @@ pub mod bucket;
 pub mod calendar;
 mod journal;
 mod memory;
+mod redis;
 mod sqlite;
 pub mod usual;
 
@@ -22,9 +23,12 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::clock::Clock;
-use crate::config::scalar::{Moment, Rate, Window};
+use crate::config::scalar::{Counters as Place, Moment, Rate, Window};
 use crate::config::section::limits::Cost;
+use crate::config::section::state::State;
 
+pub use self::redis::{Health, Up};
+use self::redis::{Kept, Redis};
 use bucket::{Bucket, Value};
 use journal::Journal;
 use memory::Memory;
@@ -151,6 +155,8 @@ pub struct Receipt {
 struct Entry {
     bucket: Bucket,
     taken: Taken,
+    /// Where it is counted besides this process.
+    elsewhere: Option<Box<Kept>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -158,12 +164,7 @@ enum Taken {
     /// Of a rate: one turn, after which the next was due then (nanoseconds of the clock that counts).
     Pace { rule: Pace, due: u64 },
     /// Of a quota, in the stretch that began then (seconds since 1970).
-    Quota {
-        allowance: Allowance,
-        #[expect(dead_code, reason = "the bucket of this process knows it; who counts elsewhere has to be told")]
-        began: u64,
-        units: u64,
-    },
+    Quota { allowance: Allowance, began: u64, units: u64 },
 }
 
 /// What a request cost, once that is known; none where its answer does not say, and then it cost what is assumed.
@@ -218,6 +219,7 @@ pub struct Counters {
     // Before the memory, so that what is left is written at the end.
     journal: OnceLock<Journal>,
     memory: Memory,
+    redis: Option<Redis>,
     usuals: Usuals,
     clock: Clock,
 }
@@ -243,7 +245,37 @@ impl Counters {
     /// newcomers to a limit share some.
     pub fn bounded(clock: Clock, most: usize) -> Self {
         let memory = Memory::new(clock.clone(), most);
-        Counters { journal: OnceLock::new(), memory, usuals: Usuals::default(), clock }
+        Counters { journal: OnceLock::new(), memory, redis: None, usuals: Usuals::default(), clock }
+    }
+
+    /// As the configuration says: in this process, or in a Redis that is shared, which need not be there yet.
+    pub fn open(clock: Clock, state: &State) -> Self {
+        Counters::patient(clock, state, redis::DEADLINE)
+    }
+
+    /// As [`Counters::open`], where requests wait as long as this for shared counters.
+    pub fn patient(clock: Clock, state: &State, deadline: Duration) -> Self {
+        let redis = match &state.counters {
+            Place::Memory => None,
+            Place::Redis(address) => {
+                Some(Redis::new(clock.clone(), address.clone(), state.on_counter_failure, deadline))
+            }
+        };
+        let most = usize::try_from(state.max_counters).unwrap_or(MAX_COUNTERS);
+        Counters { redis, ..Counters::bounded(clock, most) }
+    }
+
+    /// Keeps the connection to shared counters; never ends.
+    pub async fn run(&self) {
+        match &self.redis {
+            None => std::future::pending().await,
+            Some(redis) => redis.run().await,
+        }
+    }
+
+    /// How shared counters are; none where counts are this process' own.
+    pub fn health(&self) -> Option<Health> {
+        self.redis.as_ref().map(Redis::health)
     }
 
     /// Keeps quotas in a file of `folder`, and counts on from what it says; nothing if that is so already. To be called
@@ -283,27 +315,44 @@ impl Counters {
 
     /// Spends all asks, or none.
     pub async fn spend(&self, asks: &[Ask<'_>]) -> Answer {
-        self.memory.spend(asks)
+        match &self.redis {
+            None => self.memory.spend(asks),
+            // In a box: requests that are counted here need no room for what is said to Redis.
+            Some(redis) => Box::pin(redis.spend(&self.memory, asks)).await,
+        }
     }
 
     /// Gives back what was taken: the request went nowhere.
     pub fn refund(&self, receipt: Receipt, back: Back) {
         self.memory.refund(&receipt, back);
+        if let Some(redis) = &self.redis {
+            receipt.entries.iter().for_each(|entry| redis.refund(entry, back));
+        }
     }
 
     /// Sets right what was taken before the costs were known.
     pub fn settle(&self, receipt: Receipt, costs: &Costs) {
         self.memory.settle(&receipt, costs);
+        if let Some(redis) = &self.redis {
+            receipt.entries.iter().for_each(|entry| redis.settle(entry, costs));
+        }
     }
 
     /// How a limit stands, without spending.
     pub async fn look(&self, ask: &Ask<'_>) -> Standing {
-        self.memory.look(ask)
+        let shared = match &self.redis {
+            None => None,
+            Some(redis) => Box::pin(redis.look(&self.memory, ask)).await,
+        };
+        shared.unwrap_or_else(|| self.memory.look(ask))
     }
 
     /// Forgets what was counted: of a quota for good, before this returns.
     pub async fn reset(&self, ask: &Ask<'_>) {
         self.memory.reset(ask);
+        if let Some(redis) = &self.redis {
+            Box::pin(redis.reset(ask)).await;
+        }
         self.flush().await;
     }
 

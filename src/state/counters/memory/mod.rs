@@ -12,7 +12,7 @@ mod rates;
 mod table;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use smallvec::SmallVec;
 
@@ -26,6 +26,7 @@ pub use table::Fill;
 
 use quotas::Consumer;
 use rates::{Rates, Requester};
+use table::Comer as _;
 
 /// Counts of this process alone.
 #[derive(Debug)]
@@ -40,8 +41,17 @@ pub(super) struct Memory {
 /// When something is decided.
 struct Now {
     nanos: u64,
-    /// The time of the calendar, which only quotas need.
-    wall: SystemTime,
+    /// Since 1970; only quotas need it.
+    wall: Duration,
+}
+
+/// What is known of a bucket elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Known {
+    /// Of a quota: its stretch, and what was used in it.
+    Quota { stretch: (u64, u64), used: u64 },
+    /// Of a rate: how early the next request would be, in nanoseconds.
+    Rate { early: u64 },
 }
 
 /// An ask, and where it is counted.
@@ -70,11 +80,10 @@ impl Memory {
     pub(super) fn spend(&self, asks: &[Ask<'_>]) -> Answer {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
-        if asks.len() > 1 {
-            let standings = self.standings(&parties, &now);
-            if asks.iter().zip(&standings).any(refuses) {
-                return Answer { standings, spent: Err(NotSpent::Refused) };
-            }
+        let refuses =
+            |(ask, party): (&Ask<'_>, &Party<'_, '_>)| ask.mode == Mode::Enforced && self.refuses(party, &now);
+        if asks.len() > 1 && asks.iter().zip(&parties).any(refuses) {
+            return Answer { standings: self.standings(&parties, &now), spent: Err(NotSpent::Refused) };
         }
         let (mut receipt, mut standings) = (Receipt::default(), Standings::new());
         for (ask, party) in asks.iter().zip(&parties) {
@@ -97,7 +106,6 @@ impl Memory {
     }
 
     /// Spends all asks, whatever there is: for a copy of what is counted elsewhere.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for who counts elsewhere and keeps a copy here"))]
     pub(super) fn note(&self, asks: &[Ask<'_>]) -> Receipt {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
@@ -108,9 +116,32 @@ impl Memory {
         Receipt { entries: entries.collect() }
     }
 
+    /// Keeps what is known elsewhere instead of what was kept; what a request took that was let in there.
+    pub(super) fn learn(&self, ask: &Ask<'_>, known: Known) -> Entry {
+        let now = self.now(std::slice::from_ref(ask));
+        match (self.party(ask, &now), known) {
+            (Party::Rate(who, rule), Known::Rate { early }) => self.rates.learn(&who, rule, now.nanos, early),
+            (Party::Quota(who), Known::Quota { stretch, used }) => {
+                self.quotas.learn(&who.within(stretch), now.wall, used)
+            }
+            // Nobody knows a backlog of a quota, or a sum of a rate.
+            (Party::Rate(who, rule), Known::Quota { .. }) => self.rates.learn(&who, rule, now.nanos, 0),
+            (Party::Quota(who), Known::Rate { .. }) => who.took(who.own()),
+        }
+    }
+
+    /// How a limit stands as far as this bucket alone is known: not by a counter that newcomers share.
+    pub(super) fn recall(&self, ask: &Ask<'_>) -> Standing {
+        let now = self.now(std::slice::from_ref(ask));
+        match self.party(ask, &now) {
+            Party::Rate(who, rule) => self.rates.recall(&who, rule, now.nanos),
+            Party::Quota(who) => self.quotas.recall(&who, now.wall),
+        }
+    }
+
     /// Gives back what was taken.
     pub(super) fn refund(&self, receipt: &Receipt, back: Back) {
-        for Entry { bucket, taken } in &receipt.entries {
+        for Entry { bucket, taken, .. } in &receipt.entries {
             match *taken {
                 Taken::Pace { .. } if back == Back::Quotas => {}
                 Taken::Pace { rule, due } => {
@@ -123,7 +154,7 @@ impl Memory {
 
     /// Sets right what was taken before the costs were known.
     pub(super) fn settle(&self, receipt: &Receipt, costs: &Costs) {
-        for Entry { bucket, taken } in &receipt.entries {
+        for Entry { bucket, taken, .. } in &receipt.entries {
             if let Taken::Quota { allowance: Allowance { cost, assumed, .. }, units, .. } = *taken {
                 self.quotas.settle(*bucket, units, costs.of(cost, assumed));
             }
@@ -148,7 +179,7 @@ impl Memory {
     /// Takes away what has lapsed.
     pub(super) fn sweep(&self) {
         self.rates.sweep(self.nanos());
-        self.quotas.sweep(self.clock.wall());
+        self.quotas.sweep(self.wall());
     }
 
     /// How full it is: of rates, and of quotas.
@@ -175,7 +206,7 @@ impl Memory {
     fn party<'a, 'v>(&'a self, ask: &'a Ask<'v>, now: &Now) -> Party<'a, 'v> {
         match ask.rule {
             Rule::Rate(rule) => {
-                let bucket = self.buckets.of_rate(ask);
+                let bucket = self.buckets.of_rate(ask.name, &ask.values);
                 Party::Rate(Requester { buckets: &self.buckets, ask, bucket }, rule)
             }
             Rule::Quota(allowance) => Party::Quota(self.quotas.consumer(&self.buckets, ask, allowance, now.wall)),
@@ -192,6 +223,13 @@ impl Memory {
         }
     }
 
+    fn refuses(&self, party: &Party<'_, '_>, now: &Now) -> bool {
+        match party {
+            Party::Rate(who, rule) => self.rates.refuses(who, *rule, now.nanos),
+            Party::Quota(who) => self.quotas.refuses(who, now.wall),
+        }
+    }
+
     fn standings(&self, parties: &Parties<'_, '_>, now: &Now) -> Standings {
         parties.iter().map(|party| self.standing(party, now)).collect()
     }
@@ -205,17 +243,17 @@ impl Memory {
 
     fn now(&self, asks: &[Ask<'_>]) -> Now {
         let has_quota = asks.iter().any(|ask| matches!(ask.rule, Rule::Quota(_)));
-        let wall = if has_quota { self.clock.wall() } else { SystemTime::UNIX_EPOCH };
+        let wall = if has_quota { self.wall() } else { Duration::ZERO };
         Now { nanos: self.nanos(), wall }
+    }
+
+    fn wall(&self) -> Duration {
+        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
     fn nanos(&self) -> u64 {
         nanos(self.clock.now().saturating_duration_since(self.began))
     }
-}
-
-fn refuses((ask, standing): (&Ask<'_>, &Standing)) -> bool {
-    ask.mode == Mode::Enforced && !standing.passes
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use crate::config::scalar::Window;
 use crate::config::section::limits::Cost;
@@ -86,9 +86,9 @@ impl Quotas {
         buckets: &'a Buckets,
         ask: &'a Ask<'v>,
         allowance: Allowance,
-        wall: SystemTime,
+        wall: Duration,
     ) -> Consumer<'a, 'v> {
-        let stretch = calendar::stretch(allowance.window, allowance.anchor, wall);
+        let stretch = calendar::stretch_at(allowance.window, allowance.anchor, wall.as_secs());
         let bucket = buckets.of_quota(ask.name, &ask.values, (allowance.cost, allowance.window, stretch.0));
         Consumer { buckets, ask, allowance, stretch, bucket, is_written: self.is_written.load(Ordering::Relaxed) }
     }
@@ -97,7 +97,7 @@ impl Quotas {
     ///
     /// # Errors
     /// Nothing is left, and nothing was taken: how the quota stands.
-    pub(super) fn spend(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Result<(Bucket, Standing), Standing> {
+    pub(super) fn spend(&self, who: &Consumer<'_, '_>, wall: Duration) -> Result<(Bucket, Standing), Standing> {
         let amount = who.allowance.amount;
         let take = |used: u64| algorithm::quota(amount, used).then(|| used.saturating_add(who.ask.reserve));
         match self.count(who, wall, take) {
@@ -107,17 +107,27 @@ impl Quotas {
     }
 
     /// Takes what the ask reserves, whatever is left.
-    pub(super) fn note(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Bucket {
+    pub(super) fn note(&self, who: &Consumer<'_, '_>, wall: Duration) -> Bucket {
         self.count(who, wall, |used| Some(used.saturating_add(who.ask.reserve))).0
+    }
+
+    /// Keeps what was used, as it is known elsewhere; what was taken if that is with this request.
+    pub(super) fn learn(&self, who: &Consumer<'_, '_>, wall: Duration, used: u64) -> Entry {
+        // Where newcomers share a counter, the one who used most counts.
+        let (bucket, most) = self.count(who, wall, |before| (before < used).then_some(used));
+        if bucket == who.bucket && most.is_err_and(|most| most != used) {
+            self.counts.find(bucket, |count| self.change(count, bucket, &|_| Some(used)).ok());
+        }
+        who.took(bucket)
     }
 
     fn count(
         &self,
         who: &Consumer<'_, '_>,
-        wall: SystemTime,
+        wall: Duration,
         take: impl Fn(u64) -> Option<u64>,
     ) -> (Bucket, Result<u64, u64>) {
-        self.counts.count(who, seconds(wall), |count| self.change(count, who.bucket, &take))
+        self.counts.count(who, wall.as_secs(), |count| self.change(count, who.bucket, &take))
     }
 
     /// Gives back what was taken of a bucket, and takes what it cost instead; nothing if its stretch is over and forgotten.
@@ -127,13 +137,24 @@ impl Quotas {
     }
 
     /// How a quota stands, the newcomers' where there is no room.
-    pub(super) fn look(&self, who: &Consumer<'_, '_>, wall: SystemTime) -> Standing {
-        who.standing(self.counts.look(who, seconds(wall), |count| count.used()).unwrap_or_default(), wall)
+    pub(super) fn look(&self, who: &Consumer<'_, '_>, wall: Duration) -> Standing {
+        who.standing(self.counts.look(who, wall.as_secs(), |count| count.used()).unwrap_or_default(), wall)
+    }
+
+    /// How the quota of a bucket of its own stands.
+    pub(super) fn recall(&self, who: &Consumer<'_, '_>, wall: Duration) -> Standing {
+        who.standing(self.counts.find(who.bucket, |count| count.used()).unwrap_or_default(), wall)
+    }
+
+    /// Whether nothing is left.
+    pub(super) fn refuses(&self, who: &Consumer<'_, '_>, wall: Duration) -> bool {
+        let used = self.counts.look(who, wall.as_secs(), |count| count.used());
+        !algorithm::quota(who.allowance.amount, used.unwrap_or_default())
     }
 
     /// Forgets what was counted in the stretch of now.
-    pub(super) fn reset(&self, who: &Consumer<'_, '_>, wall: SystemTime) {
-        self.counts.look(who, seconds(wall), |count| {
+    pub(super) fn reset(&self, who: &Consumer<'_, '_>, wall: Duration) {
+        self.counts.look(who, wall.as_secs(), |count| {
             _ = self.change(count, who.bucket, &|_| Some(0));
             if let Some(line) = &count.line {
                 line.is_replaced.store(true, Ordering::Release);
@@ -152,8 +173,8 @@ impl Quotas {
         Ok(after)
     }
 
-    pub(super) fn sweep(&self, wall: SystemTime) {
-        self.counts.sweep(seconds(wall));
+    pub(super) fn sweep(&self, wall: Duration) {
+        self.counts.sweep(wall.as_secs());
     }
 
     pub(super) fn fill(&self) -> Fill {
@@ -262,20 +283,23 @@ impl Comer<Arc<Count>> for Consumer<'_, '_> {
 }
 
 impl Consumer<'_, '_> {
+    /// The same, in another stretch: clocks may differ about which it is.
+    pub(super) fn within(self, stretch: (u64, u64)) -> Self {
+        let Allowance { cost, window, .. } = self.allowance;
+        let bucket = self.buckets.of_quota(self.ask.name, &self.ask.values, (cost, window, stretch.0));
+        Consumer { stretch, bucket, ..self }
+    }
+
     /// What is taken, of this bucket.
     pub(super) fn took(&self, bucket: Bucket) -> Entry {
         let (allowance, (began, _)) = (self.allowance, self.stretch);
-        Entry { bucket, taken: Taken::Quota { allowance, began, units: self.ask.reserve } }
+        Entry { bucket, taken: Taken::Quota { allowance, began, units: self.ask.reserve }, elsewhere: None }
     }
 
-    fn standing(&self, used: u64, wall: SystemTime) -> Standing {
+    fn standing(&self, used: u64, wall: Duration) -> Standing {
         let amount = self.allowance.amount;
-        let whole = calendar::until(self.stretch.1, wall);
+        let whole = Duration::from_secs(self.stretch.1).saturating_sub(wall);
         let wait = if algorithm::quota(amount, used) { Duration::ZERO } else { whole };
         Standing { total: amount, remaining: amount.saturating_sub(used), passes: wait.is_zero(), wait, whole }
     }
-}
-
-fn seconds(wall: SystemTime) -> u64 {
-    wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

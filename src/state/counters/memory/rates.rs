@@ -45,7 +45,10 @@ impl Rates {
             Ok(before) => {
                 let due = before.max(now).saturating_add(rule.interval);
                 let standing = algorithm::standing_of_pace(rule, due, now);
-                Ok((Entry { bucket, taken: Taken::Pace { rule, due } }, Standing { passes: true, ..standing }))
+                Ok((
+                    Entry { bucket, taken: Taken::Pace { rule, due }, elsewhere: None },
+                    Standing { passes: true, ..standing },
+                ))
             }
             Err(due) => Err(algorithm::standing_of_pace(rule, due, now)),
         }
@@ -62,7 +65,18 @@ impl Rates {
         let due = next(before);
         // Only what was taken can be given back.
         let rule = Pace { interval: rule.interval.min(due - before.min(due)), ..rule };
-        Entry { bucket, taken: Taken::Pace { rule, due } }
+        Entry { bucket, taken: Taken::Pace { rule, due }, elsewhere: None }
+    }
+
+    /// Keeps how early the next request would be, as it is known elsewhere; what was taken if that is with this request.
+    pub(super) fn learn(&self, who: &Requester<'_, '_>, rule: Pace, now: u64, early: u64) -> Entry {
+        let due = now.saturating_add(early);
+        let (bucket, before) = self.0.count(who, now, |Due(kept)| kept.fetch_max(due, Ordering::Relaxed));
+        // Where newcomers share a counter, the one who owes most counts.
+        if bucket == who.bucket && before > due {
+            self.0.find(bucket, |Due(kept)| kept.store(due, Ordering::Relaxed));
+        }
+        Entry { bucket, taken: Taken::Pace { rule, due }, elsewhere: None }
     }
 
     /// Gives back what was taken, after which the next was due then, as far as time has not done so already.
@@ -76,6 +90,18 @@ impl Rates {
     pub(super) fn look(&self, who: &Requester<'_, '_>, rule: Pace, now: u64) -> Standing {
         let due = self.0.look(who, now, |Due(due)| due.load(Ordering::Relaxed));
         algorithm::standing_of_pace(rule, due.unwrap_or_default(), now)
+    }
+
+    /// How the rate of a bucket of its own stands.
+    pub(super) fn recall(&self, who: &Requester<'_, '_>, rule: Pace, now: u64) -> Standing {
+        let due = self.0.find(who.bucket, |Due(due)| due.load(Ordering::Relaxed));
+        algorithm::standing_of_pace(rule, due.unwrap_or_default(), now)
+    }
+
+    /// Whether one would not be let in now.
+    pub(super) fn refuses(&self, who: &Requester<'_, '_>, rule: Pace, now: u64) -> bool {
+        let due = self.0.look(who, now, |Due(due)| due.load(Ordering::Relaxed));
+        due.is_some_and(|due| algorithm::pace(rule, due, now).is_err())
     }
 
     /// Forgets what was counted.

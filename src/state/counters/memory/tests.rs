@@ -158,7 +158,7 @@ fn costs_replace_what_was_reserved() {
     memory.settle(&receipt, &Costs { rows_read: Some(30), ..Costs::default() });
     assert_eq!(used(), 30);
     memory.settle(&spend(), &Costs { bytes_read: Some(1), ..Costs::default() });
-    assert_eq!(used(), 130, "where nothing says what it cost, what was taken stays taken");
+    assert_eq!(used(), 37, "where the answer does not say what it cost, it cost what is assumed");
     let late = spend();
     time.advance(Duration::from_secs(86_400));
     memory.sweep();

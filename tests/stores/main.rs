@@ -1,0 +1,15 @@
+//! Counters that several gateways share: a real Redis, and the same behaviour with it, without it and in memory.
+//!
+//! Not here: which limits are asked, and what callers are told (`gateway/limits.rs`).
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"
+)]
+
+mod arithmetic;
+mod outage;
+mod suite;
+mod support;
+mod troubles;

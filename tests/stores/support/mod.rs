@@ -1,0 +1,8 @@
+//! What the tests of counters stand on.
+#![expect(unreachable_pub, reason = "`pub` says what tests may use")]
+
+pub mod asks;
+pub mod said;
+pub mod server;
+pub mod slow;
+pub mod store;
