@@ -165,43 +165,8 @@ pub fn run() -> ExitCode {
             });
         }
     };
-    let answer = match arguments.command {
-        // A gateway whose log is full has served all the same, and Docker keeps 2 for itself.
-        Command::Healthcheck(_) | Command::Run(_) => Answer::Ending,
-        Command::Check(_)
-        | Command::Config(_)
-        | Command::Demo(_)
-        | Command::DemoUpstream(_)
-        | Command::Explain(_)
-        | Command::Init(_)
-        | Command::Keys(_)
-        | Command::Limits(_)
-        | Command::Reload(_)
-        | Command::Routes(_)
-        | Command::Schema(_)
-        | Command::Token(_)
-        | Command::Usage(_)
-        | Command::Version(_) => Answer::Words,
-    };
-    let failed = arguments.command.failed();
-    let ending = match arguments.command {
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Config(arguments) => config::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
-        Command::Explain(arguments) => explain::run(&arguments),
-        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
-        Command::Init(arguments) => init::run(&arguments),
-        Command::Keys(arguments) => keys::run(&arguments),
-        Command::Limits(arguments) => limits::run(&arguments),
-        Command::Reload(arguments) => reload::run(&arguments),
-        Command::Routes(arguments) => routes::run(&arguments),
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Schema(arguments) => schema::run(&arguments),
-        Command::Token(arguments) => token::run(&arguments),
-        Command::Usage(arguments) => usage::run(&arguments),
-        Command::Version(arguments) => version::run(&arguments),
-    };
+    let (answer, failed) = (arguments.command.answer(), arguments.command.failed());
+    let ending = arguments.command.run();
     let ending = ending.unwrap_or_else(|error| {
         say(&format!("tollgate: {error:#}"));
         failed
@@ -220,6 +185,49 @@ pub fn run() -> ExitCode {
 }
 
 impl Command {
+    fn run(self) -> anyhow::Result<Ending> {
+        match self {
+            Command::Check(arguments) => check::run(&arguments),
+            Command::Config(arguments) => config::run(&arguments),
+            Command::Demo(arguments) => demo::run(&arguments),
+            Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
+            Command::Explain(arguments) => explain::run(&arguments),
+            Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+            Command::Init(arguments) => init::run(&arguments),
+            Command::Keys(arguments) => keys::run(&arguments),
+            Command::Limits(arguments) => limits::run(&arguments),
+            Command::Reload(arguments) => reload::run(&arguments),
+            Command::Routes(arguments) => routes::run(&arguments),
+            Command::Run(arguments) => run::run(&arguments),
+            Command::Schema(arguments) => schema::run(&arguments),
+            Command::Token(arguments) => token::run(&arguments),
+            Command::Usage(arguments) => usage::run(&arguments),
+            Command::Version(arguments) => version::run(&arguments),
+        }
+    }
+
+    /// What it is called for.
+    fn answer(&self) -> Answer {
+        match self {
+            // A gateway whose log is full has served all the same, and Docker keeps 2 for itself.
+            Command::Healthcheck(_) | Command::Run(_) => Answer::Ending,
+            Command::Check(_)
+            | Command::Config(_)
+            | Command::Demo(_)
+            | Command::DemoUpstream(_)
+            | Command::Explain(_)
+            | Command::Init(_)
+            | Command::Keys(_)
+            | Command::Limits(_)
+            | Command::Reload(_)
+            | Command::Routes(_)
+            | Command::Schema(_)
+            | Command::Token(_)
+            | Command::Usage(_)
+            | Command::Version(_) => Answer::Words,
+        }
+    }
+
     /// What an error ends it with.
     fn failed(&self) -> Ending {
         match self {
