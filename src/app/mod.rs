@@ -90,9 +90,7 @@ impl App {
             .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
         let access_log = Arc::new(access_log);
         let state = Arc::new(State::open(clock.clone(), &config.state));
-        keep_quotas(config, &state).map_err(anyhow::Error::msg)?;
-        let snapshot = apart(|| Snapshot::compile(config, &state))?;
-        snapshot.take_effect(&state);
+        let snapshot = first(config, &state)?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
         let readiness = Arc::new(Readiness::default());
         let (stop, _) = watch::channel(None);
@@ -271,6 +269,14 @@ impl Claims {
     fn addresses(&self) -> (Vec<SocketAddr>, SocketAddr) {
         (self.listeners.iter().map(Claim::address).collect(), self.admin.address())
     }
+}
+
+/// The snapshot that a gateway begins with, and what it wants of state.
+fn first(config: &Config, state: &State) -> anyhow::Result<Snapshot> {
+    keep_quotas(config, state).map_err(anyhow::Error::msg)?;
+    let snapshot = apart(|| Snapshot::compile(config, state))?;
+    snapshot.take_effect(state);
+    Ok(snapshot)
 }
 
 /// Has quotas kept where there are any; shared counters keep them elsewhere.

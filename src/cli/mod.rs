@@ -165,8 +165,26 @@ pub fn run() -> ExitCode {
             });
         }
     };
-    let (answer, failed) = (arguments.command.answer(), arguments.command.failed());
-    let ending = arguments.command.run();
+    let answer = arguments.command.answer();
+    let failed = arguments.command.failed();
+    let ending = match arguments.command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Limits(arguments) => limits::run(&arguments),
+        Command::Reload(arguments) => reload::run(&arguments),
+        Command::Routes(arguments) => routes::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
+        Command::Version(arguments) => version::run(&arguments),
+    };
     let ending = ending.unwrap_or_else(|error| {
         say(&format!("tollgate: {error:#}"));
         failed
@@ -185,28 +203,7 @@ pub fn run() -> ExitCode {
 }
 
 impl Command {
-    fn run(self) -> anyhow::Result<Ending> {
-        match self {
-            Command::Check(arguments) => check::run(&arguments),
-            Command::Config(arguments) => config::run(&arguments),
-            Command::Demo(arguments) => demo::run(&arguments),
-            Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
-            Command::Explain(arguments) => explain::run(&arguments),
-            Command::Healthcheck(arguments) => healthcheck::run(&arguments),
-            Command::Init(arguments) => init::run(&arguments),
-            Command::Keys(arguments) => keys::run(&arguments),
-            Command::Limits(arguments) => limits::run(&arguments),
-            Command::Reload(arguments) => reload::run(&arguments),
-            Command::Routes(arguments) => routes::run(&arguments),
-            Command::Run(arguments) => run::run(&arguments),
-            Command::Schema(arguments) => schema::run(&arguments),
-            Command::Token(arguments) => token::run(&arguments),
-            Command::Usage(arguments) => usage::run(&arguments),
-            Command::Version(arguments) => version::run(&arguments),
-        }
-    }
-
-    /// What it is called for.
+    /// What it is run for.
     fn answer(&self) -> Answer {
         match self {
             // A gateway whose log is full has served all the same, and Docker keeps 2 for itself.

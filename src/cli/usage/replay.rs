@@ -153,7 +153,7 @@ impl<'a> Replay<'a> {
         if let Passage::Open(receipt) = admission {
             let late = self.late(&line, spot);
             let key = (line.end.max(self.clock.clock().wall()), self.sums.requests);
-            self.under_way.push(Reverse(UnderWay { key, line, spot, receipt, late }));
+            self.under_way.push(Reverse(UnderWay { key, line, spot, receipt: *receipt, late }));
         }
     }
 
@@ -305,7 +305,7 @@ enum Passage {
     /// There are none.
     Clear,
     /// They let it in.
-    Open(Receipt),
+    Open(Box<Receipt>),
     /// They refuse it.
     Shut,
 }
@@ -381,5 +381,5 @@ async fn spend(counters: &Counters, asks: &Asks<'_>, (line, tallies): (&Line, &m
             false => tally.let_in(standing),
         }
     }
-    answer.spent.map_or(Passage::Shut, Passage::Open)
+    answer.spent.map_or(Passage::Shut, |receipt| Passage::Open(Box::new(receipt)))
 }
