@@ -300,7 +300,6 @@ impl<'a> Replay<'a> {
 
 /// What limits say to a request.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 enum Passage {
     /// There are none.
     Clear,
