@@ -11,7 +11,7 @@ use tollgate::proxy::server::Stop;
 use crate::support::client::{self, Request, Response};
 use crate::support::credentials::{PROVIDERS, api_key, claims_with, dashboard, jwt, record, tinybird, tinybird_with};
 use crate::support::gateway::{TestGateway, assert_refused};
-use crate::support::origin::{Answer, Gate};
+use crate::support::origin::{Answer, At, Gate, Then};
 use crate::support::unreachable::RefusedPort;
 
 /// A gateway on a clock that stands still, with keys of two tenants and of nobody.
@@ -236,6 +236,54 @@ routes:
     time.advance(Duration::from_secs(1));
     // Both keys and the key's own time are still good.
     assert_eq!(at("other.test", "/b").send(gw.addr()).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_by_what_and_waits_for_all_that_was_spent() {
+    let (gw, time) = gateway(&format!(
+        r#"{PROVIDERS}limits: {{ flood: {{ by: ip, rate: 6/m, burst: 3 }}, narrow: {{ by: tenant, rate: 1/s }} }}
+server: {{ limits: [flood] }}
+routes: {{ /a: {{ pipe: a, auth: partners, limits: [narrow] }} }}
+"#
+    ));
+    let acme = api_key("Acme00000001", "acme");
+    assert_eq!(call(&gw, "/a", &acme).await.status, 200);
+    let response = call(&gw, "/a", &acme).await;
+    assert_refused(&response, 429, "rate_limited");
+    assert_eq!(told(&response), words([r#""narrow";q=1;w=1"#, r#""narrow";r=0;t=1"#, "1", "0", "1", "1"]));
+    // The last turn of the address is spent by a request that is refused for another reason: both have to be waited for.
+    let response = call(&gw, "/a", &acme).await;
+    assert_refused(&response, 429, "rate_limited");
+    assert_eq!(response.header("retry-after").as_deref(), Some("10"));
+    time.advance(Duration::from_secs(10));
+    assert_eq!(call(&gw, "/a", &acme).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_callers_bring_about_for_nothing_makes_no_query_cheap() {
+    let (gw, _) = gateway(
+        r#"limits: { scan: { by: gateway, quota: 10000/day, cost: rows_read, assume: 1000 }, sent: { by: gateway, quota: 1GB/day, cost: response_bytes } }
+routes: { /a: { pipe: a, limits: [scan] }, /b: { pipe: b, limits: [sent] } }
+"#,
+    );
+    gw.origin.script((0..50).map(|_| Answer::json(400, r#"{"error":"wrong date"}"#)));
+    for _ in 0..50 {
+        assert_eq!(gw.get("/a").await.status, 400);
+    }
+    gw.log(50).await;
+    let remaining = |response: &Response| response.header("x-ratelimit-remaining").unwrap().parse::<u64>().unwrap();
+    gw.origin.script([answer(10, 1).cut(At::HalfBody, Then::Close)]);
+    client::raw(gw.addr(), Request::get("/a").close().bytes()).await;
+    gw.log(51).await;
+    gw.origin.script([answer(10, 1)]);
+    assert_eq!(remaining(&gw.get("/a").await), 8000, "what broke off cost what is assumed, and as much is reserved");
+    // Who reads all but the end has been sent it all the same.
+    let body = vec![b'x'; 300_000];
+    gw.origin.script([Answer::with_body(200, "text/csv", body).cut(At::HalfBody, Then::Close)]);
+    client::raw(gw.addr(), Request::get("/b").close().bytes()).await;
+    gw.log(53).await;
+    gw.origin.script([Answer::with_body(200, "text/csv", "a,b\n")]);
+    assert!(remaining(&gw.get("/b").await) <= 1_000_000_000 - 100_000);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 use tollgate::state::counters::bucket::Value;
-use tollgate::state::counters::{Ask, Back, Costs, NotSpent};
+use tollgate::state::counters::{Ask, Back, Bill, Costs, NotSpent};
 
 use crate::support::asks::{on_trial, quota, rate, remaining, rows};
 use crate::support::server::Server;
@@ -106,13 +106,17 @@ async fn what_a_query_cost_takes_the_place_of_what_it_reserved(gateway: &Gateway
     let first = gateway.spend(&ask).await;
     assert_eq!(remaining(&first), [900]);
     let second = gateway.spend(&ask).await.spent.expect("let in");
-    gateway.counters.settle(first.spent.expect("let in"), &Costs { rows_read: Some(250), ..Costs::default() });
+    gateway
+        .counters
+        .settle(first.spent.expect("let in"), &Bill::Exactly(Costs { rows_read: Some(250), ..Costs::default() }));
     gateway.eventually_left(&ask, 650).await;
-    gateway.counters.settle(second, &Costs::default());
+    gateway.counters.settle(second, &Bill::Exactly(Costs::default()));
     let third = gateway.spend(&ask).await;
     assert_eq!(remaining(&third), [550], "what is not known stays as it was reserved");
     // One query may read more than there is; then nobody is let in.
-    gateway.counters.settle(third.spent.expect("let in"), &Costs { rows_read: Some(5_000), ..Costs::default() });
+    gateway
+        .counters
+        .settle(third.spent.expect("let in"), &Bill::Exactly(Costs { rows_read: Some(5_000), ..Costs::default() }));
     gateway.eventually_left(&ask, 0).await;
     assert!(!gateway.admits(&ask).await);
 }

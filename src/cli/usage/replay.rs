@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::exchange::head::{normalise_host, normalise_path};
 use crate::pipeline::limits::plans::Bought;
 use crate::pipeline::limits::{Asks, Attached, Book, Limit, Moment, Subject, Usuals};
-use crate::pipeline::statistics::{Verdict, verdict};
+use crate::pipeline::statistics::verdict;
 use crate::snapshot::Snapshot;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
@@ -227,16 +227,17 @@ impl<'a> Replay<'a> {
         self.clock.advance_to(at);
         let place = Place::of((&self.snapshot, self.around), spot);
         let counters = self.state.counters();
-        match (&line.fate, verdict(&line.cost)) {
+        let verdict = verdict(&line.cost);
+        match (&line.fate, verdict.bill()) {
             (Fate::Overloaded, _) => counters.refund(receipt, Back::Everything),
             // It was not made then: it would have cost what is usual.
-            (Fate::Limited(_), _) | (_, Verdict::Usual) => {}
-            (_, Verdict::Refund) => counters.refund(receipt, Back::Quotas),
-            (_, Verdict::Known(costs)) => {
-                if let Some(usual) = usual(&place, &self.usual, &line).filter(|_| receipt.awaits_costs()) {
-                    usual.learn(&costs);
+            (Fate::Limited(_), _) => {}
+            (_, None) => counters.refund(receipt, Back::Quotas),
+            (_, Some(bill)) => {
+                if let (Some(usual), Some(costs)) = (usual(&place, &self.usual, &line), verdict.lesson()) {
+                    usual.learn(costs);
                 }
-                counters.settle(receipt, &costs);
+                counters.settle(receipt, &bill);
             }
         }
         let subject = place.subject(&line);

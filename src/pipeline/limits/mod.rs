@@ -159,6 +159,9 @@ impl Limit {
 #[derive(Debug, Default)]
 pub struct Usuals(Box<[UsualCost]>);
 
+/// One request reserves at most this part of a quota.
+const MOST_RESERVED: u64 = 4;
+
 /// What they usually cost by one quota.
 #[derive(Debug)]
 pub struct UsualCost {
@@ -180,8 +183,10 @@ impl Usuals {
     pub fn reserve(&self, limit: &Limit) -> u64 {
         match limit.late_cost() {
             None => 1,
-            Some(_) => {
-                self.0.iter().find(|known| known.limit.index == limit.index).map_or(0, |known| known.usual.units())
+            // One heavy query of another tenant must not lock out who has little.
+            Some(Allowance { amount, .. }) => {
+                let known = self.0.iter().find(|known| known.limit.index == limit.index);
+                known.map_or(0, |known| known.usual.units()).min((amount / MOST_RESERVED).max(1))
             }
         }
     }
@@ -189,8 +194,8 @@ impl Usuals {
     /// Another request has shown what it cost.
     pub fn learn(&self, costs: &Costs) {
         for UsualCost { limit, usual } in &self.0 {
-            if let Some(Allowance { cost, assumed, .. }) = limit.late_cost() {
-                usual.learn(costs.of(cost, assumed));
+            if let Some(actual) = limit.late_cost().and_then(|Allowance { cost, .. }| costs.of(cost)) {
+                usual.learn(actual);
             }
         }
     }

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use crate::clock::TestClock;
 use crate::config::scalar::Window;
 use crate::config::section::limits::Cost;
-use crate::state::counters::Back;
 use crate::state::counters::bucket::Value;
 use crate::state::counters::{Allowance, Ask, Costs, Counters, Keeping, Mode, Receipt, Rule};
+use crate::state::counters::{Back, Bill};
 
 use super::*;
 
@@ -60,7 +60,7 @@ async fn quotas_go_on_after_a_restart() {
     spend(&counters, "beta/10.0.0.1 ~").await;
     counters.flush().await;
     assert_eq!(found(&folder, &time, "acme").await, 200);
-    counters.settle(receipt, &Costs { rows_read: Some(30), ..Costs::default() });
+    counters.settle(receipt, &Bill::Exactly(Costs { rows_read: Some(30), ..Costs::default() }));
     // What has changed since is written at the end.
     drop(counters);
     let counters = open(&folder, &time);
@@ -290,7 +290,10 @@ async fn what_threads_count_while_it_is_written_is_written_once() {
                         let receipt = memory.spend(&[one]).spent.unwrap();
                         match number % 3 {
                             0 => memory.refund(&receipt, Back::Everything),
-                            1 => memory.settle(&receipt, &Costs { rows_read: Some(number % 5), ..Costs::default() }),
+                            1 => memory.settle(
+                                &receipt,
+                                &Bill::Exactly(Costs { rows_read: Some(number % 5), ..Costs::default() }),
+                            ),
                             _ => {}
                         }
                     }

@@ -180,17 +180,40 @@ pub struct Costs {
     pub micros: Option<u64>,
 }
 
+/// What becomes known of a request's costs in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bill {
+    /// It broke off, or failed after it had run: at least this, and never less than what was taken or is assumed.
+    AtLeast(Costs),
+    /// It cost this; what is none costs what is assumed.
+    Exactly(Costs),
+}
+
+/// No single request costs more: sums stay exact, also where they are counted in floating-point numbers.
+const MOST: u64 = 1 << 50;
+
+impl Bill {
+    /// What a quota counts of it, where so much was taken before.
+    pub fn units(&self, allowance: &Allowance, taken: u64) -> u64 {
+        let Allowance { cost, assumed, .. } = *allowance;
+        let units = match self {
+            Bill::AtLeast(costs) => costs.of(cost).unwrap_or_default().max(taken).max(assumed),
+            Bill::Exactly(costs) => costs.of(cost).unwrap_or(assumed),
+        };
+        units.min(MOST)
+    }
+}
+
 impl Costs {
-    /// What a quota counts of it.
-    pub fn of(&self, cost: Cost, assumed: u64) -> u64 {
-        let known = match cost {
+    /// What a quota with this cost counts, where that is known.
+    pub fn of(&self, cost: Cost) -> Option<u64> {
+        match cost {
             Cost::One => Some(1),
             Cost::BytesRead => self.bytes_read,
             Cost::ResponseBytes => self.response_bytes,
             Cost::RowsRead => self.rows_read,
             Cost::Seconds => self.micros,
-        };
-        known.unwrap_or(assumed)
+        }
     }
 }
 
@@ -331,10 +354,10 @@ impl Counters {
     }
 
     /// Sets right what was taken before the costs were known.
-    pub fn settle(&self, receipt: Receipt, costs: &Costs) {
-        self.memory.settle(&receipt, costs);
+    pub fn settle(&self, receipt: Receipt, bill: &Bill) {
+        self.memory.settle(&receipt, bill);
         if let Some(redis) = &self.redis {
-            receipt.entries.iter().for_each(|entry| redis.settle(entry, costs));
+            receipt.entries.iter().for_each(|entry| redis.settle(entry, bill));
         }
     }
 

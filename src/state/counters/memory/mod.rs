@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use crate::clock::Clock;
 
 use super::bucket::{Buckets, Named};
-use super::{Allowance, Answer, Ask, Back, Costs, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
+use super::{Answer, Ask, Back, Bill, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
 
 pub(super) use quotas::{Count, GRACE, Key, Line, Quotas};
 pub use table::Fill;
@@ -153,10 +153,10 @@ impl Memory {
     }
 
     /// Sets right what was taken before the costs were known.
-    pub(super) fn settle(&self, receipt: &Receipt, costs: &Costs) {
+    pub(super) fn settle(&self, receipt: &Receipt, bill: &Bill) {
         for Entry { bucket, taken, .. } in &receipt.entries {
-            if let Taken::Quota { allowance: Allowance { cost, assumed, .. }, units, .. } = *taken {
-                self.quotas.settle(*bucket, units, costs.of(cost, assumed));
+            if let Taken::Quota { allowance, units, .. } = *taken {
+                self.quotas.settle(*bucket, units, bill.units(&allowance, units));
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::config::section::limits::Cost;
 
 use super::super::bucket::Value;
 use super::*;
+use crate::state::counters::{Allowance, Costs};
 
 /// Counters of which few are wanted.
 const MOST: usize = 1 << 13;
@@ -155,14 +156,14 @@ fn costs_replace_what_was_reserved() {
     let receipt = spend();
     assert_eq!(used(), 100);
     assert!(receipt.awaits_costs());
-    memory.settle(&receipt, &Costs { rows_read: Some(30), ..Costs::default() });
+    memory.settle(&receipt, &Bill::Exactly(Costs { rows_read: Some(30), ..Costs::default() }));
     assert_eq!(used(), 30);
-    memory.settle(&spend(), &Costs { bytes_read: Some(1), ..Costs::default() });
+    memory.settle(&spend(), &Bill::Exactly(Costs { bytes_read: Some(1), ..Costs::default() }));
     assert_eq!(used(), 37, "where the answer does not say what it cost, it cost what is assumed");
     let late = spend();
     time.advance(Duration::from_secs(86_400));
     memory.sweep();
-    memory.settle(&late, &Costs { rows_read: Some(900), ..Costs::default() });
+    memory.settle(&late, &Bill::Exactly(Costs { rows_read: Some(900), ..Costs::default() }));
     assert_eq!(used(), 0, "what began yesterday is not charged today");
     assert_eq!(memory.fill()[1].own, 0, "nor does it bring yesterday back");
 }

@@ -34,7 +34,7 @@ use crate::config::section::state::OnCounterFailure;
 use crate::outbound::Client;
 
 use super::memory::{Known, Memory};
-use super::{Allowance, Answer, Ask, Back, Costs, Entry, NotSpent, Pace, Receipt, Rule, Standing, Taken};
+use super::{Allowance, Answer, Ask, Back, Bill, Entry, NotSpent, Pace, Receipt, Rule, Standing, Taken};
 
 use breaker::Breaker;
 use link::Link;
@@ -250,11 +250,11 @@ impl Redis {
     }
 
     /// Tells Redis, soon, what a request cost.
-    pub(super) fn settle(&self, entry: &Entry, costs: &Costs) {
+    pub(super) fn settle(&self, entry: &Entry, bill: &Bill) {
         if let (Some(Kept::Quota { key, stretch, floor }), Taken::Quota { allowance, units, .. }) =
             (entry.elsewhere.as_deref(), entry.taken)
         {
-            let actual = costs.of(allowance.cost, allowance.assumed);
+            let actual = bill.units(&allowance, units);
             self.0.add(key, *stretch, *floor, signed(actual).saturating_sub_unsigned(units));
         }
     }
