@@ -103,15 +103,13 @@ impl App {
         let token = Arc::new(ArcSwapOption::new(admin_token(origin.as_ref(), config).map(Arc::new)));
         origin.iter_mut().for_each(|origin| origin.watch_token(config));
         let (reloads, asks) = Reloads::channel();
-        let current = Arc::clone(&live);
         let admin = Admin::new(admin::Parts {
             readiness: Arc::clone(&readiness),
             metrics: metrics.clone(),
-            current: Box::new(move || Arc::clone(&current.load().snapshot)),
+            current: current(&live),
             state: Arc::clone(&state),
             reloads: reloads.clone(),
             token: Arc::clone(&token),
-            clock: clock.clone(),
         });
         let operators = Operators::start(admin, admin_address)?;
         let unready = Arc::clone(&readiness);
@@ -291,6 +289,12 @@ fn keep_quotas(config: &Config, state: &State) -> Result<(), String> {
         state.counters().keep_in(&config.state.folder())?;
     }
     Ok(())
+}
+
+/// What runs whenever it is asked.
+fn current(live: &Arc<Live<Running>>) -> admin::Current {
+    let live = Arc::clone(live);
+    Box::new(move || Arc::clone(&live.load().snapshot))
 }
 
 /// The token that the admin address wants, if there is one.

@@ -175,7 +175,10 @@ impl<'a> Replay<'a> {
             Moment::Arrival => Subject { tenant: None, caller: None, ..place.subject(line) },
         };
         let usual = usual(&place, &self.usual, line);
-        let reserve = |limit: &Limit| usual.map_or(1, |usual| usual.reserve(limit));
+        let reserve = |limit: &Limit| match moment {
+            Moment::Admission => usual.map_or(1, |usual| usual.reserve(limit)),
+            Moment::Arrival => 1,
+        };
         let plan = bought(&self.snapshot, line).filter(|_| moment == Moment::Admission);
         let asks = Asks::of(place.limits(plan.as_ref()), moment, &subject, reserve);
         if let Some(bought) = plan {
