@@ -220,7 +220,7 @@ impl Shared<'_> {
     /// What requests of a route usually cost.
     fn usual(&self, route: WrittenRoute<'_>) -> Usuals {
         let route = format!("{}{}", route.host.map_or("", HostPattern::as_str), route.key);
-        Usuals::compile(&self.book, |limit, assumed| self.state.counters().usual(limit, &route, assumed))
+        Usuals::compile(&self.book, |limit, rule| self.state.counters().usual(limit, rule, &route))
     }
 
     /// The keys of providers that publish some.

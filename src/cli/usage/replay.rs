@@ -209,7 +209,7 @@ impl<'a> Replay<'a> {
         if self.around == Around::Log && !self.usual.contains_key(name) {
             let counters = self.state.counters();
             let book = Book::compile(&self.config.limits);
-            let usual = Usuals::compile(&book, |limit, assumed| counters.usual(limit, name, assumed));
+            let usual = Usuals::compile(&book, |limit, rule| counters.usual(limit, rule, name));
             self.usual.insert(name.to_owned(), usual);
         }
     }

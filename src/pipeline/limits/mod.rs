@@ -110,7 +110,11 @@ impl Limit {
             dimensions: by.dimensions().into(),
             rule,
             mode: if *dry_run { Mode::DryRun } else { Mode::Enforced },
-            moment: if by.is_by_address() { Moment::Arrival } else { Moment::Admission },
+            // What a request costs is known only of one that went somewhere.
+            moment: match by.is_by_address() && cost.is_one() {
+                true => Moment::Arrival,
+                false => Moment::Admission,
+            },
             wording: Wording::of(name, &rule),
         })
     }
@@ -171,10 +175,10 @@ pub struct UsualCost {
 
 impl Usuals {
     /// One for every quota whose cost is known in the end: any may come to hold by a plan. `usual` says where each begins.
-    pub fn compile(book: &Book<'_>, usual: impl Fn(&str, u64) -> Arc<Usual>) -> Self {
+    pub fn compile(book: &Book<'_>, usual: impl Fn(&str, &Allowance) -> Arc<Usual>) -> Self {
         let late = book.limits().filter_map(|limit| {
-            let Allowance { assumed, .. } = limit.late_cost()?;
-            Some(UsualCost { limit: Arc::clone(limit), usual: usual(&limit.name, assumed) })
+            let usual = usual(&limit.name, &limit.late_cost()?);
+            Some(UsualCost { limit: Arc::clone(limit), usual })
         });
         Usuals(late.collect())
     }

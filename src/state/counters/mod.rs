@@ -12,6 +12,7 @@ pub mod bucket;
 pub mod calendar;
 mod journal;
 mod memory;
+mod past;
 mod redis;
 mod sqlite;
 pub mod usual;
@@ -264,8 +265,8 @@ impl Counters {
         Counters::bounded(clock, MAX_COUNTERS)
     }
 
-    /// As [`Counters::new`]; so many counters are kept at most, half of them of rates and half of quotas, and beyond them
-    /// newcomers to a limit share some.
+    /// As [`Counters::new`]; so many counters are kept at most, half of them of rates and half of quotas, and half of each by
+    /// address; beyond them newcomers to a limit share some.
     pub fn bounded(clock: Clock, most: usize) -> Self {
         let memory = Memory::new(clock.clone(), most);
         Counters { journal: OnceLock::new(), memory, redis: None, usuals: Usuals::default(), clock }
@@ -331,9 +332,10 @@ impl Counters {
         }
     }
 
-    /// What the requests of a route usually cost of a limit: the same one each time. It begins with `start`.
-    pub fn usual(&self, limit: &str, route: &str, start: u64) -> Arc<Usual> {
-        self.usuals.find(limit, route, start)
+    /// What the requests of a route usually cost of a limit: the same one each time, as long as the limit counts the same. It
+    /// begins with what is assumed.
+    pub fn usual(&self, limit: &str, Allowance { cost, assumed, .. }: &Allowance, route: &str) -> Arc<Usual> {
+        self.usuals.find([limit, route], *cost, *assumed)
     }
 
     /// Spends all asks, or none.

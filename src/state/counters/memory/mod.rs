@@ -19,9 +19,10 @@ use smallvec::SmallVec;
 use crate::clock::Clock;
 
 use super::bucket::{Buckets, Named};
+use super::past::Past;
 use super::{Answer, Ask, Back, Bill, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
 
-pub(super) use quotas::{Count, GRACE, Key, Line, Quotas};
+pub(super) use quotas::{Count, Key, Line, Quotas};
 pub use table::Fill;
 
 use quotas::Consumer;
@@ -34,6 +35,7 @@ pub(super) struct Memory {
     buckets: Buckets,
     rates: Rates,
     quotas: Arc<Quotas>,
+    past: Past,
     began: Instant,
     clock: Clock,
 }
@@ -43,7 +45,12 @@ struct Now {
     nanos: u64,
     /// Since 1970; only quotas need it.
     wall: Duration,
+    /// What ended before this is over for sure; in seconds since 1970, for quotas alone.
+    past: u64,
 }
+
+/// For how long the wall clock has to go on as it does after a leap before counts are dropped by it.
+const PATIENCE: u64 = 3_600;
 
 /// What is known of a bucket elsewhere.
 #[derive(Clone, Copy, Debug)]
@@ -64,13 +71,15 @@ type Parties<'a, 'v> = SmallVec<[Party<'a, 'v>; 4]>;
 type Standings = SmallVec<[Standing; 4]>;
 
 impl Memory {
-    /// At most `most` counters: half of them of rates, half of quotas, so that neither crowds the other out.
+    /// At most `most` counters: half of them of rates, half of quotas, so that neither crowds the other out, nor those by
+    /// address, which have half of each, the others.
     pub(super) fn new(clock: Clock, most: usize) -> Self {
         let half = most.div_ceil(2);
         Memory {
             buckets: Buckets::default(),
             rates: Rates::new(half),
             quotas: Arc::new(Quotas::new(half)),
+            past: Past::new(&clock, PATIENCE),
             began: clock.now(),
             clock,
         }
@@ -111,7 +120,7 @@ impl Memory {
         let parties = self.parties(asks, &now);
         let entries = parties.iter().map(|party| match party {
             Party::Rate(who, rule) => self.rates.note(who, *rule, now.nanos),
-            Party::Quota(who) => who.took(self.quotas.note(who, now.wall)),
+            Party::Quota(who) => who.took(self.quotas.note(who)),
         });
         Receipt { entries: entries.collect() }
     }
@@ -121,9 +130,7 @@ impl Memory {
         let now = self.now(std::slice::from_ref(ask));
         match (self.party(ask, &now), known) {
             (Party::Rate(who, rule), Known::Rate { early }) => self.rates.learn(&who, rule, now.nanos, early),
-            (Party::Quota(who), Known::Quota { stretch, used }) => {
-                self.quotas.learn(&who.within(stretch), now.wall, used)
-            }
+            (Party::Quota(who), Known::Quota { stretch, used }) => self.quotas.learn(&who.within(stretch), used),
             // Nobody knows a backlog of a quota, or a sum of a rate.
             (Party::Rate(who, rule), Known::Quota { .. }) => self.rates.learn(&who, rule, now.nanos, 0),
             (Party::Quota(who), Known::Rate { .. }) => who.took(who.own()),
@@ -172,14 +179,16 @@ impl Memory {
         let now = self.now(std::slice::from_ref(ask));
         match self.party(ask, &now) {
             Party::Rate(who, _) => self.rates.reset(&who, now.nanos),
-            Party::Quota(who) => self.quotas.reset(&who, now.wall),
+            Party::Quota(who) => self.quotas.reset(&who),
         }
     }
 
     /// Takes away what has lapsed.
     pub(super) fn sweep(&self) {
         self.rates.sweep(self.nanos());
-        self.quotas.sweep(self.wall());
+        let (wall, steady) = (self.wall().as_secs(), self.nanos() / NANOS);
+        self.past.compare(wall, steady);
+        self.quotas.sweep(self.past.until(wall, steady));
     }
 
     /// How full it is: of rates, and of quotas.
@@ -209,7 +218,7 @@ impl Memory {
                 let bucket = self.buckets.of_rate(ask.name, &ask.values);
                 Party::Rate(Requester { buckets: &self.buckets, ask, bucket }, rule)
             }
-            Rule::Quota(allowance) => Party::Quota(self.quotas.consumer(&self.buckets, ask, allowance, now.wall)),
+            Rule::Quota(allowance) => Party::Quota(self.quotas.consumer(&self.buckets, ask, allowance, now)),
         }
     }
 
@@ -226,7 +235,7 @@ impl Memory {
     fn refuses(&self, party: &Party<'_, '_>, now: &Now) -> bool {
         match party {
             Party::Rate(who, rule) => self.rates.refuses(who, *rule, now.nanos),
-            Party::Quota(who) => self.quotas.refuses(who, now.wall),
+            Party::Quota(who) => self.quotas.refuses(who),
         }
     }
 
@@ -244,7 +253,8 @@ impl Memory {
     fn now(&self, asks: &[Ask<'_>]) -> Now {
         let has_quota = asks.iter().any(|ask| matches!(ask.rule, Rule::Quota(_)));
         let wall = if has_quota { self.wall() } else { Duration::ZERO };
-        Now { nanos: self.nanos(), wall }
+        let nanos = self.nanos();
+        Now { nanos, wall, past: self.past.until(wall.as_secs(), nanos / NANOS) }
     }
 
     fn wall(&self) -> Duration {
@@ -255,6 +265,9 @@ impl Memory {
         nanos(self.clock.now().saturating_duration_since(self.began))
     }
 }
+
+/// In a second.
+const NANOS: u64 = 1_000_000_000;
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
