@@ -9,6 +9,7 @@
 )]
 
 mod arithmetic;
+mod meanwhile;
 mod outage;
 mod suite;
 mod support;

@@ -34,6 +34,12 @@ pub(super) struct Memory {
     buckets: Buckets,
     rates: Rates,
     quotas: Arc<Quotas>,
+    ticker: Ticker,
+}
+
+/// A clock in nanoseconds.
+#[derive(Clone, Debug)]
+struct Ticker {
     began: Instant,
     clock: Clock,
 }
@@ -67,12 +73,12 @@ impl Memory {
     /// At most `most` counters: half of them of rates, half of quotas, so that neither crowds the other out.
     pub(super) fn new(clock: Clock, most: usize) -> Self {
         let half = most.div_ceil(2);
+        let ticker = Ticker { began: clock.now(), clock };
         Memory {
             buckets: Buckets::default(),
-            rates: Rates::new(half),
+            rates: Rates::new(half, ticker.clone()),
             quotas: Arc::new(Quotas::new(half)),
-            began: clock.now(),
-            clock,
+            ticker,
         }
     }
 
@@ -86,10 +92,10 @@ impl Memory {
             return Answer { standings: self.standings(&parties, &now), spent: Err(NotSpent::Refused) };
         }
         let (mut receipt, mut standings) = (Receipt::default(), Standings::new());
-        for (ask, party) in asks.iter().zip(&parties) {
+        for (index, (ask, party)) in asks.iter().zip(&parties).enumerate() {
             match self.spend_one(party, &now) {
                 Ok((entry, standing)) => {
-                    receipt.entries.push(entry);
+                    receipt.entries.push(Entry { ask: index, ..entry });
                     standings.push(standing);
                 }
                 Err(standing) if ask.mode == Mode::Enforced => {
@@ -109,9 +115,12 @@ impl Memory {
     pub(super) fn note(&self, asks: &[Ask<'_>]) -> Receipt {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
-        let entries = parties.iter().map(|party| match party {
-            Party::Rate(who, rule) => self.rates.note(who, *rule, now.nanos),
-            Party::Quota(who) => who.took(self.quotas.note(who, now.wall)),
+        let entries = parties.iter().enumerate().map(|(index, party)| {
+            let entry = match party {
+                Party::Rate(who, rule) => self.rates.note(who, *rule, now.nanos),
+                Party::Quota(who) => who.took(self.quotas.note(who, now.wall)),
+            };
+            Entry { ask: index, ..entry }
         });
         Receipt { entries: entries.collect() }
     }
@@ -136,6 +145,15 @@ impl Memory {
         match self.party(ask, &now) {
             Party::Rate(who, rule) => self.rates.recall(&who, rule, now.nanos),
             Party::Quota(who) => self.quotas.recall(&who, now.wall),
+        }
+    }
+
+    /// Which of the counters that newcomers share is that of an ask; none where it has one of its own, or gets it now.
+    pub(super) fn overflow(&self, ask: &Ask<'_>) -> Option<usize> {
+        let now = self.now(std::slice::from_ref(ask));
+        match self.party(ask, &now) {
+            Party::Rate(who, _) => self.rates.overflow(&who, now.nanos),
+            Party::Quota(who) => self.quotas.overflow(&who, now.wall),
         }
     }
 
@@ -248,9 +266,15 @@ impl Memory {
     }
 
     fn wall(&self) -> Duration {
-        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
+        self.ticker.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
+    fn nanos(&self) -> u64 {
+        self.ticker.nanos()
+    }
+}
+
+impl Ticker {
     fn nanos(&self) -> u64 {
         nanos(self.clock.now().saturating_duration_since(self.began))
     }

@@ -33,8 +33,9 @@ use crate::config::scalar::RedisAddress;
 use crate::config::section::state::OnCounterFailure;
 use crate::outbound::Client;
 
+use super::bucket::Value;
 use super::memory::{Known, Memory};
-use super::{Allowance, Answer, Ask, Back, Costs, Entry, NotSpent, Pace, Receipt, Rule, Standing, Taken};
+use super::{Allowance, Answer, Ask, Back, Costs, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken, Teller};
 
 use breaker::Breaker;
 use link::Link;
@@ -215,7 +216,7 @@ impl Redis {
     }
 
     /// Forgets what was counted: now, or as soon as Redis is there.
-    pub(super) async fn reset(&self, ask: &Ask<'_>) {
+    pub(super) async fn reset(&self, memory: &Memory, ask: &Ask<'_>) -> Teller {
         let (life, stretches) = match &ask.rule {
             Rule::Rate(pace) => {
                 let whole = pace.interval.saturating_mul(u64::from(pace.burst));
@@ -227,8 +228,14 @@ impl Redis {
                 ((after.saturating_sub(before) + 86_400).saturating_mul(1_000), stretches)
             }
         };
-        self.0.outbox.forget(&question::key(ask), Forget { life, stretches });
+        // Another gateway may have room for it.
+        let keys = [question::key(ask), self.0.key(memory, ask)];
+        keys.iter().for_each(|key| self.0.outbox.forget(key, Forget { life, stretches }));
         self.0.post().await;
+        match keys.iter().any(|key| self.0.outbox.has_to_forget(key)) {
+            true => Teller::Substitute,
+            false => Teller::Authority,
+        }
     }
 
     /// Tells Redis, soon, what is given back.
@@ -279,12 +286,22 @@ impl Inner {
 
     fn questions<'a, 'v>(&self, memory: &Memory, asks: &'a [Ask<'v>]) -> SmallVec<[Question<'a, 'v>; 4]> {
         let question = |ask: &'a Ask<'v>| {
-            let key = question::key(ask);
+            let key = self.key(memory, ask);
             let floor = self.floor(memory, ask, &key);
             let trust = self.trust(&key);
             Question { ask, key, floor, trust }
         };
         asks.iter().map(question).collect()
+    }
+
+    /// The name of the bucket of an ask. Nobody can fill Redis by sending from ever new addresses: beyond what this gateway
+    /// has room for, they share a few there as they do here.
+    fn key(&self, memory: &Memory, ask: &Ask<'_>) -> String {
+        let is_by_address = ask.values.iter().any(|value| matches!(value, Value::Network(_)));
+        match is_by_address.then(|| memory.overflow(ask)).flatten() {
+            None => question::key(ask),
+            Some(number) => question::overflow_key(ask, number),
+        }
     }
 
     fn trust(&self, key: &str) -> Trust {
@@ -351,13 +368,14 @@ impl Inner {
             Verdict::Late(_) => (SmallVec::new(), false),
         };
         let mut receipt = Receipt::default();
-        for (question, shown) in questions.iter().zip(&shown) {
+        for (index, (question, shown)) in questions.iter().zip(&shown).enumerate() {
             if question.trust == Trust::More {
                 self.was_told(&question.key);
             }
             let entry = memory.learn(question.ask, self.known(question, shown, sent));
             if shown.taken == Taking::Taken {
-                receipt.entries.push(Entry { elsewhere: Some(Box::new(kept(question, shown, sent))), ..entry });
+                let elsewhere = Some(Box::new(kept(question, shown, sent)));
+                receipt.entries.push(Entry { ask: index, elsewhere, ..entry });
             }
         }
         let standings = questions.iter().zip(&shown).map(|(question, shown)| shown.standing(question.ask.rule));
@@ -382,19 +400,17 @@ impl Inner {
     /// An answer without Redis.
     fn without(&self, memory: &Memory, asks: &[Ask<'_>]) -> Answer {
         let mut asks = SmallVec::<[Ask<'_>; 4]>::from(asks);
-        for ask in &mut asks {
-            match self.on_failure {
-                OnCounterFailure::Allow => {}
-                OnCounterFailure::Local => ask.rule = self.share(memory, ask),
-                OnCounterFailure::Refuse => {
-                    let standings = asks.iter().map(|ask| memory.look(ask)).collect();
-                    return Answer { standings, spent: Err(NotSpent::Unknown) };
-                }
-            }
+        // A limit on trial refuses nobody, whatever happens.
+        if self.on_failure == OnCounterFailure::Refuse && asks.iter().any(|ask| ask.mode == Mode::Enforced) {
+            let standings = asks.iter().map(|ask| memory.look(ask)).collect();
+            return Answer { standings, spent: Err(NotSpent::Unknown) };
+        }
+        if self.on_failure == OnCounterFailure::Local {
+            asks.iter_mut().for_each(|ask| ask.rule = self.share(memory, ask));
         }
         // Before it is spent: what Redis knows is what is left without it.
         let floors: SmallVec<[u64; 4]> =
-            asks.iter().map(|ask| self.floor(memory, ask, &question::key(ask)).value).collect();
+            asks.iter().map(|ask| self.floor(memory, ask, &self.key(memory, ask)).value).collect();
         let mut answer = match self.on_failure {
             OnCounterFailure::Local => memory.spend(&asks),
             OnCounterFailure::Allow | OnCounterFailure::Refuse => {
@@ -403,7 +419,7 @@ impl Inner {
             }
         };
         if let Ok(receipt) = &mut answer.spent {
-            self.tell_of(receipt, &asks, &floors);
+            self.tell_of(memory, receipt, &asks, &floors);
         }
         answer
     }
@@ -417,7 +433,7 @@ impl Inner {
                 burst: (pace.burst / gateways).max(1),
             }),
             Rule::Quota(allowance) => {
-                let told = self.floor(memory, ask, &question::key(ask)).value;
+                let told = self.floor(memory, ask, &self.key(memory, ask)).value;
                 let share = allowance.amount.saturating_sub(told).div_ceil(u64::from(gateways));
                 Rule::Quota(Allowance { amount: told.saturating_add(share).min(allowance.amount), ..*allowance })
             }
@@ -425,19 +441,13 @@ impl Inner {
     }
 
     /// Redis is to know what quotas were used while it was away. What was taken of rates is forgotten in time anyway.
-    fn tell_of(&self, receipt: &mut Receipt, asks: &[Ask<'_>], floors: &[u64]) {
-        // Entries stand in the order of the asks; those of dry runs may be left out.
-        let mut asks = asks.iter().zip(floors);
+    fn tell_of(&self, memory: &Memory, receipt: &mut Receipt, asks: &[Ask<'_>], floors: &[u64]) {
         for entry in &mut receipt.entries {
             let Taken::Quota { allowance, began, units } = entry.taken else { continue };
-            let is_of = |ask: &Ask<'_>| match &ask.rule {
-                Rule::Quota(rule) => *rule == allowance && ask.reserve == units,
-                Rule::Rate(_) => false,
-            };
-            let Some((ask, floor)) = asks.find(|(ask, _)| is_of(ask)) else { continue };
+            let Some((ask, floor)) = asks.get(entry.ask).zip(floors.get(entry.ask)) else { continue };
             let stretches = question::stretches(&allowance, self.clock.wall());
             let ends = stretches.into_iter().find(|moment| *moment > began).unwrap_or(began);
-            let (key, stretch) = (question::key(ask).into_boxed_str(), (began, ends));
+            let (key, stretch) = (self.key(memory, ask).into_boxed_str(), (began, ends));
             self.add(&key, stretch, *floor, signed(units));
             entry.elsewhere = Some(Box::new(Kept::Quota { key, stretch, floor: *floor }));
         }
