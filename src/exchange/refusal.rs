@@ -179,8 +179,10 @@ refusal_codes! {
         "Caller: use one of them. Operator: see `methods` in [routes](reference/routes.md).";
     Overloaded = "overloaded", TOO_MANY_REQUESTS,
         "The upstream has as many requests as it may have (`concurrency`, `rate`), and no more can wait; or it said \
-         itself that it has too many.",
-        "Caller: wait as long as `Retry-After` says. Operator: see [upstreams](reference/upstreams.md).";
+         itself that it has too many. Also: nobody can count, because the shared counters cannot be asked, and \
+         `on_counter_failure` is `refuse`.",
+        "Caller: wait as long as `Retry-After` says. Operator: `fault=` in the access log says which; see \
+         [upstreams](reference/upstreams.md), [limits](reference/limits.md#on-several-gateways).";
     QuotaExhausted = "quota_exhausted", TOO_MANY_REQUESTS,
         "A quota is used up until its hour, day or month is over.",
         "Caller: wait as long as `Retry-After` says, or ask for more. Operator: `tollgate limits show` says what is left.";
@@ -356,7 +358,7 @@ impl Refusal {
             Refusal::KeysUnavailable => "Credentials cannot be checked now. Try again later.".into(),
             Refusal::MethodNotAllowed { allow } => format!("This path can be called with: {allow}.").into(),
             Refusal::Overloaded { retry_after } => {
-                format!("The service behind this address has too much to do. Try again in {retry_after} s.").into()
+                format!("No more requests can be taken at the moment. Try again in {retry_after} s.").into()
             }
             Refusal::QuotaExhausted { retry_after } => {
                 format!("The quota for this is used up. It is whole again in {retry_after} s.").into()

@@ -18,7 +18,7 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
 use crate::state::State;
-use crate::state::counters::{Back, Receipt};
+use crate::state::counters::{Back, NotSpent, Receipt};
 
 use super::ctx::Ctx;
 
@@ -104,6 +104,12 @@ pub(super) async fn admit(ctx: &mut Ctx, place: Place<'_>, grant: &Grant, state:
 async fn ask(ctx: &mut Ctx, place: Place<'_>, asks: Asks<'_>, state: &State) -> Result<Option<Receipt>, Refusal> {
     let answer = state.counters().spend(&asks.asks).await;
     let judgement = asks.judge(&answer);
+    if let (Err(NotSpent::Unknown), Some(refusal)) = (&answer.spent, &judgement.refusal) {
+        ctx.fault = Some("the shared counters cannot be asked, and `on_counter_failure` is `refuse`".to_owned());
+        // What an earlier limit said would look as if there was room.
+        ctx.limited.report = None;
+        return Err(refusal.clone());
+    }
     let before = ctx.limited.report.map(|report| report.standing().wait);
     let name = |index: &usize| place.snapshot.limit(*index).map(|limit| Arc::clone(&limit.name));
     ctx.limited.would_refuse.extend(judgement.would_refuse.iter().filter_map(name));

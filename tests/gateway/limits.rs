@@ -345,6 +345,32 @@ async fn a_reload_forgets_nothing_that_was_counted() {
     assert_eq!(let_in(&gw, 1, "rate_limited", |_| Request::get("/a")).await, 0);
     time.advance(Duration::from_secs(900));
     assert_eq!(let_in(&gw, 8, "rate_limited", |_| Request::get("/a")).await, 2);
+    // Nobody owes more than a whole burst of the rule that holds: this one is back within a second.
+    gw.rewrite(&file("1000/s"));
+    assert_eq!(gw.reload().await.status, 200);
+    assert_eq!(let_in(&gw, 1, "rate_limited", |_| Request::get("/a")).await, 0);
+    time.advance(Duration::from_millis(2));
+    assert_eq!(let_in(&gw, 4, "rate_limited", |_| Request::get("/a")).await, 2);
+}
+
+#[tokio::test]
+async fn who_cannot_be_counted_is_refused_without_a_word_of_limits_where_that_is_wanted() {
+    let port = RefusedPort::reserve();
+    let (gw, _) = gateway(&format!(
+        "limits: {{ all: {{ by: gateway, rate: 5/s }} }}\n\
+         state: {{ counters: 'redis://{}/0', on_counter_failure: refuse }}\n\
+         routes: {{ /a: {{ pipe: a, limits: [all] }} }}\n",
+        port.addr()
+    ));
+    let response = gw.get("/a").await;
+    assert_refused(&response, 429, "overloaded");
+    assert_eq!(response.header("retry-after").as_deref(), Some("5"));
+    for name in ["ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"] {
+        assert_eq!(response.header(name), None, "{name} would show room");
+    }
+    let log = gw.log(1).await;
+    assert_eq!(log[0]["limit"], serde_json::Value::Null);
+    assert_eq!(log[0]["fault"], "the shared counters cannot be asked, and `on_counter_failure` is `refuse`");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 )]
 
 mod arithmetic;
+mod meanwhile;
 mod outage;
 mod suite;
 mod support;

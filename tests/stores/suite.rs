@@ -43,6 +43,7 @@ promises! {
     a_rate_keeps_that_a_request_came
     looking_spends_nothing
     a_reset_forgets
+    a_raised_rate_helps_at_once
     everyone_is_counted_apart_and_those_without_a_name_together
     odd_names_are_told_apart
 }
@@ -161,6 +162,17 @@ async fn a_reset_forgets(gateway: &Gateway) {
             assert_eq!(gateway.counters.look(&ask).await.remaining, 1);
         }
     }
+}
+
+async fn a_raised_rate_helps_at_once(gateway: &Gateway) {
+    assert_eq!(gateway.admitted(&rate("r", "acme", LONG, 5), 6).await, 5);
+    let raised = rate("r", "acme", 100, 5);
+    let refused = gateway.spend(&raised).await;
+    let wait = refused.standings[0].wait;
+    assert!(refused.spent.is_err() && wait.as_millis() <= 100, "{wait:?}");
+    tokio::time::sleep(wait).await;
+    assert!(gateway.admits(&raised).await, "five hours are not waited for");
+    assert!(!gateway.admits(&raised).await, "and no burst is given away");
 }
 
 async fn everyone_is_counted_apart_and_those_without_a_name_together(gateway: &Gateway) {

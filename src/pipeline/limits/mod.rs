@@ -14,6 +14,7 @@ pub mod words;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
@@ -317,6 +318,11 @@ impl<'a> Asks<'a> {
 
     /// What follows from the answer.
     pub fn judge(&self, answer: &Answer) -> Judgement {
+        if let Err(NotSpent::Unknown) = answer.spent {
+            // No limit refuses, and nobody knows how one stands.
+            let refusal = Some(Refusal::overloaded(WITHOUT_COUNTERS));
+            return Judgement { refusal, ..Judgement::default() };
+        }
         let each = || self.limits.iter().zip(&self.asks).zip(&answer.standings);
         let would_refuse = each().filter(|((_, ask), standing)| ask.mode == Mode::DryRun && !standing.passes);
         let would_refuse = would_refuse.filter_map(|((limit, _), _)| limit.map(|limit| limit.index)).collect();
@@ -332,14 +338,17 @@ impl<'a> Asks<'a> {
                 Some(Refusal::quota_exhausted(standing.wait))
             }
             (Err(NotSpent::Refused), Some((_, standing))) => Some(Refusal::rate_limited(standing.wait)),
-            (Err(NotSpent::Refused), None) | (Err(NotSpent::Unknown), _) => {
-                Some(Refusal::rate_limited(std::time::Duration::from_secs(1)))
+            (Err(NotSpent::Refused | NotSpent::Unknown), None) | (Err(NotSpent::Unknown), Some(_)) => {
+                Some(Refusal::overloaded(WITHOUT_COUNTERS))
             }
         };
         let refused_by = refusal.is_some().then(|| tightest.and_then(|((limit, _), _)| limit.map(|limit| limit.index)));
         Judgement { refusal, refused_by: refused_by.flatten(), would_refuse, report }
     }
 }
+
+/// After which a caller may try again whom nobody could count: an outage of Redis is seldom over at once.
+const WITHOUT_COUNTERS: Duration = Duration::from_secs(5);
 
 /// The smaller share of what there is at most; without division, which would lose the difference of large numbers.
 fn by_share_left(a: &Standing, b: &Standing) -> std::cmp::Ordering {
@@ -352,7 +361,7 @@ fn by_share_left(a: &Standing, b: &Standing) -> std::cmp::Ordering {
 pub struct Judgement {
     /// What its caller is told, where it does not go on.
     pub refusal: Option<Refusal>,
-    /// The limit that refuses; none for that of a token.
+    /// The limit that refuses; none for that of a token, and where counters could not be asked.
     pub refused_by: Option<usize>,
     /// Limits that would refuse if they were not on trial.
     pub would_refuse: SmallVec<[usize; 2]>,

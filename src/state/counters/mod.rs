@@ -146,6 +146,15 @@ pub enum NotSpent {
     Unknown,
 }
 
+/// Whose word it is, or who was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teller {
+    /// Who decides: Redis where counts are shared, else this gateway.
+    Authority,
+    /// This gateway for itself, because Redis does not answer.
+    Substitute,
+}
+
 /// What was taken, so that it can be given back or set right.
 #[derive(Debug, Default)]
 pub struct Receipt {
@@ -156,6 +165,8 @@ pub struct Receipt {
 struct Entry {
     bucket: Bucket,
     taken: Taken,
+    /// By which of the asks.
+    ask: usize,
     /// Where it is counted besides this process.
     elsewhere: Option<Box<Kept>>,
 }
@@ -214,6 +225,17 @@ impl Costs {
             Cost::ResponseBytes => self.response_bytes,
             Cost::RowsRead => self.rows_read,
             Cost::Seconds => self.micros,
+        }
+    }
+}
+
+impl Teller {
+    /// Who is to be named where several tell one thing.
+    #[must_use]
+    pub fn or(self, other: Teller) -> Teller {
+        match self {
+            Teller::Authority => other,
+            Teller::Substitute => self,
         }
     }
 }
@@ -365,20 +387,30 @@ impl Counters {
 
     /// How a limit stands, without spending.
     pub async fn look(&self, ask: &Ask<'_>) -> Standing {
-        let shared = match &self.redis {
-            None => None,
-            Some(redis) => Box::pin(redis.look(&self.memory, ask)).await,
-        };
-        shared.unwrap_or_else(|| self.memory.look(ask))
+        self.inquire(ask).await.0
     }
 
-    /// Forgets what was counted: of a quota for good, before this returns.
-    pub async fn reset(&self, ask: &Ask<'_>) {
-        self.memory.reset(ask);
-        if let Some(redis) = &self.redis {
-            Box::pin(redis.reset(ask)).await;
+    /// As [`Counters::look`], and who says so.
+    pub async fn inquire(&self, ask: &Ask<'_>) -> (Standing, Teller) {
+        let shared = match &self.redis {
+            None => return (self.memory.look(ask), Teller::Authority),
+            Some(redis) => Box::pin(redis.look(&self.memory, ask)).await,
+        };
+        match shared {
+            Some(standing) => (standing, Teller::Authority),
+            None => (self.memory.look(ask), Teller::Substitute),
         }
+    }
+
+    /// Forgets what was counted: of a quota for good, before this returns. Says who has; Redis does as soon as it is there.
+    pub async fn reset(&self, ask: &Ask<'_>) -> Teller {
+        self.memory.reset(ask);
+        let teller = match &self.redis {
+            None => Teller::Authority,
+            Some(redis) => Box::pin(redis.reset(&self.memory, ask)).await,
+        };
         self.flush().await;
+        teller
     }
 
     /// Takes away what means nothing any more.

@@ -36,6 +36,12 @@ pub(super) struct Memory {
     rates: Rates,
     quotas: Arc<Quotas>,
     past: Past,
+    ticker: Ticker,
+}
+
+/// A clock in nanoseconds.
+#[derive(Clone, Debug)]
+struct Ticker {
     began: Instant,
     clock: Clock,
 }
@@ -75,13 +81,13 @@ impl Memory {
     /// address, which have half of each, the others.
     pub(super) fn new(clock: Clock, most: usize) -> Self {
         let half = most.div_ceil(2);
+        let ticker = Ticker { began: clock.now(), clock };
         Memory {
             buckets: Buckets::default(),
-            rates: Rates::new(half),
+            rates: Rates::new(half, ticker.clone()),
             quotas: Arc::new(Quotas::new(half)),
-            past: Past::new(&clock, PATIENCE),
-            began: clock.now(),
-            clock,
+            past: Past::new(&ticker.clock, PATIENCE),
+            ticker,
         }
     }
 
@@ -95,10 +101,10 @@ impl Memory {
             return Answer { standings: self.standings(&parties, &now), spent: Err(NotSpent::Refused) };
         }
         let (mut receipt, mut standings) = (Receipt::default(), Standings::new());
-        for (ask, party) in asks.iter().zip(&parties) {
+        for (index, (ask, party)) in asks.iter().zip(&parties).enumerate() {
             match self.spend_one(party, &now) {
                 Ok((entry, standing)) => {
-                    receipt.entries.push(entry);
+                    receipt.entries.push(Entry { ask: index, ..entry });
                     standings.push(standing);
                 }
                 Err(standing) if ask.mode == Mode::Enforced => {
@@ -118,9 +124,12 @@ impl Memory {
     pub(super) fn note(&self, asks: &[Ask<'_>]) -> Receipt {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
-        let entries = parties.iter().map(|party| match party {
-            Party::Rate(who, rule) => self.rates.note(who, *rule, now.nanos),
-            Party::Quota(who) => who.took(self.quotas.note(who)),
+        let entries = parties.iter().enumerate().map(|(index, party)| {
+            let entry = match party {
+                Party::Rate(who, rule) => self.rates.note(who, *rule, now.nanos),
+                Party::Quota(who) => who.took(self.quotas.note(who)),
+            };
+            Entry { ask: index, ..entry }
         });
         Receipt { entries: entries.collect() }
     }
@@ -143,6 +152,15 @@ impl Memory {
         match self.party(ask, &now) {
             Party::Rate(who, rule) => self.rates.recall(&who, rule, now.nanos),
             Party::Quota(who) => self.quotas.recall(&who, now.wall),
+        }
+    }
+
+    /// Which of the counters that newcomers share is that of an ask; none where it has one of its own, or gets it now.
+    pub(super) fn overflow(&self, ask: &Ask<'_>) -> Option<usize> {
+        let now = self.now(std::slice::from_ref(ask));
+        match self.party(ask, &now) {
+            Party::Rate(who, _) => self.rates.overflow(&who, now.nanos),
+            Party::Quota(who) => self.quotas.overflow(&who, now.wall),
         }
     }
 
@@ -258,9 +276,15 @@ impl Memory {
     }
 
     fn wall(&self) -> Duration {
-        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
+        self.ticker.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
+    fn nanos(&self) -> u64 {
+        self.ticker.nanos()
+    }
+}
+
+impl Ticker {
     fn nanos(&self) -> u64 {
         nanos(self.clock.now().saturating_duration_since(self.began))
     }

@@ -149,6 +149,11 @@ impl Quotas {
         !algorithm::quota(who.allowance.amount, used.unwrap_or_default())
     }
 
+    /// Which of the counters that newcomers share is theirs; none for who has one of their own, or gets it now.
+    pub(super) fn overflow(&self, who: &Consumer<'_, '_>, wall: Duration) -> Option<usize> {
+        self.counts.overflow(who, wall.as_secs())
+    }
+
     /// Forgets what was counted in the stretch of now.
     pub(super) fn reset(&self, who: &Consumer<'_, '_>) {
         self.counts.look(who, who.past, |count| {
@@ -291,7 +296,7 @@ impl Consumer<'_, '_> {
     /// What is taken, of this bucket.
     pub(super) fn took(&self, bucket: Bucket) -> Entry {
         let (allowance, (began, _)) = (self.allowance, self.stretch);
-        Entry { bucket, taken: Taken::Quota { allowance, began, units: self.ask.reserve }, elsewhere: None }
+        Entry { bucket, taken: Taken::Quota { allowance, began, units: self.ask.reserve }, ask: 0, elsewhere: None }
     }
 
     fn standing(&self, used: u64, wall: Duration) -> Standing {

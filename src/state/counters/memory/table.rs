@@ -128,6 +128,13 @@ impl<C: Counter> Table<C> {
         kept.own.get(&bucket).or_else(shared).map(read)
     }
 
+    /// Which of the counters that newcomers share `comer` has, where there is no room for one of their own, which is made
+    /// otherwise.
+    pub(super) fn overflow(&self, comer: &impl Comer<C>, now: u64) -> Option<usize> {
+        let (bucket, ()) = self.count(comer, now, |_| ());
+        (bucket != comer.own()).then_some(bucket.1 as usize % SHARDS)
+    }
+
     /// Makes a counter unless it is there, whether there is room or not.
     pub(super) fn insert(&self, bucket: Bucket, counter: C) {
         if let Some(shard) = self.shard(bucket) {

@@ -434,3 +434,22 @@ fn threads_that_meet_let_in_exactly_what_there_is() {
     assert_eq!(memory.look(&rate("wide", "acme", wide)).remaining, 300, "who was refused gave everything back");
     assert_eq!(memory.look(&rate("tight", "acme", tight)).remaining, 100);
 }
+
+#[test]
+fn a_raised_rate_helps_at_once_whoever_else_refuses() {
+    let clock = TestClock::new();
+    let memory = Memory::new(clock.clock(), MOST);
+    let pace = |name, interval, burst| ask(name, "acme", Rule::Rate(Pace { interval, burst }));
+    let slow = [pace("a", 720_000_000_000, 5), pace("b", 720_000_000_000, 5)];
+    for _ in 0..5 {
+        assert!(memory.spend(&slow).spent.is_ok());
+    }
+    let fast = [pace("a", 1_000_000, 1_000), pace("b", 1_000_000, 1_000)];
+    let wait = memory.spend(&fast).standings.iter().map(|standing| standing.wait).max();
+    assert_eq!(wait, Some(Duration::from_millis(1)));
+    clock.advance(Duration::from_millis(1));
+    assert!(memory.spend(&fast).spent.is_ok(), "who waited as told");
+    assert!(memory.spend(&fast).spent.is_err(), "and no burst is given away");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(memory.look(&fast[1]).remaining, 1_000);
+}
