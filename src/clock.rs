@@ -5,6 +5,7 @@
 //! their own.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ enum Source {
 struct HandTime {
     base: Instant,
     wall_base: SystemTime,
+    /// How far the wall clock is set ahead of the time that has passed, in seconds; below zero, how far back.
+    wall_ahead: AtomicI64,
     elapsed: watch::Sender<Duration>,
 }
 
@@ -48,7 +51,12 @@ impl Clock {
     pub fn wall(&self) -> SystemTime {
         match &self.0 {
             Source::System => system_wall(),
-            Source::Hand(time) => time.wall_base + *time.elapsed.borrow(),
+            Source::Hand(time) => {
+                let passed = time.wall_base + *time.elapsed.borrow();
+                let ahead = time.wall_ahead.load(Ordering::Relaxed);
+                let by = Duration::from_secs(ahead.unsigned_abs());
+                if ahead < 0 { passed - by } else { passed + by }
+            }
         }
     }
 
@@ -77,7 +85,8 @@ impl HandClock {
 
     /// A clock that begins at this wall time, and stands still.
     pub fn at(wall: SystemTime) -> Self {
-        HandClock(Arc::new(HandTime { base: system_now(), wall_base: wall, elapsed: watch::channel(Duration::ZERO).0 }))
+        let (wall_ahead, elapsed) = (AtomicI64::new(0), watch::channel(Duration::ZERO).0);
+        HandClock(Arc::new(HandTime { base: system_now(), wall_base: wall, wall_ahead, elapsed }))
     }
 
     /// Turns the clock forward and wakes who waits for that time.
@@ -90,6 +99,12 @@ impl HandClock {
         if let Ok(by) = wall.duration_since(self.clock().wall()) {
             self.advance(by);
         }
+    }
+
+    /// Sets the wall clock alone, so many seconds ahead of the time that has passed, or back: what an operator or a time
+    /// server does.
+    pub fn set_wall_ahead(&self, seconds: i64) {
+        self.0.wall_ahead.store(seconds, Ordering::Relaxed);
     }
 
     /// How many tasks are asleep on this clock right now.

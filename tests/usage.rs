@@ -1,7 +1,11 @@
 //! `usage plan` from outside: what it prints, how it ends, what it makes of logs and files that are wrong.
 //!
 //! That it refuses what a gateway refuses, `tests/gateway/usage.rs` sees to.
-#![expect(clippy::expect_used, reason = "a test fails loudly; Clippy exempts only functions that are tests themselves")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"
+)]
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -65,8 +65,6 @@ pub struct Parts {
     pub reloads: Reloads,
     /// The admin token; who changes it, changes it for the next request.
     pub token: Arc<ArcSwapOption<Secret>>,
-    /// The time.
-    pub clock: Clock,
 }
 
 /// What answers on the admin address.
@@ -156,7 +154,8 @@ impl Resource {
 impl Admin {
     /// Answers from these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { readiness, metrics, current, state, reloads, token, clock } = parts;
+        let Parts { readiness, metrics, current, state, reloads, token } = parts;
+        let clock = state.clock().clone();
         let noise = Throttle::new(clock.clone(), MAX_NOISE, throttle::FEW);
         let access = Access::new(token, clock.clone());
         Admin { readiness, metrics, current, state, reloads, access, noise, clock }

@@ -90,9 +90,7 @@ impl App {
             .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
         let access_log = Arc::new(access_log);
         let state = Arc::new(State::open(clock.clone(), &config.state));
-        keep_quotas(config, &state).map_err(anyhow::Error::msg)?;
-        let snapshot = apart(|| Snapshot::compile(config, &state))?;
-        snapshot.take_effect(&state);
+        let snapshot = first(config, &state)?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
         let readiness = Arc::new(Readiness::default());
         let (stop, _) = watch::channel(None);
@@ -105,15 +103,13 @@ impl App {
         let token = Arc::new(ArcSwapOption::new(admin_token(origin.as_ref(), config).map(Arc::new)));
         origin.iter_mut().for_each(|origin| origin.watch_token(config));
         let (reloads, asks) = Reloads::channel();
-        let current = Arc::clone(&live);
         let admin = Admin::new(admin::Parts {
             readiness: Arc::clone(&readiness),
             metrics: metrics.clone(),
-            current: Box::new(move || Arc::clone(&current.load().snapshot)),
+            current: current(&live),
             state: Arc::clone(&state),
             reloads: reloads.clone(),
             token: Arc::clone(&token),
-            clock: clock.clone(),
         });
         let operators = Operators::start(admin, admin_address)?;
         let unready = Arc::clone(&readiness);
@@ -275,6 +271,14 @@ impl Claims {
     }
 }
 
+/// The snapshot that a gateway begins with, and what it wants of state.
+fn first(config: &Config, state: &State) -> anyhow::Result<Snapshot> {
+    keep_quotas(config, state).map_err(anyhow::Error::msg)?;
+    let snapshot = apart(|| Snapshot::compile(config, state))?;
+    snapshot.take_effect(state);
+    Ok(snapshot)
+}
+
 /// Has quotas kept where there are any; shared counters keep them elsewhere.
 ///
 /// # Errors
@@ -285,6 +289,12 @@ fn keep_quotas(config: &Config, state: &State) -> Result<(), String> {
         state.counters().keep_in(&config.state.folder())?;
     }
     Ok(())
+}
+
+/// What runs whenever it is asked.
+fn current(live: &Arc<Live<Running>>) -> admin::Current {
+    let live = Arc::clone(live);
+    Box::new(move || Arc::clone(&live.load().snapshot))
 }
 
 /// The token that the admin address wants, if there is one.

@@ -165,24 +165,7 @@ pub fn run() -> ExitCode {
             });
         }
     };
-    let answer = match arguments.command {
-        // A gateway whose log is full has served all the same, and Docker keeps 2 for itself.
-        Command::Healthcheck(_) | Command::Run(_) => Answer::Ending,
-        Command::Check(_)
-        | Command::Config(_)
-        | Command::Demo(_)
-        | Command::DemoUpstream(_)
-        | Command::Explain(_)
-        | Command::Init(_)
-        | Command::Keys(_)
-        | Command::Limits(_)
-        | Command::Reload(_)
-        | Command::Routes(_)
-        | Command::Schema(_)
-        | Command::Token(_)
-        | Command::Usage(_)
-        | Command::Version(_) => Answer::Words,
-    };
+    let answer = arguments.command.answer();
     let failed = arguments.command.failed();
     let ending = match arguments.command {
         Command::Check(arguments) => check::run(&arguments),
@@ -220,6 +203,28 @@ pub fn run() -> ExitCode {
 }
 
 impl Command {
+    /// What it is run for.
+    fn answer(&self) -> Answer {
+        match self {
+            // A gateway whose log is full has served all the same, and Docker keeps 2 for itself.
+            Command::Healthcheck(_) | Command::Run(_) => Answer::Ending,
+            Command::Check(_)
+            | Command::Config(_)
+            | Command::Demo(_)
+            | Command::DemoUpstream(_)
+            | Command::Explain(_)
+            | Command::Init(_)
+            | Command::Keys(_)
+            | Command::Limits(_)
+            | Command::Reload(_)
+            | Command::Routes(_)
+            | Command::Schema(_)
+            | Command::Token(_)
+            | Command::Usage(_)
+            | Command::Version(_) => Answer::Words,
+        }
+    }
+
     /// What an error ends it with.
     fn failed(&self) -> Ending {
         match self {

@@ -179,14 +179,18 @@ refusal_codes! {
         "Caller: use one of them. Operator: see `methods` in [routes](reference/routes.md).";
     Overloaded = "overloaded", TOO_MANY_REQUESTS,
         "The upstream has as many requests as it may have (`concurrency`, `rate`), and no more can wait; or it said \
-         itself that it has too many.",
-        "Caller: wait as long as `Retry-After` says. Operator: see [upstreams](reference/upstreams.md).";
+         itself that it has too many. Also: nobody can count, because the shared counters cannot be asked, and \
+         `on_counter_failure` is `refuse`.",
+        "Caller: wait as long as `Retry-After` says. Operator: `fault=` in the access log says which; see \
+         [upstreams](reference/upstreams.md), [limits](reference/limits.md#on-several-gateways).";
     QuotaExhausted = "quota_exhausted", TOO_MANY_REQUESTS,
         "A quota is used up until its hour, day or month is over.",
         "Caller: wait as long as `Retry-After` says, or ask for more. Operator: `tollgate limits show` says what is left.";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS,
-        "More requests than the token's `limits.rps` allows, or too many wrong API keys and signatures from one address.",
-        "Caller: wait as long as `Retry-After` says.";
+        "More requests than a rate of `limits`, or `limits.rps` of the token, allows; or too many wrong API keys and \
+         signatures from one address. `RateLimit-Policy` names the limit.",
+        "Caller: wait as long as `Retry-After` says. Operator: `limit=` in the access log is the limit; `tollgate limits \
+         show` says how it stands.";
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT,
         "The request body did not arrive in time: 30 s between two reads, 30 s for a whole parameter body.",
         "Caller: send again.";
@@ -240,6 +244,37 @@ impl Refusal {
     /// Too many requests, for who may come again after this time; who comes then is not sent away once more.
     pub fn rate_limited(wait: Duration) -> Self {
         Refusal::RateLimited { retry_after: whole_seconds(wait) }
+    }
+
+    /// The same, for who may not come again before that, be it for another reason.
+    #[must_use]
+    pub fn not_before(self, wait: Duration) -> Self {
+        let later = |retry_after: u64| retry_after.max(whole_seconds(wait));
+        match self {
+            Refusal::Overloaded { retry_after } => Refusal::Overloaded { retry_after: later(retry_after) },
+            Refusal::QuotaExhausted { retry_after } => Refusal::QuotaExhausted { retry_after: later(retry_after) },
+            Refusal::RateLimited { retry_after } => Refusal::RateLimited { retry_after: later(retry_after) },
+            other @ (Refusal::BadParameter { .. }
+            | Refusal::BadRequest(_)
+            | Refusal::BodyTooLarge { .. }
+            | Refusal::ControlParameter { .. }
+            | Refusal::CredentialExpired { .. }
+            | Refusal::CredentialInvalid { .. }
+            | Refusal::CredentialMissing { .. }
+            | Refusal::Forbidden
+            | Refusal::HeadersTooLarge { .. }
+            | Refusal::KeysUnavailable
+            | Refusal::MethodNotAllowed { .. }
+            | Refusal::RequestTimeout
+            | Refusal::RouteNotFound
+            | Refusal::TenantMismatch
+            | Refusal::TenantMissing
+            | Refusal::UnsupportedBody(_)
+            | Refusal::UpstreamFailed
+            | Refusal::UpstreamTimeout
+            | Refusal::UpstreamUnavailable
+            | Refusal::UriTooLong { .. }) => other,
+        }
     }
 
     /// Its stable code.
@@ -323,7 +358,7 @@ impl Refusal {
             Refusal::KeysUnavailable => "Credentials cannot be checked now. Try again later.".into(),
             Refusal::MethodNotAllowed { allow } => format!("This path can be called with: {allow}.").into(),
             Refusal::Overloaded { retry_after } => {
-                format!("The service behind this address has too much to do. Try again in {retry_after} s.").into()
+                format!("No more requests can be taken at the moment. Try again in {retry_after} s.").into()
             }
             Refusal::QuotaExhausted { retry_after } => {
                 format!("The quota for this is used up. It is whole again in {retry_after} s.").into()

@@ -66,9 +66,6 @@ pub struct Ctx {
 pub(super) struct Attempt {
     /// Tries so far.
     pub(super) number: u32,
-    /// A try had a connection: before that nothing can have reached the upstream. Where it stays so to the end, the
-    /// request cost nobody anything.
-    pub(super) reached: bool,
     /// The place of the current try, where the upstream has a queue.
     pub(super) place: Option<Place>,
     /// Where in the list of addresses this request began.

@@ -13,12 +13,12 @@ use crate::exchange::refusal::Refusal;
 use crate::pipeline::limits::plans::UnknownPlan;
 use crate::pipeline::limits::report::Report;
 use crate::pipeline::limits::{Asks, Attached, Moment, NAME_OF_TOKENS_RATE, Subject};
-use crate::pipeline::statistics::{End, Verdict, verdict};
+use crate::pipeline::statistics::{End, verdict};
 use crate::snapshot::Snapshot;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
 use crate::state::State;
-use crate::state::counters::{Back, Receipt};
+use crate::state::counters::{Back, NotSpent, Receipt};
 
 use super::ctx::Ctx;
 
@@ -104,10 +104,18 @@ pub(super) async fn admit(ctx: &mut Ctx, place: Place<'_>, grant: &Grant, state:
 async fn ask(ctx: &mut Ctx, place: Place<'_>, asks: Asks<'_>, state: &State) -> Result<Option<Receipt>, Refusal> {
     let answer = state.counters().spend(&asks.asks).await;
     let judgement = asks.judge(&answer);
+    if let (Err(NotSpent::Unknown), Some(refusal)) = (&answer.spent, &judgement.refusal) {
+        ctx.fault = Some("the shared counters cannot be asked, and `on_counter_failure` is `refuse`".to_owned());
+        // What an earlier limit said would look as if there was room.
+        ctx.limited.report = None;
+        return Err(refusal.clone());
+    }
+    let before = ctx.limited.report.map(|report| report.standing().wait);
     let name = |index: &usize| place.snapshot.limit(*index).map(|limit| Arc::clone(&limit.name));
     ctx.limited.would_refuse.extend(judgement.would_refuse.iter().filter_map(name));
     ctx.limited.report = match (ctx.limited.report, judgement.report) {
-        (Some(before), Some(report)) => Some(before.or_tighter(report)),
+        // Of two that let it in; who is refused is told by what.
+        (Some(before), Some(report)) if judgement.refusal.is_none() => Some(before.or_tighter(report)),
         (before, report) => report.or(before),
     };
     match judgement.refusal {
@@ -115,7 +123,8 @@ async fn ask(ctx: &mut Ctx, place: Place<'_>, asks: Asks<'_>, state: &State) -> 
         Some(refusal) => {
             let named = judgement.refused_by.as_ref().and_then(name);
             ctx.limited.refused_by = Some(named.unwrap_or_else(|| NAME_OF_TOKENS_RATE.into()));
-            Err(refusal)
+            // Limits by address were spent already, and let in who comes again only when they do, too.
+            Err(refusal.not_before(before.unwrap_or_default()))
         }
     }
 }
@@ -138,20 +147,18 @@ pub(super) fn take_names(ctx: &mut Ctx) -> (Option<Arc<str>>, SmallVec<[Arc<str>
 pub(super) fn settle(ctx: &mut Ctx, end: &End, state: &State) {
     let Some(receipt) = ctx.limited.receipt.take() else { return };
     let counters = state.counters();
-    match (verdict(end), &ctx.refusal) {
+    let verdict = verdict(end);
+    match (verdict.bill(), &ctx.refusal) {
         // Refused in front of the upstream: it cost nobody anything.
-        (Verdict::Refund, Some(Refusal::Overloaded { .. })) => counters.refund(receipt, Back::Everything),
+        (None, Some(Refusal::Overloaded { .. })) => counters.refund(receipt, Back::Everything),
         // The upstream could not be reached. Coming often is what a rate counts, and it was often.
-        (Verdict::Refund, _) => counters.refund(receipt, Back::Quotas),
-        (Verdict::Usual, _) => {}
-        (Verdict::Known(costs), _) => {
-            if !receipt.awaits_costs() {
-                return;
+        (None, _) => counters.refund(receipt, Back::Quotas),
+        (Some(_), _) if !receipt.awaits_costs() => {}
+        (Some(bill), _) => {
+            if let (Some(route), Some(costs)) = (ctx.route(), verdict.lesson()) {
+                route.usual.learn(costs);
             }
-            if let Some(route) = ctx.route() {
-                route.usual.learn(&costs);
-            }
-            counters.settle(receipt, &costs);
+            counters.settle(receipt, &bill);
         }
     }
 }

@@ -150,7 +150,6 @@ impl ProxyHttp for Proxy {
         digest: Option<&Digest>,
         ctx: &mut Box<Ctx>,
     ) -> Result<()> {
-        ctx.attempt.reached = true;
         self.arm(digest, ctx);
         Ok(())
     }

@@ -43,8 +43,14 @@ impl Proxy {
         let Some((route, queue)) = ctx.route().and_then(|route| Some((route, route.queue.as_ref()?))) else { return };
         if queue.close(pause) {
             log::warn!(
-                "upstream {} answered 429 and asks for {} s without requests: until then they wait or are refused",
+                "upstream {} answered 429 to a request of {} on {} and asks for {} s without requests: until then, but at most \
+                 for a minute, they wait or are refused",
                 route.upstream.name(),
+                ctx.grant
+                    .as_ref()
+                    .and_then(|grant| grant.tenant.as_ref())
+                    .map_or_else(|| "nobody in particular".to_owned(), |tenant| format!("tenant {tenant}")),
+                route.label,
                 pause.as_secs()
             );
         }

@@ -78,11 +78,7 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     let place = Place { snapshot, site: opened.site, route: opened.route };
     // Before anything else becomes of it: who tries many paths, or many credentials, pays for each.
     if let Err(refusal) = limits::arrive(ctx, place, state).await {
-        let connection = match opened.turn {
-            Turn::Refuse(_, stage) => after(stage),
-            Turn::Answer(_) | Turn::Proceed(_) => Connection::Keep,
-        };
-        return Ok(Next::Refuse(refusal, connection));
+        return Ok(Next::Refuse(refusal, opened.turn.stage().map_or(Connection::Keep, after)));
     }
     let (route, captures) = match (opened.turn, opened.route) {
         (Turn::Answer(reply), _) => {

@@ -59,6 +59,16 @@ pub enum Turn {
     Refuse(Refusal, Stage),
 }
 
+impl Turn {
+    /// Where it was refused, if it was.
+    pub fn stage(&self) -> Option<Stage> {
+        match self {
+            Turn::Refuse(_, stage) => Some(*stage),
+            Turn::Answer(_) | Turn::Proceed(_) => None,
+        }
+    }
+}
+
 /// Which look at a head refused it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

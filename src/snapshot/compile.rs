@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
 use crate::config::section::routes as section;
+use crate::config::section::tenants::Tenant;
 use crate::config::section::upstreams;
 use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
 use crate::pipeline::authn::{Authn, Material, Provider};
@@ -21,7 +22,7 @@ use crate::pipeline::rewrite::{Rewrite, Vault};
 use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
 use crate::pipeline::statistics::Meter;
 use crate::state::State;
-use crate::state::jwks::Source;
+use crate::state::jwks::{Keys, Source};
 use crate::state::queue::Terms;
 use crate::upstream::Upstream;
 
@@ -66,7 +67,6 @@ impl Snapshot {
             include: _,
         } = &*config;
         let providers = providers(auth, previous, state);
-        let suspended = tenants.iter().filter(|(_, tenant)| !tenant.enabled).map(|(name, _)| name.clone()).collect();
         let book = Book::compile(limits);
         let shared = Shared {
             plans: Plans::compile(plans, tenants, default_plan.as_ref(), &book),
@@ -75,7 +75,7 @@ impl Snapshot {
             state,
             upstreams: continued(upstreams, previous),
             queues: queues(upstreams, state),
-            suspended: Arc::new(suspended),
+            suspended: suspended(tenants),
             vault: Vault {
                 credentials: providers.values().map(|provider| provider.header().clone()).collect(),
                 minted: Arc::clone(state.minted()),
@@ -96,13 +96,9 @@ impl Snapshot {
             keepalive: server.keepalive.duration().as_secs().max(1),
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
+            provider_keys: shared.provider_keys(),
             queues: shared.queues.into_values().collect(),
             providers: shared.providers.values().cloned().collect(),
-            provider_keys: shared
-                .providers
-                .values()
-                .filter_map(|provider| Some((Arc::clone(provider.name()), Arc::clone(provider.keys()?))))
-                .collect(),
             hosts,
             routes: routes.into(),
             plans: shared.plans,
@@ -224,7 +220,13 @@ impl Shared<'_> {
     /// What requests of a route usually cost.
     fn usual(&self, route: WrittenRoute<'_>) -> Usuals {
         let route = format!("{}{}", route.host.map_or("", HostPattern::as_str), route.key);
-        Usuals::compile(&self.book, |limit, assumed| self.state.counters().usual(limit, &route, assumed))
+        Usuals::compile(&self.book, |limit, rule| self.state.counters().usual(limit, rule, &route))
+    }
+
+    /// The keys of providers that publish some.
+    fn provider_keys(&self) -> Box<[(Arc<str>, Arc<Keys>)]> {
+        let each = self.providers.values();
+        each.filter_map(|provider| Some((Arc::clone(provider.name()), Arc::clone(provider.keys()?)))).collect()
     }
 
     /// Who may call by this rule.
@@ -239,6 +241,11 @@ impl Shared<'_> {
             None => Authn::of(Vec::new()),
         }
     }
+}
+
+/// The tenants that are switched off.
+fn suspended(tenants: &BTreeMap<TenantName, Tenant>) -> Arc<BTreeSet<TenantName>> {
+    Arc::new(tenants.iter().filter(|(_, tenant)| !tenant.enabled).map(|(name, _)| name.clone()).collect())
 }
 
 /// The providers; those that stay as they are keep what they verified.

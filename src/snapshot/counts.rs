@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::config::scalar::PathPattern;
+use crate::config::section::auth::Provider;
 use crate::config::section::hosts::Host;
 use crate::config::section::limits::Dimension;
 use crate::pipeline::limits::plans::Plan;
@@ -229,7 +230,7 @@ fn missing(config: &Config, whose: &Whose<'_>, limit: &Limit) -> Vec<Dimension> 
     };
     let mut missing: Vec<Dimension> = limit.dimensions().iter().filter(is_missing).copied().collect();
     // Two tenants may have given their callers the same name, so that these are counted apart.
-    let has_tenant = |(provider, _)| config.auth.get(provider).is_some_and(|provider| provider.tenant.is_some());
+    let has_tenant = |(provider, _)| config.auth.get(provider).is_some_and(Provider::speaks_of_tenants);
     if limit.dimensions().contains(&Dimension::Caller)
         && whose.caller.name().is_some_and(has_tenant)
         && whose.tenant.is_open()

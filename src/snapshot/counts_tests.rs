@@ -9,7 +9,7 @@ use super::*;
 const FILE: &str = "
 upstreams: { t: { url: 'http://127.0.0.1:1' } }
 auth:
-  keys: { type: api_key, keys: keys.yaml, tenant: '{key.tenant}' }
+  keys: { type: api_key, keys: keys.yaml }
   open: { type: jwt, secret: 'a-secret-of-more-than-32-characters!', issuer: https://id.example.com/, audience: a }
 default_auth: [keys, open]
 limits:

@@ -149,7 +149,7 @@ fn what_an_authority_file_holds_is_compared() {
 fn limits_and_counters_read_well() {
     let old = "\
 limits:
-  daily: { by: ip, quota: 100000/day }
+  daily: { by: gateway, quota: 100000/day }
   flood: { by: ip, rate: 20/s, burst: 40 }
   old: { by: gateway, rate: 5/s }
 plans: { free: { limits: [daily] } }
@@ -159,7 +159,7 @@ state: { counters: \"rediss://:one@counters.example.com\" }
 ";
     let new = "\
 limits:
-  daily: { by: [route, ip], quota: 0.1GB/day, cost: response_bytes }
+  daily: { by: [route, host], quota: 0.1GB/day, cost: response_bytes }
   flood: { by: [ip], rate: 1200/m }
   scan: { by: gateway, quota: 500GB/month, cost: bytes_read, assume: 100MB }
 plans: { free: { limits: [daily] }, pro: { limits: [scan] } }
@@ -170,7 +170,7 @@ state: { counters: \"rediss://:two@counters.example.com\", max_counters: 5000 }
 "
     .replace("0.1GB", "100MB");
     let expected = "\
-~ limits.daily.by: ip -> [route, ip]
+~ limits.daily.by: gateway -> [route, host]
 ~ limits.daily.quota: 100000/day -> 100MB/day
 ~ limits.daily.cost: \"1\" -> response_bytes
 ~ limits.flood.rate: 20/s -> 1200/m

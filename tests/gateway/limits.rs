@@ -11,7 +11,7 @@ use tollgate::proxy::server::Stop;
 use crate::support::client::{self, Request, Response};
 use crate::support::credentials::{PROVIDERS, api_key, claims_with, dashboard, jwt, record, tinybird, tinybird_with};
 use crate::support::gateway::{TestGateway, assert_refused};
-use crate::support::origin::{Answer, Gate};
+use crate::support::origin::{Answer, At, Gate, Then};
 use crate::support::unreachable::RefusedPort;
 
 /// A gateway on a clock that stands still, with keys of two tenants and of nobody.
@@ -239,6 +239,54 @@ routes:
 }
 
 #[tokio::test]
+async fn who_is_refused_is_told_by_what_and_waits_for_all_that_was_spent() {
+    let (gw, time) = gateway(&format!(
+        r#"{PROVIDERS}limits: {{ flood: {{ by: ip, rate: 6/m, burst: 3 }}, narrow: {{ by: tenant, rate: 1/s }} }}
+server: {{ limits: [flood] }}
+routes: {{ /a: {{ pipe: a, auth: partners, limits: [narrow] }} }}
+"#
+    ));
+    let acme = api_key("Acme00000001", "acme");
+    assert_eq!(call(&gw, "/a", &acme).await.status, 200);
+    let response = call(&gw, "/a", &acme).await;
+    assert_refused(&response, 429, "rate_limited");
+    assert_eq!(told(&response), words([r#""narrow";q=1;w=1"#, r#""narrow";r=0;t=1"#, "1", "0", "1", "1"]));
+    // The last turn of the address is spent by a request that is refused for another reason: both have to be waited for.
+    let response = call(&gw, "/a", &acme).await;
+    assert_refused(&response, 429, "rate_limited");
+    assert_eq!(response.header("retry-after").as_deref(), Some("10"));
+    time.advance(Duration::from_secs(10));
+    assert_eq!(call(&gw, "/a", &acme).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_callers_bring_about_for_nothing_makes_no_query_cheap() {
+    let (gw, _) = gateway(
+        r#"limits: { scan: { by: gateway, quota: 10000/day, cost: rows_read, assume: 1000 }, sent: { by: gateway, quota: 1GB/day, cost: response_bytes } }
+routes: { /a: { pipe: a, limits: [scan] }, /b: { pipe: b, limits: [sent] } }
+"#,
+    );
+    gw.origin.script((0..50).map(|_| Answer::json(400, r#"{"error":"wrong date"}"#)));
+    for _ in 0..50 {
+        assert_eq!(gw.get("/a").await.status, 400);
+    }
+    gw.log(50).await;
+    let remaining = |response: &Response| response.header("x-ratelimit-remaining").unwrap().parse::<u64>().unwrap();
+    gw.origin.script([answer(10, 1).cut(At::HalfBody, Then::Close)]);
+    client::raw(gw.addr(), Request::get("/a").close().bytes()).await;
+    gw.log(51).await;
+    gw.origin.script([answer(10, 1)]);
+    assert_eq!(remaining(&gw.get("/a").await), 8000, "what broke off cost what is assumed, and as much is reserved");
+    // Who reads all but the end has been sent it all the same.
+    let body = vec![b'x'; 300_000];
+    gw.origin.script([Answer::with_body(200, "text/csv", body).cut(At::HalfBody, Then::Close)]);
+    client::raw(gw.addr(), Request::get("/b").close().bytes()).await;
+    gw.log(53).await;
+    gw.origin.script([Answer::with_body(200, "text/csv", "a,b\n")]);
+    assert!(remaining(&gw.get("/b").await) <= 1_000_000_000 - 100_000);
+}
+
+#[tokio::test]
 async fn a_limit_on_trial_counts_and_reports_and_refuses_nobody() {
     let (gw, _) = gateway(
         "limits: { trial: { by: gateway, rate: 2/h, dry_run: true }, real: { by: gateway, rate: 100/h } }\n\
@@ -297,6 +345,32 @@ async fn a_reload_forgets_nothing_that_was_counted() {
     assert_eq!(let_in(&gw, 1, "rate_limited", |_| Request::get("/a")).await, 0);
     time.advance(Duration::from_secs(900));
     assert_eq!(let_in(&gw, 8, "rate_limited", |_| Request::get("/a")).await, 2);
+    // Nobody owes more than a whole burst of the rule that holds: this one is back within a second.
+    gw.rewrite(&file("1000/s"));
+    assert_eq!(gw.reload().await.status, 200);
+    assert_eq!(let_in(&gw, 1, "rate_limited", |_| Request::get("/a")).await, 0);
+    time.advance(Duration::from_millis(2));
+    assert_eq!(let_in(&gw, 4, "rate_limited", |_| Request::get("/a")).await, 2);
+}
+
+#[tokio::test]
+async fn who_cannot_be_counted_is_refused_without_a_word_of_limits_where_that_is_wanted() {
+    let port = RefusedPort::reserve();
+    let (gw, _) = gateway(&format!(
+        "limits: {{ all: {{ by: gateway, rate: 5/s }} }}\n\
+         state: {{ counters: 'redis://{}/0', on_counter_failure: refuse }}\n\
+         routes: {{ /a: {{ pipe: a, limits: [all] }} }}\n",
+        port.addr()
+    ));
+    let response = gw.get("/a").await;
+    assert_refused(&response, 429, "overloaded");
+    assert_eq!(response.header("retry-after").as_deref(), Some("5"));
+    for name in ["ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"] {
+        assert_eq!(response.header(name), None, "{name} would show room");
+    }
+    let log = gw.log(1).await;
+    assert_eq!(log[0]["limit"], serde_json::Value::Null);
+    assert_eq!(log[0]["fault"], "the shared counters cannot be asked, and `on_counter_failure` is `refuse`");
 }
 
 #[tokio::test]
@@ -324,7 +398,7 @@ fn answer(rows: u64, bytes: u64) -> Answer {
 #[tokio::test]
 async fn a_quota_counts_what_queries_really_read() {
     let (gw, time) = gateway(
-        r#"limits: { scan: { by: gateway, quota: 1000/day, cost: rows_read, assume: 300 } }
+        r#"limits: { scan: { by: gateway, quota: 1000/day, cost: rows_read, assume: 200 } }
 routes: { /a: { pipe: a, limits: [scan], formats: [json, csv] } }
 "#,
     );
@@ -332,11 +406,11 @@ routes: { /a: { pipe: a, limits: [scan], formats: [json, csv] } }
         response.header("x-ratelimit-remaining").expect("a limited answer").parse().expect("a number")
     };
     gw.origin.script([answer(100, 1)]);
-    assert_eq!(remaining(&gw.get("/a").await), 700, "what is assumed is reserved while it is not known");
+    assert_eq!(remaining(&gw.get("/a").await), 800, "what is assumed is reserved while it is not known");
     gw.log(1).await;
     // It cost 100; the usual cost has moved a little towards that.
     gw.origin.script([answer(50, 1)]);
-    assert_eq!(remaining(&gw.get("/a").await), 625);
+    assert_eq!(remaining(&gw.get("/a").await), 712);
     gw.log(2).await;
     // Nobody can say what this one cost, so it cost what is assumed.
     gw.origin.script([Answer::with_body(200, "text/csv", "a,b\n")]);
@@ -345,8 +419,8 @@ routes: { /a: { pipe: a, limits: [scan], formats: [json, csv] } }
     gw.origin.script([Answer::json(400, r#"{"error":"wrong date"}"#)]);
     assert_eq!(gw.get("/a").await.status, 400);
     gw.log(4).await;
-    gw.origin.script([answer(540, 1)]);
-    assert_eq!(gw.get("/a").await.status, 200, "550 are left: what is refused upstream costs nothing");
+    gw.origin.script([answer(640, 1)]);
+    assert_eq!(gw.get("/a").await.status, 200, "650 are left: what is refused upstream costs nothing");
     gw.log(5).await;
     gw.origin.script([answer(10_000, 1)]);
     assert_eq!(gw.get("/a").await.status, 200, "while anything is left, one may ask, whatever it will cost");
@@ -363,21 +437,21 @@ routes: { /a: { pipe: a, limits: [scan], formats: [json, csv] } }
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_at_the_same_time_cannot_overrun_a_quota() {
     let (gw, _) = gateway(
-        r#"limits: { scan: { by: gateway, quota: 1000/day, cost: rows_read, assume: 400 } }
+        r#"limits: { scan: { by: gateway, quota: 4000/day, cost: rows_read, assume: 1000 } }
 routes: { /a: { pipe: a, limits: [scan] } }
 "#,
     );
     let gate = Gate::new();
-    gw.origin.always(answer(400, 1).gate(&gate));
+    gw.origin.always(answer(1000, 1).gate(&gate));
     let calls: Vec<_> = (0..10).map(|_| tokio::spawn(client::get(gw.addr(), "/a"))).collect();
-    gw.origin.wait_for_requests(3);
+    gw.origin.wait_for_requests(4);
     gate.open();
     let mut statuses = Vec::new();
     for call in calls {
         statuses.push(call.await.expect("an answer").status);
     }
     statuses.sort_unstable();
-    assert_eq!(statuses, [200, 200, 200, 429, 429, 429, 429, 429, 429, 429]);
+    assert_eq!(statuses, [200, 200, 200, 200, 429, 429, 429, 429, 429, 429]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use tollgate::clock::TestClock;
 use crate::support::client::{Request, Response};
 use crate::support::credentials::{PROVIDERS, api_key, record};
 use crate::support::gateway::TestGateway;
+use crate::support::unreachable::RefusedPort;
 
 const LIMITS: &str = r#"limits:
   all: { by: gateway, rate: 500/s }
@@ -178,6 +179,27 @@ reset trial (tenant acme): 1 of 1 was left
     assert_eq!(left(show(&gw, "tenant=acme&limit=daily").await.json()), 3);
     assert_eq!(left(show(&gw, "tenant=beta&limit=each&route=/other").await.json()), 6, "nobody else's");
     assert_eq!(left(show(&gw, "limit=all").await.json()), 491, "what all share");
+}
+
+#[tokio::test]
+async fn counts_of_one_gateway_alone_are_told_as_such() {
+    let port = RefusedPort::reserve();
+    let (gw, _) = gateway(&format!("state: {{ counters: 'redis://{}/0' }}\n{LIMITS}", port.addr()));
+    assert_eq!(acme(&gw, "/other").await, 200);
+    let show = ["limits", "show", "--tenant", "acme", "--limit", "daily"];
+    let (code, text, _) = tollgate(&gw, &show).await;
+    assert_eq!(code, 0);
+    assert!(text.starts_with("Redis does not answer: these are this gateway's own counts.\n\ntenant  acme"), "{text}");
+    let (_, json, _) = tollgate(&gw, &[&show[..], &["--format", "json"]].concat()).await;
+    let told: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&told["redis_answers"], &told["limits"][0]["remaining"]), (&false.into(), &3.into()));
+    let (code, text, _) = tollgate(&gw, &["limits", "reset", "--tenant", "acme", "--limit", "daily"]).await;
+    assert_eq!(code, 0);
+    assert_eq!(
+        text,
+        "reset daily (tenant acme): 3 of 4 was left\n\
+         Redis does not answer: these will be forgotten in Redis as soon as it is back.\n"
+    );
 }
 
 #[tokio::test]

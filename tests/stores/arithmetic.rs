@@ -74,6 +74,14 @@ fn rule() -> impl Strategy<Value = Rule> {
     prop_oneof![3 => rate, 2 => quota]
 }
 
+/// The same limit after a reload: a rate so many times as fast.
+fn changed(rule: Rule, faster: u64) -> Rule {
+    match rule {
+        Rule::Rate(Pace { interval, burst }) => Rule::Rate(Pace { interval: (interval / faster).max(100), burst }),
+        Rule::Quota(_) => rule,
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Step {
     /// How much later, in microseconds.
@@ -102,13 +110,19 @@ proptest! {
     fn redis_and_memory_decide_the_same(
         rules in prop::collection::vec(rule(), 4),
         steps in prop::collection::vec(step(), 1..80),
+        faster in 1..100_u64,
     ) {
         static CASES: AtomicU64 = AtomicU64::new(0);
         let case = CASES.fetch_add(1, Ordering::Relaxed);
         let time = TestClock::new();
         let memory = Counters::new(time.clock());
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        for step in steps {
+        let mut rules = rules;
+        let half = steps.len() / 2;
+        for (number, step) in steps.into_iter().enumerate() {
+            if number == half {
+                rules.iter_mut().for_each(|rule| *rule = changed(*rule, faster));
+            }
             time.advance(Duration::from_micros(step.later));
             let mut asks = Vec::new();
             for (index, name) in ["a", "b", "c", "d"].into_iter().enumerate() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tollgate::config::section::state::OnCounterFailure;
-use tollgate::state::counters::{Back, Costs, NotSpent};
+use tollgate::state::counters::{Back, Bill, Costs, NotSpent};
 
 use crate::support::asks::{quota, rate, remaining, rows};
 use crate::support::server::Server;
@@ -56,7 +56,7 @@ async fn a_gateway_starts_without_redis_and_tells_it_later() {
     assert_eq!(gateway.admitted(&turns, 5).await, 3, "as if it was the only one");
     assert_eq!(gateway.admitted(&month, 40).await, 40);
     let receipt = gateway.spend(&scan).await.spent.expect("let in");
-    gateway.counters.settle(receipt, &Costs { rows_read: Some(700), ..Costs::default() });
+    gateway.counters.settle(receipt, &Bill::Exactly(Costs { rows_read: Some(700), ..Costs::default() }));
     let receipt = gateway.spend(&month).await.spent.expect("let in");
     gateway.counters.refund(receipt, Back::Everything);
 

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 use tollgate::state::counters::bucket::Value;
-use tollgate::state::counters::{Ask, Back, Costs, NotSpent};
+use tollgate::state::counters::{Ask, Back, Bill, Costs, NotSpent};
 
 use crate::support::asks::{on_trial, quota, rate, remaining, rows};
 use crate::support::server::Server;
@@ -43,6 +43,7 @@ promises! {
     a_rate_keeps_that_a_request_came
     looking_spends_nothing
     a_reset_forgets
+    a_raised_rate_helps_at_once
     everyone_is_counted_apart_and_those_without_a_name_together
     odd_names_are_told_apart
 }
@@ -106,15 +107,19 @@ async fn what_a_query_cost_takes_the_place_of_what_it_reserved(gateway: &Gateway
     let first = gateway.spend(&ask).await;
     assert_eq!(remaining(&first), [900]);
     let second = gateway.spend(&ask).await.spent.expect("let in");
-    gateway.counters.settle(first.spent.expect("let in"), &Costs { rows_read: Some(250), ..Costs::default() });
+    gateway
+        .counters
+        .settle(first.spent.expect("let in"), &Bill::Exactly(Costs { rows_read: Some(250), ..Costs::default() }));
     gateway.eventually_left(&ask, 650).await;
-    gateway.counters.settle(second, &Costs::default());
+    gateway.counters.settle(second, &Bill::Exactly(Costs::default()));
     // What is not known costs what is assumed.
     gateway.eventually_left(&ask, 710).await;
     let third = gateway.spend(&ask).await;
     assert_eq!(remaining(&third), [610]);
     // One query may read more than there is; then nobody is let in.
-    gateway.counters.settle(third.spent.expect("let in"), &Costs { rows_read: Some(5_000), ..Costs::default() });
+    gateway
+        .counters
+        .settle(third.spent.expect("let in"), &Bill::Exactly(Costs { rows_read: Some(5_000), ..Costs::default() }));
     gateway.eventually_left(&ask, 0).await;
     assert!(!gateway.admits(&ask).await);
 }
@@ -157,6 +162,17 @@ async fn a_reset_forgets(gateway: &Gateway) {
             assert_eq!(gateway.counters.look(&ask).await.remaining, 1);
         }
     }
+}
+
+async fn a_raised_rate_helps_at_once(gateway: &Gateway) {
+    assert_eq!(gateway.admitted(&rate("r", "acme", LONG, 5), 6).await, 5);
+    let raised = rate("r", "acme", 100, 5);
+    let refused = gateway.spend(&raised).await;
+    let wait = refused.standings[0].wait;
+    assert!(refused.spent.is_err() && wait.as_millis() <= 100, "{wait:?}");
+    tokio::time::sleep(wait).await;
+    assert!(gateway.admits(&raised).await, "five hours are not waited for");
+    assert!(!gateway.admits(&raised).await, "and no burst is given away");
 }
 
 async fn everyone_is_counted_apart_and_those_without_a_name_together(gateway: &Gateway) {

@@ -16,7 +16,7 @@ use crate::config::section::limits::Dimension;
 use crate::pipeline::limits::Limit;
 use crate::snapshot::Snapshot;
 use crate::snapshot::counts::{Held, Named, Whose};
-use crate::state::counters::Counters;
+use crate::state::counters::{Counters, Teller};
 
 use question::{Asked, Question};
 use table::{Row, needs, table};
@@ -36,8 +36,11 @@ pub(super) async fn show(snapshot: &Snapshot, counters: &Counters, query: &str) 
     };
     let mut held = snapshot.held(&question.whose(snapshot), SHOWN);
     held.retain(|held| question.limits.is_empty() || question.limits.contains(&held.limit.name.to_string()));
-    let rows = rows(&held, counters).await;
+    let (rows, teller) = rows(&held, counters).await;
     let mut text = head(&question, snapshot);
+    if teller == Teller::Substitute {
+        text.insert_str(0, "Redis does not answer: these are this gateway's own counts.\n\n");
+    }
     match rows.is_empty() {
         true => text.push_str("No limit holds here.\n"),
         false => text.push_str(&table(&snapshot.config, &rows)),
@@ -50,7 +53,9 @@ pub(super) async fn show(snapshot: &Snapshot, counters: &Counters, query: &str) 
     let more: Value = held.iter().filter(|held| held.more > 0).map(|held| (&*held.limit.name, held.more)).collect();
     let rows: Vec<Value> = rows.iter().map(|row| row.json(&snapshot.config)).collect();
     let plan = plan(&question, snapshot);
-    super::json(StatusCode::OK, &json!({ "limits": rows, "more": more, "plan": plan, "text": text }))
+    let redis = redis_answers(counters, teller);
+    let told = json!({ "limits": rows, "more": more, "plan": plan, "redis_answers": redis, "text": text });
+    super::json(StatusCode::OK, &told)
 }
 
 /// Forgets what was counted, and says what that was.
@@ -68,9 +73,10 @@ pub(super) async fn reset(snapshot: &Snapshot, counters: &Counters, body: &[u8])
         Ok(choice) => choice,
         Err(why) => return (refuse(&why), None),
     };
-    let rows = rows(&chosen, counters).await;
+    let (rows, _) = rows(&chosen, counters).await;
+    let mut teller = Teller::Authority;
     for (limit, subject) in rows.iter().filter_map(|row| Some((row.held.limit, row.count.as_ref()?.0))) {
-        counters.reset(&limit.ask(&subject, 0)).await;
+        teller = teller.or(counters.reset(&limit.ask(&subject, 0)).await);
     }
     let mut text = String::new();
     let mut names: Vec<String> = Vec::new();
@@ -86,10 +92,20 @@ pub(super) async fn reset(snapshot: &Snapshot, counters: &Counters, body: &[u8])
     if names.is_empty() {
         text.push_str("Nothing was reset: no limit counts them apart from others. Name the limit that is meant.\n");
     }
+    if teller == Teller::Substitute {
+        text.push_str("Redis does not answer: these will be forgotten in Redis as soon as it is back.\n");
+    }
     let left: Vec<&str> = left.iter().map(|held| &*held.limit.name).collect();
     let rows: Vec<Value> = rows.iter().map(|row| row.json(&snapshot.config)).collect();
     let done = (!names.is_empty()).then(|| shortened(&names));
-    (super::json(StatusCode::OK, &json!({ "reset": rows, "left": left, "text": text })), done)
+    let redis = redis_answers(counters, teller);
+    let told = json!({ "reset": rows, "left": left, "redis_answers": redis, "text": text });
+    (super::json(StatusCode::OK, &told), done)
+}
+
+/// For programs: null where counts are this gateway's own.
+fn redis_answers(counters: &Counters, teller: Teller) -> Option<bool> {
+    counters.health().map(|_| teller == Teller::Authority)
 }
 
 /// What is forgotten, and what would have to be said to forget more.
@@ -137,18 +153,20 @@ fn is_own(limit: &Limit, whose: &Whose<'_>) -> bool {
     }
 }
 
-async fn rows<'a>(held: &'a [Held<'a>], counters: &Counters) -> Vec<Row<'a>> {
-    let mut rows = Vec::new();
+/// Each count, and whether all of them are those by which is decided.
+async fn rows<'a>(held: &'a [Held<'a>], counters: &Counters) -> (Vec<Row<'a>>, Teller) {
+    let (mut rows, mut teller) = (Vec::new(), Teller::Authority);
     for held in held {
         if !held.missing.is_empty() {
             rows.push(Row { held, count: None });
         }
         for subject in &held.counts {
-            let standing = counters.look(&held.limit.ask(subject, 0)).await;
+            let (standing, by) = counters.inquire(&held.limit.ask(subject, 0)).await;
+            teller = teller.or(by);
             rows.push(Row { held, count: Some((*subject, standing)) });
         }
     }
-    rows
+    (rows, teller)
 }
 
 /// Who is meant, and which plan that one has.

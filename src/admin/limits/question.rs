@@ -185,7 +185,7 @@ fn caller_of<'a>(text: &str, config: &'a Config) -> Result<(&'a str, std::sync::
 /// Whether a caller has no tenant, whatever the credential says.
 fn says_nothing_of_tenants<T>(caller: &Named<(&str, T)>, config: &Config) -> bool {
     match caller {
-        Named::Is((provider, _)) => config.auth.get(*provider).is_some_and(|provider| provider.tenant.is_none()),
+        Named::Is((provider, _)) => config.auth.get(*provider).is_some_and(|provider| !provider.speaks_of_tenants()),
         Named::Nobody | Named::Open => false,
     }
 }

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::exchange::head::{normalise_host, normalise_path};
 use crate::pipeline::limits::plans::Bought;
 use crate::pipeline::limits::{Asks, Attached, Book, Limit, Moment, Subject, Usuals};
-use crate::pipeline::statistics::{Verdict, verdict};
+use crate::pipeline::statistics::verdict;
 use crate::snapshot::Snapshot;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
@@ -153,7 +153,7 @@ impl<'a> Replay<'a> {
         if let Passage::Open(receipt) = admission {
             let late = self.late(&line, spot);
             let key = (line.end.max(self.clock.clock().wall()), self.sums.requests);
-            self.under_way.push(Reverse(UnderWay { key, line, spot, receipt, late }));
+            self.under_way.push(Reverse(UnderWay { key, line, spot, receipt: *receipt, late }));
         }
     }
 
@@ -175,7 +175,10 @@ impl<'a> Replay<'a> {
             Moment::Arrival => Subject { tenant: None, caller: None, ..place.subject(line) },
         };
         let usual = usual(&place, &self.usual, line);
-        let reserve = |limit: &Limit| usual.map_or(1, |usual| usual.reserve(limit));
+        let reserve = |limit: &Limit| match moment {
+            Moment::Admission => usual.map_or(1, |usual| usual.reserve(limit)),
+            Moment::Arrival => 1,
+        };
         let plan = bought(&self.snapshot, line).filter(|_| moment == Moment::Admission);
         let asks = Asks::of(place.limits(plan.as_ref()), moment, &subject, reserve);
         if let Some(bought) = plan {
@@ -206,7 +209,7 @@ impl<'a> Replay<'a> {
         if self.around == Around::Log && !self.usual.contains_key(name) {
             let counters = self.state.counters();
             let book = Book::compile(&self.config.limits);
-            let usual = Usuals::compile(&book, |limit, assumed| counters.usual(limit, name, assumed));
+            let usual = Usuals::compile(&book, |limit, rule| counters.usual(limit, rule, name));
             self.usual.insert(name.to_owned(), usual);
         }
     }
@@ -224,16 +227,17 @@ impl<'a> Replay<'a> {
         self.clock.advance_to(at);
         let place = Place::of((&self.snapshot, self.around), spot);
         let counters = self.state.counters();
-        match (&line.fate, verdict(&line.cost)) {
+        let verdict = verdict(&line.cost);
+        match (&line.fate, verdict.bill()) {
             (Fate::Overloaded, _) => counters.refund(receipt, Back::Everything),
             // It was not made then: it would have cost what is usual.
-            (Fate::Limited(_), _) | (_, Verdict::Usual) => {}
-            (_, Verdict::Refund) => counters.refund(receipt, Back::Quotas),
-            (_, Verdict::Known(costs)) => {
-                if let Some(usual) = usual(&place, &self.usual, &line).filter(|_| receipt.awaits_costs()) {
-                    usual.learn(&costs);
+            (Fate::Limited(_), _) => {}
+            (_, None) => counters.refund(receipt, Back::Quotas),
+            (_, Some(bill)) => {
+                if let (Some(usual), Some(costs)) = (usual(&place, &self.usual, &line), verdict.lesson()) {
+                    usual.learn(costs);
                 }
-                counters.settle(receipt, &costs);
+                counters.settle(receipt, &bill);
             }
         }
         let subject = place.subject(&line);
@@ -301,7 +305,7 @@ enum Passage {
     /// There are none.
     Clear,
     /// They let it in.
-    Open(Receipt),
+    Open(Box<Receipt>),
     /// They refuse it.
     Shut,
 }
@@ -377,5 +381,5 @@ async fn spend(counters: &Counters, asks: &Asks<'_>, (line, tallies): (&Line, &m
             false => tally.let_in(standing),
         }
     }
-    answer.spent.map_or(Passage::Shut, Passage::Open)
+    answer.spent.map_or(Passage::Shut, |receipt| Passage::Open(Box::new(receipt)))
 }

@@ -380,7 +380,7 @@ impl Checker<'_> {
 
 /// Whether credentials of a provider can name a tenant: without `tenant`, a key has that of its record.
 pub(super) fn has_tenant(provider: &Provider) -> bool {
-    provider.tenant.is_some() || provider.kind == ProviderKind::ApiKey
+    provider.speaks_of_tenants()
 }
 
 /// Whether callers of a provider can have a value for a hole.

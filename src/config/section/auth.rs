@@ -115,6 +115,11 @@ impl Provider {
         self.prefix.as_ref().map_or(KeyPrefix::DEFAULT, KeyPrefix::as_str)
     }
 
+    /// Whether its credentials can say whose rows they open: keys do by themselves.
+    pub fn speaks_of_tenants(&self) -> bool {
+        self.tenant.is_some() || self.kind == ProviderKind::ApiKey
+    }
+
     /// The status of a refused credential.
     pub fn status_of_refusals(&self) -> u16 {
         self.refused_status.unwrap_or(match self.kind {

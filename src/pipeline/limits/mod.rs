@@ -14,6 +14,7 @@ pub mod words;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
@@ -110,7 +111,11 @@ impl Limit {
             dimensions: by.dimensions().into(),
             rule,
             mode: if *dry_run { Mode::DryRun } else { Mode::Enforced },
-            moment: if by.is_by_address() { Moment::Arrival } else { Moment::Admission },
+            // What a request costs is known only of one that went somewhere.
+            moment: match by.is_by_address() && cost.is_one() {
+                true => Moment::Arrival,
+                false => Moment::Admission,
+            },
             wording: Wording::of(name, &rule),
         })
     }
@@ -159,6 +164,9 @@ impl Limit {
 #[derive(Debug, Default)]
 pub struct Usuals(Box<[UsualCost]>);
 
+/// One request reserves at most this part of a quota.
+const MOST_RESERVED: u64 = 4;
+
 /// What they usually cost by one quota.
 #[derive(Debug)]
 pub struct UsualCost {
@@ -168,10 +176,10 @@ pub struct UsualCost {
 
 impl Usuals {
     /// One for every quota whose cost is known in the end: any may come to hold by a plan. `usual` says where each begins.
-    pub fn compile(book: &Book<'_>, usual: impl Fn(&str, u64) -> Arc<Usual>) -> Self {
+    pub fn compile(book: &Book<'_>, usual: impl Fn(&str, &Allowance) -> Arc<Usual>) -> Self {
         let late = book.limits().filter_map(|limit| {
-            let Allowance { assumed, .. } = limit.late_cost()?;
-            Some(UsualCost { limit: Arc::clone(limit), usual: usual(&limit.name, assumed) })
+            let usual = usual(&limit.name, &limit.late_cost()?);
+            Some(UsualCost { limit: Arc::clone(limit), usual })
         });
         Usuals(late.collect())
     }
@@ -180,8 +188,10 @@ impl Usuals {
     pub fn reserve(&self, limit: &Limit) -> u64 {
         match limit.late_cost() {
             None => 1,
-            Some(_) => {
-                self.0.iter().find(|known| known.limit.index == limit.index).map_or(0, |known| known.usual.units())
+            // One heavy query of another tenant must not lock out who has little.
+            Some(Allowance { amount, .. }) => {
+                let known = self.0.iter().find(|known| known.limit.index == limit.index);
+                known.map_or(0, |known| known.usual.units()).min((amount / MOST_RESERVED).max(1))
             }
         }
     }
@@ -189,8 +199,8 @@ impl Usuals {
     /// Another request has shown what it cost.
     pub fn learn(&self, costs: &Costs) {
         for UsualCost { limit, usual } in &self.0 {
-            if let Some(Allowance { cost, assumed, .. }) = limit.late_cost() {
-                usual.learn(costs.of(cost, assumed));
+            if let Some(actual) = limit.late_cost().and_then(|Allowance { cost, .. }| costs.of(cost)) {
+                usual.learn(actual);
             }
         }
     }
@@ -308,6 +318,11 @@ impl<'a> Asks<'a> {
 
     /// What follows from the answer.
     pub fn judge(&self, answer: &Answer) -> Judgement {
+        if let Err(NotSpent::Unknown) = answer.spent {
+            // No limit refuses, and nobody knows how one stands.
+            let refusal = Some(Refusal::overloaded(WITHOUT_COUNTERS));
+            return Judgement { refusal, ..Judgement::default() };
+        }
         let each = || self.limits.iter().zip(&self.asks).zip(&answer.standings);
         let would_refuse = each().filter(|((_, ask), standing)| ask.mode == Mode::DryRun && !standing.passes);
         let would_refuse = would_refuse.filter_map(|((limit, _), _)| limit.map(|limit| limit.index)).collect();
@@ -323,14 +338,17 @@ impl<'a> Asks<'a> {
                 Some(Refusal::quota_exhausted(standing.wait))
             }
             (Err(NotSpent::Refused), Some((_, standing))) => Some(Refusal::rate_limited(standing.wait)),
-            (Err(NotSpent::Refused), None) | (Err(NotSpent::Unknown), _) => {
-                Some(Refusal::rate_limited(std::time::Duration::from_secs(1)))
+            (Err(NotSpent::Refused | NotSpent::Unknown), None) | (Err(NotSpent::Unknown), Some(_)) => {
+                Some(Refusal::overloaded(WITHOUT_COUNTERS))
             }
         };
         let refused_by = refusal.is_some().then(|| tightest.and_then(|((limit, _), _)| limit.map(|limit| limit.index)));
         Judgement { refusal, refused_by: refused_by.flatten(), would_refuse, report }
     }
 }
+
+/// After which a caller may try again whom nobody could count: an outage of Redis is seldom over at once.
+const WITHOUT_COUNTERS: Duration = Duration::from_secs(5);
 
 /// The smaller share of what there is at most; without division, which would lose the difference of large numbers.
 fn by_share_left(a: &Standing, b: &Standing) -> std::cmp::Ordering {
@@ -343,7 +361,7 @@ fn by_share_left(a: &Standing, b: &Standing) -> std::cmp::Ordering {
 pub struct Judgement {
     /// What its caller is told, where it does not go on.
     pub refusal: Option<Refusal>,
-    /// The limit that refuses; none for that of a token.
+    /// The limit that refuses; none for that of a token, and where counters could not be asked.
     pub refused_by: Option<usize>,
     /// Limits that would refuse if they were not on trial.
     pub would_refuse: SmallVec<[usize; 2]>,

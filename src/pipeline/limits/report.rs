@@ -72,11 +72,10 @@ impl Report {
         Report { limit, standing }
     }
 
-    /// The tighter of two.
+    /// The tighter of two that both let the request in.
     #[must_use]
     pub fn or_tighter(self, other: Report) -> Report {
-        let order = other.standing.wait.cmp(&self.standing.wait).reverse();
-        match order.then_with(|| super::by_share_left(&self.standing, &other.standing)) {
+        match super::by_share_left(&self.standing, &other.standing) {
             std::cmp::Ordering::Greater => other,
             std::cmp::Ordering::Equal | std::cmp::Ordering::Less => self,
         }

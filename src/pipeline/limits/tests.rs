@@ -98,7 +98,8 @@ fn a_limit_on_trial_is_never_told_to_callers() {
 #[test]
 fn nobody_is_let_in_where_nothing_is_known_and_that_is_wanted() {
     let judgement = judged(&["wide"], &[standing(20, 20, 0)], Err(NotSpent::Unknown));
-    assert_eq!(judgement.refusal, Some(Refusal::RateLimited { retry_after: 1 }));
+    assert_eq!(judgement.refusal, Some(Refusal::Overloaded { retry_after: 5 }));
+    assert!(judgement.report.is_none() && judgement.refused_by.is_none(), "no limit refused, and none shows room");
 }
 
 #[test]

@@ -120,10 +120,12 @@ impl Rewrite {
         }
     }
 
-    /// The same way, for answers that the gateway reads: the upstream is asked not to compress them.
+    /// The same way, for answers that the gateway reads: the upstream is asked not to compress them, and for all of them,
+    /// because what a query cost stands at their end.
     #[must_use]
     pub fn for_plain_answers(mut self) -> Self {
-        let passed = self.passed.iter().filter(|name| **name != header::ACCEPT_ENCODING);
+        let of_the_end = [header::ACCEPT_ENCODING, header::RANGE, header::IF_RANGE];
+        let passed = self.passed.iter().filter(|name| !of_the_end.contains(name));
         self.passed = passed.cloned().collect();
         let identity = (header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         self.set = self.set.iter().cloned().chain([identity]).collect();

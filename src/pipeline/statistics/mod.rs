@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::config::section::limits::Limit;
 use crate::exchange::statistics::Statistics;
-use crate::state::counters::Costs;
+use crate::state::counters::{Bill, Costs};
 
 /// Whether answers on a route are read for what they cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,27 +101,56 @@ pub struct End {
 /// What becomes of what was taken before the costs were known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// It broke off, or failed after it had run: nothing says at what cost, but it was this at least.
+    AtLeast(Costs),
     /// It cost this. What is none here costs what the limit assumes.
     Known(Costs),
+    /// It never ran: the upstream refused it.
+    Nothing,
     /// What quotas took is given back: the request went nowhere.
     Refund,
-    /// It stays as it was taken: the query ran, and nothing says at what cost.
-    Usual,
+}
+
+impl Verdict {
+    /// What quotas count; none where what they took is given back.
+    pub fn bill(&self) -> Option<Bill> {
+        match self {
+            Verdict::AtLeast(costs) => Some(Bill::AtLeast(*costs)),
+            Verdict::Known(costs) => Some(Bill::Exactly(*costs)),
+            Verdict::Nothing => Some(Bill::Exactly(Costs {
+                rows_read: Some(0),
+                bytes_read: Some(0),
+                response_bytes: Some(0),
+                micros: Some(0),
+            })),
+            Verdict::Refund => None,
+        }
+    }
+
+    /// What later requests of the route can be expected to cost, as far as this one says.
+    pub fn lesson(&self) -> Option<&Costs> {
+        match self {
+            Verdict::Known(costs) => Some(costs),
+            // What callers can bring about for nothing teaches nothing.
+            Verdict::AtLeast(_) | Verdict::Nothing | Verdict::Refund => None,
+        }
+    }
 }
 
 /// What an exchange cost.
 pub fn verdict(end: &End) -> Verdict {
+    let at_least =
+        Costs { response_bytes: Some(end.response_bytes), micros: Some(micros(end.waited)), ..Costs::default() };
     match (end.answered, end.reach) {
         (None, Reach::Nowhere) => Verdict::Refund,
-        (None, Reach::Upstream) => Verdict::Usual,
+        (None, Reach::Upstream) => Verdict::AtLeast(at_least),
         // The query was ended by the upstream, after it had run.
-        (Some(status), _) if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => Verdict::Usual,
-        // It never ran.
-        (Some(status), _) if status.is_client_error() => {
-            Verdict::Known(Costs { rows_read: Some(0), bytes_read: Some(0), response_bytes: Some(0), micros: Some(0) })
+        (Some(status), _) if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => {
+            Verdict::AtLeast(at_least)
         }
+        (Some(status), _) if status.is_client_error() => Verdict::Nothing,
         // What breaks off must not be cheaper than what was asked for.
-        (Some(_), _) if end.body == Body::Broken => Verdict::Usual,
+        (Some(_), _) if end.body == Body::Broken => Verdict::AtLeast(at_least),
         (Some(_), _) => Verdict::Known(Costs {
             rows_read: end.statistics.rows_read,
             bytes_read: end.statistics.bytes_read,

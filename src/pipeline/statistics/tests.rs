@@ -327,25 +327,30 @@ fn what_an_end_costs() {
     };
     let whole = |status| ended(status, Body::Whole);
     let silent = |status| End { statistics: NOTHING, ..whole(status) };
-    let nothing = known(Some(0), Some(0), 0, 0);
+    let nothing = Verdict::Nothing;
+    let at_least = |response_bytes, micros| {
+        Verdict::AtLeast(Costs { response_bytes: Some(response_bytes), micros: Some(micros), ..Costs::default() })
+    };
+    let unasked = at_least(0, 0);
+    let at_least = at_least(1000, 50_000);
     for (name, end, expected) in [
         ("nobody was asked", End::default(), Verdict::Refund),
-        ("asked, no answer", End { reach: Reach::Upstream, ..End::default() }, Verdict::Usual),
+        ("asked, no answer", End { reach: Reach::Upstream, ..End::default() }, unasked),
         ("200", whole(200), known(Some(12), Some(345), 1000, 6_000)),
         ("202", whole(202), known(Some(12), Some(345), 1000, 6_000)),
         ("200 that does not say", silent(200), known(None, None, 1000, 50_000)),
         ("206", silent(206), known(None, None, 1000, 50_000)),
         ("304", End { response_bytes: 0, ..silent(304) }, known(None, None, 0, 50_000)),
-        ("200 that broke off", ended(200, Body::Broken), Verdict::Usual),
+        ("200 that broke off", ended(200, Body::Broken), at_least),
         ("400", whole(400), nothing),
         ("403 that broke off", ended(403, Body::Broken), nothing),
         ("404", whole(404), nothing),
         ("429", whole(429), nothing),
         ("499", whole(499), nothing),
-        ("408", whole(408), Verdict::Usual),
-        ("500", whole(500), Verdict::Usual),
-        ("503 that broke off", ended(503, Body::Broken), Verdict::Usual),
-        ("599", whole(599), Verdict::Usual),
+        ("408", whole(408), at_least),
+        ("500", whole(500), at_least),
+        ("503 that broke off", ended(503, Body::Broken), at_least),
+        ("599", whole(599), at_least),
     ] {
         assert_eq!(verdict(&end), expected, "{name}");
     }

@@ -206,6 +206,23 @@ fn rates_at_the_ends_of_what_can_be_written() {
     assert_eq!(pace(Pace { interval: u64::MAX, burst: 1 }, 0, 5), Ok(u64::MAX));
 }
 
+proptest! {
+    // Whatever somebody owes to another rule that held before.
+    #[test]
+    fn who_owes_to_a_slower_rule_waits_for_this_one_only(rule in rules(), backlog in any::<u64>(), now in 0..1_u64 << 60) {
+        let due = now.saturating_add(backlog);
+        let owed = owed(rule, due, now);
+        let whole = rule.interval * u64::from(rule.burst);
+        prop_assert!(owed <= due && owed - now <= whole);
+        prop_assert_eq!(pace(rule, due, now), pace(rule, owed, now));
+        prop_assert_eq!(pace(rule, due, now).is_ok(), backlog <= whole - rule.interval, "it lets nobody in");
+        if let Err(wait) = pace(rule, due, now) {
+            prop_assert!(wait <= rule.interval);
+            prop_assert!(pace(rule, owed, now + wait).is_ok());
+        }
+    }
+}
+
 #[test]
 fn a_quota_lets_in_while_anything_is_left() {
     assert!(quota(10, 0) && quota(10, 9));

@@ -38,9 +38,13 @@ impl<'a> Value<'a> {
     }
 }
 
-/// A short key: two that meet would be counted together, which nobody can bring about who does not know the seeds.
+/// A short key: two that meet would be counted together, which nobody can bring about who does not know the seeds. The lowest
+/// bit of its second half says whether an address is among what it tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Bucket(pub(super) u64, pub(super) u64);
+
+/// Those that tell addresses apart, which anybody can have many of, and those that do not: neither takes room from the other.
+pub(super) const PARTS: usize = 2;
 
 /// Makes buckets of this process.
 #[derive(Debug, Default)]
@@ -79,7 +83,7 @@ impl Buckets {
 
     fn digest(&self, name: &str) -> Digest {
         let [first, second] = &self.seeds;
-        let mut digest = Digest([first.build_hasher(), second.build_hasher()]);
+        let mut digest = Digest { halves: [first.build_hasher(), second.build_hasher()], is_by_address: false };
         digest.word(NAME, name);
         digest
     }
@@ -87,7 +91,10 @@ impl Buckets {
 
 /// Both halves of a bucket, in one go. Every word is followed by its length and by what it is, so that words are not run
 /// together.
-struct Digest([ahash::AHasher; 2]);
+struct Digest {
+    halves: [ahash::AHasher; 2],
+    is_by_address: bool,
+}
 
 const NAME: u64 = 0;
 const MISSING_VALUE: u64 = 1;
@@ -100,11 +107,12 @@ const WORD: u64 = 5;
 impl Digest {
     fn values(&mut self, values: &Values<'_>) {
         for value in values {
+            self.is_by_address |= matches!(value, Value::Network(_));
             match value {
                 Value::Missing => self.number(MISSING_VALUE, 0),
                 Value::Network(IpAddr::V4(address)) => self.number(V4, address.to_bits().into()),
                 Value::Network(IpAddr::V6(address)) => {
-                    self.0.iter_mut().for_each(|half| half.write_u128(address.to_bits()));
+                    self.halves.iter_mut().for_each(|half| half.write_u128(address.to_bits()));
                     self.number(V6, 0);
                 }
                 Value::Text([first, rest @ ..]) => {
@@ -122,17 +130,17 @@ impl Digest {
     }
 
     fn word(&mut self, what: u64, word: &str) {
-        self.0.iter_mut().for_each(|half| half.write(word.as_bytes()));
+        self.halves.iter_mut().for_each(|half| half.write(word.as_bytes()));
         self.number(what, word.len() as u64);
     }
 
     fn number(&mut self, what: u64, number: u64) {
-        self.0.iter_mut().for_each(|half| half.write_u64(number << 4 | what));
+        self.halves.iter_mut().for_each(|half| half.write_u64(number << 4 | what));
     }
 
     fn bucket(self) -> Bucket {
-        let [first, second] = self.0;
-        Bucket(first.finish(), second.finish())
+        let [first, second] = self.halves;
+        Bucket(first.finish(), second.finish() & !1 | u64::from(self.is_by_address))
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
@@ -18,13 +18,18 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 
 use super::bucket::Named;
-use super::memory::{Count, GRACE, Line, Memory, Quotas};
-use super::sqlite::{self, Change, Fault, Store};
+use super::memory::{Count, Line, Memory, Quotas};
+use super::past::Past;
+use super::sqlite::{self, Change, Fault, Store, Whose};
 
 /// Between two batches: with the time to write one, the most that the end of the process can take away.
 const EVERY: Duration = Duration::from_millis(500);
-/// Between two looks for stretches that are over, in seconds.
-const FORGET_EVERY: u64 = 3_600;
+/// Between two looks for stretches that are over; also before the first, so that a clock that is wrong at the start of the
+/// machine has time to be set right.
+const FORGET_EVERY: Duration = Duration::from_secs(3_600);
+/// What is written outlives its stretch for so long, in seconds; and so long the wall clock has to go on after a leap before
+/// anything is removed by it. There is room on a disk.
+const KEPT: u64 = 86_400;
 
 /// The thread that writes. Dropping it writes what is left.
 #[derive(Debug)]
@@ -58,7 +63,7 @@ impl Journal {
     pub(super) fn open(folder: &Path, memory: &Memory, clock: &Clock) -> Result<Journal, String> {
         let path = sqlite::path(folder);
         let store = open(folder, clock, "every quota begins at zero").map_err(|fault| advice(&path, &fault))?;
-        restore(&store, memory).map_err(|fault| advice(&path, &fault))?;
+        restore(&store, memory, seconds(clock)).map_err(|fault| advice(&path, &fault))?;
         memory.quotas().write_down();
         let desk = Arc::new(Desk {
             wish: Mutex::default(),
@@ -71,7 +76,9 @@ impl Journal {
             folder: folder.to_path_buf(),
             quotas: Arc::clone(memory.quotas()),
             kept_back: Vec::new(),
-            next_forget: seconds(clock) + FORGET_EVERY,
+            past: Past::new(clock, KEPT),
+            began: clock.now(),
+            next_forget: clock.now() + FORGET_EVERY,
             desk: Arc::clone(&desk),
             clock: clock.clone(),
         };
@@ -130,7 +137,10 @@ struct Writer {
     quotas: Arc<Quotas>,
     /// Counts that could not be written.
     kept_back: Vec<Arc<Count>>,
-    next_forget: u64,
+    past: Past,
+    began: Instant,
+    /// By the steady clock.
+    next_forget: Instant,
     desk: Arc<Desk>,
     clock: Clock,
 }
@@ -152,10 +162,11 @@ impl Writer {
 
     /// Writes what has changed.
     fn write(&mut self) -> Result<(), Fault> {
+        self.past.compare(seconds(&self.clock), self.steady());
         let mut counts = std::mem::take(&mut self.kept_back);
         counts.extend(self.quotas.take_changed());
         let is_failing = self.desk.is_failing.load(Ordering::Relaxed);
-        if counts.is_empty() && !is_failing && seconds(&self.clock) < self.next_forget {
+        if counts.is_empty() && !is_failing && self.clock.now() < self.next_forget {
             return Ok(());
         }
         let mut store = match self.store.take().filter(Store::is_in_place) {
@@ -187,12 +198,17 @@ impl Writer {
     }
 
     fn forget(&mut self, store: &mut Store) -> Result<(), Fault> {
-        let now = seconds(&self.clock);
+        let now = self.clock.now();
         if now < self.next_forget {
             return Ok(());
         }
         self.next_forget = now + FORGET_EVERY;
-        store.forget(now.saturating_sub(GRACE))
+        store.forget(self.past.until(seconds(&self.clock), self.steady()).saturating_sub(KEPT))
+    }
+
+    /// Seconds since it began.
+    fn steady(&self) -> u64 {
+        self.clock.now().saturating_duration_since(self.began).as_secs()
     }
 
     /// Tells what changed, once.
@@ -254,8 +270,7 @@ impl<'a> Draft<'a> {
 
 /// Opens the file, another one if it is damaged.
 fn open(folder: &Path, clock: &Clock, what_follows: &str) -> Result<Store, Fault> {
-    let now = seconds(clock);
-    let why = match Store::open(folder, now) {
+    let why = match Store::open(folder) {
         Err(Fault::Damaged(why)) => why,
         opened => return opened,
     };
@@ -263,15 +278,18 @@ fn open(folder: &Path, clock: &Clock, what_follows: &str) -> Result<Store, Fault
     let time = DateTime::<Utc>::from(clock.wall()).format("%Y%m%dT%H%M%SZ");
     let aside = sqlite::move_aside(&path, &time.to_string())?;
     log::error!("{} is damaged ({why}): it was moved to {}, and {what_follows}", path.display(), aside.display());
-    Store::open(folder, now)
+    Store::open(folder)
 }
 
-/// Counts on from what is written.
-fn restore(store: &Store, memory: &Memory) -> Result<(), Fault> {
+/// Counts on from what is written of stretches that go on, or would by a clock that is set back a little.
+fn restore(store: &Store, memory: &Memory, now: u64) -> Result<(), Fault> {
     let most = memory.quotas().most();
-    let (counts, known) = (store.read(most)?, store.len()?);
+    // Apart: addresses, of which anybody may have many, must not crowd the others out.
+    let mut counts = store.read(Whose::Others, now, most)?;
+    counts.extend(store.read(Whose::Addresses, now, most)?);
+    let known = store.len(now)?;
     if known > counts.len() {
-        log::warn!("{known} quotas are written, and only {most} can be kept: the least used begin at zero");
+        log::warn!("{known} quotas are written, and only {} can be kept: the least used begin at zero", counts.len());
     }
     for (key, units) in counts {
         let strange = || Fault::Unusable(format!("`{}` is no name of a count", key.name));

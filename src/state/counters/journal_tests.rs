@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use crate::clock::TestClock;
 use crate::config::scalar::Window;
 use crate::config::section::limits::Cost;
-use crate::state::counters::Back;
 use crate::state::counters::bucket::Value;
 use crate::state::counters::{Allowance, Ask, Costs, Counters, Keeping, Mode, Receipt, Rule};
+use crate::state::counters::{Back, Bill};
 
 use super::*;
 
@@ -60,7 +60,7 @@ async fn quotas_go_on_after_a_restart() {
     spend(&counters, "beta/10.0.0.1 ~").await;
     counters.flush().await;
     assert_eq!(found(&folder, &time, "acme").await, 200);
-    counters.settle(receipt, &Costs { rows_read: Some(30), ..Costs::default() });
+    counters.settle(receipt, &Bill::Exactly(Costs { rows_read: Some(30), ..Costs::default() }));
     // What has changed since is written at the end.
     drop(counters);
     let counters = open(&folder, &time);
@@ -110,14 +110,86 @@ async fn stretches_that_are_over_are_forgotten() {
         reader.query_row("SELECT count(*) FROM counts", [], |row| row.get(0)).unwrap()
     };
     assert_eq!(rows(), 1);
-    time.advance(Duration::from_secs(86_400 + GRACE));
+    let day = Duration::from_secs(KEPT);
+    time.advance(day);
+    counters.flush().await;
+    assert_eq!(used(&counters, "acme").await, 0);
+    assert_eq!(rows(), 1, "for a day, whatever the clock says");
+    time.advance(day);
     counters.flush().await;
     assert_eq!(rows(), 0, "while it runs");
     spend(&counters, "acme").await;
     drop(counters);
-    time.advance(Duration::from_secs(86_400));
-    assert_eq!(found(&folder, &time, "acme").await, 0);
-    assert_eq!(rows(), 0, "at the start");
+    time.advance(3 * day);
+    let counters = open(&folder, &time);
+    assert_eq!(used(&counters, "acme").await, 0);
+    time.advance(FORGET_EVERY - Duration::from_secs(1));
+    counters.flush().await;
+    assert_eq!(rows(), 1, "not at once: the clock of a machine that starts may be wrong");
+    time.advance(Duration::from_secs(1));
+    counters.flush().await;
+    assert_eq!(rows(), 0);
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_leaps_ahead_removes_nothing() {
+    let (folder, time) = start();
+    let counters = open(&folder, &time);
+    spend(&counters, "acme").await;
+    counters.flush().await;
+    time.set_wall_ahead(400 * 86_400);
+    for _ in 0..5 {
+        time.advance(FORGET_EVERY);
+        spend(&counters, "beta").await;
+        counters.flush().await;
+    }
+    time.set_wall_ahead(0);
+    counters.flush().await;
+    assert_eq!(found(&folder, &time, "acme").await, 100);
+    drop(counters);
+    // So is one that is wrong when the machine starts.
+    time.set_wall_ahead(400 * 86_400);
+    let counters = open(&folder, &time);
+    assert_eq!(used(&counters, "acme").await, 0);
+    counters.flush().await;
+    time.set_wall_ahead(0);
+    time.advance(FORGET_EVERY);
+    counters.flush().await;
+    assert_eq!(found(&folder, &time, "acme").await, 100);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_hinders_no_tidying() {
+    let (folder, time) = start();
+    let counters = open(&folder, &time);
+    spend(&counters, "acme").await;
+    counters.flush().await;
+    time.set_wall_ahead(30 * 86_400);
+    time.advance(FORGET_EVERY);
+    counters.flush().await;
+    time.set_wall_ahead(0);
+    time.advance(Duration::from_secs(2 * 86_400));
+    counters.flush().await;
+    let reader = Connection::open(file(&folder)).unwrap();
+    let rows: i64 = reader.query_row("SELECT count(*) FROM counts", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 0);
+}
+
+#[tokio::test]
+async fn x4_addresses_that_are_written_take_no_room_from_tenants() {
+    let (folder, time) = start();
+    let counters = open(&folder, &time);
+    for number in 0..2000_u32 {
+        let values = smallvec![Value::network(std::net::Ipv4Addr::from(number).into())];
+        let asks = [Ask { values, reserve: AMOUNT, ..ask("") }];
+        counters.spend(&asks).await.spent.unwrap();
+    }
+    spend(&counters, "acme").await;
+    drop(counters);
+    let small = Counters::bounded(time.clock(), 1);
+    small.keep_in(folder.path()).unwrap();
+    assert_eq!(used(&small, "acme").await, 100, "though addresses used more");
+    assert_eq!(small.fill()[1].own, 128 + 1);
 }
 
 #[tokio::test]
@@ -290,7 +362,10 @@ async fn what_threads_count_while_it_is_written_is_written_once() {
                         let receipt = memory.spend(&[one]).spent.unwrap();
                         match number % 3 {
                             0 => memory.refund(&receipt, Back::Everything),
-                            1 => memory.settle(&receipt, &Costs { rows_read: Some(number % 5), ..Costs::default() }),
+                            1 => memory.settle(
+                                &receipt,
+                                &Bill::Exactly(Costs { rows_read: Some(number % 5), ..Costs::default() }),
+                            ),
                             _ => {}
                         }
                     }
@@ -327,7 +402,7 @@ async fn what_newcomers_share_is_not_written_under_their_names() {
         .unwrap()
         .query_row("SELECT count(*) FROM counts WHERE used = 100", [], |row| row.get(0))
         .unwrap();
-    assert_eq!(rows, 128, "one in each shard");
+    assert_eq!(rows, 128, "one in each shard that is not for addresses");
     drop(counters);
     // More are written than may be kept: those that fit go on.
     let fewer = Counters::bounded(time.clock(), 1);

@@ -12,6 +12,7 @@ pub mod bucket;
 pub mod calendar;
 mod journal;
 mod memory;
+mod past;
 mod redis;
 mod sqlite;
 pub mod usual;
@@ -145,6 +146,15 @@ pub enum NotSpent {
     Unknown,
 }
 
+/// Whose word it is, or who was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teller {
+    /// Who decides: Redis where counts are shared, else this gateway.
+    Authority,
+    /// This gateway for itself, because Redis does not answer.
+    Substitute,
+}
+
 /// What was taken, so that it can be given back or set right.
 #[derive(Debug, Default)]
 pub struct Receipt {
@@ -155,6 +165,8 @@ pub struct Receipt {
 struct Entry {
     bucket: Bucket,
     taken: Taken,
+    /// By which of the asks.
+    ask: usize,
     /// Where it is counted besides this process.
     elsewhere: Option<Box<Kept>>,
 }
@@ -180,17 +192,51 @@ pub struct Costs {
     pub micros: Option<u64>,
 }
 
+/// What becomes known of a request's costs in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bill {
+    /// It broke off, or failed after it had run: at least this, and never less than what was taken or is assumed.
+    AtLeast(Costs),
+    /// It cost this; what is none costs what is assumed.
+    Exactly(Costs),
+}
+
+/// No single request costs more: sums stay exact, also where they are counted in floating-point numbers.
+const MOST: u64 = 1 << 50;
+
+impl Bill {
+    /// What a quota counts of it, where so much was taken before.
+    pub fn units(&self, allowance: &Allowance, taken: u64) -> u64 {
+        let Allowance { cost, assumed, .. } = *allowance;
+        let units = match self {
+            Bill::AtLeast(costs) => costs.of(cost).unwrap_or_default().max(taken).max(assumed),
+            Bill::Exactly(costs) => costs.of(cost).unwrap_or(assumed),
+        };
+        units.min(MOST)
+    }
+}
+
 impl Costs {
-    /// What a quota counts of it.
-    pub fn of(&self, cost: Cost, assumed: u64) -> u64 {
-        let known = match cost {
+    /// What a quota with this cost counts, where that is known.
+    pub fn of(&self, cost: Cost) -> Option<u64> {
+        match cost {
             Cost::One => Some(1),
             Cost::BytesRead => self.bytes_read,
             Cost::ResponseBytes => self.response_bytes,
             Cost::RowsRead => self.rows_read,
             Cost::Seconds => self.micros,
-        };
-        known.unwrap_or(assumed)
+        }
+    }
+}
+
+impl Teller {
+    /// Who is to be named where several tell one thing.
+    #[must_use]
+    pub fn or(self, other: Teller) -> Teller {
+        match self {
+            Teller::Authority => other,
+            Teller::Substitute => self,
+        }
     }
 }
 
@@ -241,8 +287,8 @@ impl Counters {
         Counters::bounded(clock, MAX_COUNTERS)
     }
 
-    /// As [`Counters::new`]; so many counters are kept at most, half of them of rates and half of quotas, and beyond them
-    /// newcomers to a limit share some.
+    /// As [`Counters::new`]; so many counters are kept at most, half of them of rates and half of quotas, and half of each by
+    /// address; beyond them newcomers to a limit share some.
     pub fn bounded(clock: Clock, most: usize) -> Self {
         let memory = Memory::new(clock.clone(), most);
         Counters { journal: OnceLock::new(), memory, redis: None, usuals: Usuals::default(), clock }
@@ -308,9 +354,10 @@ impl Counters {
         }
     }
 
-    /// What the requests of a route usually cost of a limit: the same one each time. It begins with `start`.
-    pub fn usual(&self, limit: &str, route: &str, start: u64) -> Arc<Usual> {
-        self.usuals.find(limit, route, start)
+    /// What the requests of a route usually cost of a limit: the same one each time, as long as the limit counts the same. It
+    /// begins with what is assumed.
+    pub fn usual(&self, limit: &str, Allowance { cost, assumed, .. }: &Allowance, route: &str) -> Arc<Usual> {
+        self.usuals.find([limit, route], *cost, *assumed)
     }
 
     /// Spends all asks, or none.
@@ -331,29 +378,39 @@ impl Counters {
     }
 
     /// Sets right what was taken before the costs were known.
-    pub fn settle(&self, receipt: Receipt, costs: &Costs) {
-        self.memory.settle(&receipt, costs);
+    pub fn settle(&self, receipt: Receipt, bill: &Bill) {
+        self.memory.settle(&receipt, bill);
         if let Some(redis) = &self.redis {
-            receipt.entries.iter().for_each(|entry| redis.settle(entry, costs));
+            receipt.entries.iter().for_each(|entry| redis.settle(entry, bill));
         }
     }
 
     /// How a limit stands, without spending.
     pub async fn look(&self, ask: &Ask<'_>) -> Standing {
-        let shared = match &self.redis {
-            None => None,
-            Some(redis) => Box::pin(redis.look(&self.memory, ask)).await,
-        };
-        shared.unwrap_or_else(|| self.memory.look(ask))
+        self.inquire(ask).await.0
     }
 
-    /// Forgets what was counted: of a quota for good, before this returns.
-    pub async fn reset(&self, ask: &Ask<'_>) {
-        self.memory.reset(ask);
-        if let Some(redis) = &self.redis {
-            Box::pin(redis.reset(ask)).await;
+    /// As [`Counters::look`], and who says so.
+    pub async fn inquire(&self, ask: &Ask<'_>) -> (Standing, Teller) {
+        let shared = match &self.redis {
+            None => return (self.memory.look(ask), Teller::Authority),
+            Some(redis) => Box::pin(redis.look(&self.memory, ask)).await,
+        };
+        match shared {
+            Some(standing) => (standing, Teller::Authority),
+            None => (self.memory.look(ask), Teller::Substitute),
         }
+    }
+
+    /// Forgets what was counted: of a quota for good, before this returns. Says who has; Redis does as soon as it is there.
+    pub async fn reset(&self, ask: &Ask<'_>) -> Teller {
+        self.memory.reset(ask);
+        let teller = match &self.redis {
+            None => Teller::Authority,
+            Some(redis) => Box::pin(redis.reset(&self.memory, ask)).await,
+        };
         self.flush().await;
+        teller
     }
 
     /// Takes away what means nothing any more.

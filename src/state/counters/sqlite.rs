@@ -18,6 +18,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
 
 use super::memory::Key;
+use super::past::GRACE;
 use crate::config::scalar::Window;
 
 /// Its name in `state.dir`.
@@ -59,6 +60,15 @@ pub(super) enum Change {
     Set(u64),
 }
 
+/// Whose counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Those that tell addresses apart, whose names have brackets.
+    Addresses,
+    /// All others.
+    Others,
+}
+
 /// Why the file cannot be used.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -92,9 +102,9 @@ pub(super) fn move_aside(path: &Path, time: &str) -> io::Result<PathBuf> {
 }
 
 impl Store {
-    /// Opens the file in `folder`; both are made if they are not there. Only the gateway's own user may read it. What ended
-    /// before `now` is removed, which also shows whether the file can be written.
-    pub(super) fn open(folder: &Path, now: u64) -> Result<Store, Fault> {
+    /// Opens the file in `folder`; both are made if they are not there. Only the gateway's own user may read it. That its
+    /// tables are made shows whether it can be written.
+    pub(super) fn open(folder: &Path) -> Result<Store, Fault> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let path = path(folder);
         // Made here, because of its mode, which the log beside it takes over.
@@ -115,7 +125,6 @@ impl Store {
         }
         let mut store = Store { connection, path, inode };
         store.make_tables()?;
-        store.forget(now)?;
         Ok(store)
     }
 
@@ -130,17 +139,22 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// What is counted, the most first, and at most so many; each with what was used.
-    pub(super) fn read(&self, most: usize) -> Result<Vec<(Key, u64)>, Fault> {
-        let all = "SELECT name, cost, window, began, ends, used FROM counts ORDER BY used DESC LIMIT ?1";
+    /// What is counted in stretches that go on at `now`, or have just ended; those that go on first, of them the most, and at
+    /// most so many; each with what was used.
+    pub(super) fn read(&self, whose: Whose, now: u64, most: usize) -> Result<Vec<(Key, u64)>, Fault> {
+        let all = "SELECT name, cost, window, began, ends, used FROM counts
+            WHERE ends > ?1 - ?2 AND (instr(name, '/[') > 0) = ?3 ORDER BY ends > ?1 DESC, used DESC LIMIT ?4";
         let mut statement = self.connection.prepare(all)?;
-        let counts = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], count)?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let is_by_address = whose == Whose::Addresses;
+        let counts = statement.query_map(params![signed(now), signed(GRACE), is_by_address, most], count)?;
         Ok(counts.collect::<Result<_, _>>()?)
     }
 
-    /// How many counts there are.
-    pub(super) fn len(&self) -> Result<usize, Fault> {
-        let count: i64 = self.connection.query_row("SELECT count(*) FROM counts", [], |row| row.get(0))?;
+    /// How many counts there are of stretches that go on at `now`, or have just ended.
+    pub(super) fn len(&self, now: u64) -> Result<usize, Fault> {
+        let count = "SELECT count(*) FROM counts WHERE ends > ?1 - ?2";
+        let count: i64 = self.connection.query_row(count, [signed(now), signed(GRACE)], |row| row.get(0))?;
         Ok(usize::try_from(count).unwrap_or_default())
     }
 
@@ -162,10 +176,10 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Removes stretches that ended before `now`.
-    pub(super) fn forget(&mut self, now: u64) -> Result<(), Fault> {
+    /// Removes stretches that ended before that.
+    pub(super) fn forget(&mut self, then: u64) -> Result<(), Fault> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute("DELETE FROM counts WHERE ends <= ?1", [signed(now)])?;
+        transaction.execute("DELETE FROM counts WHERE ends <= ?1", [signed(then)])?;
         Ok(transaction.commit()?)
     }
 
@@ -230,7 +244,7 @@ mod tests {
     #[test]
     fn a_full_disk_takes_all_of_a_batch_or_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = Store::open(folder.path(), 100_000).unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
         store.write([(&key(0), Change::Add(5))].into_iter()).unwrap();
         let limit = |store: &Store, pages: u32| {
             store.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
@@ -241,17 +255,17 @@ mod tests {
         let fault = store.write(batch()).unwrap_err();
         assert!(matches!(fault, Fault::Unusable(_)), "{fault:?}");
         assert!(fault.to_string().contains("full"), "{fault}");
-        assert_eq!(store.read(10).unwrap(), [(key(0), 5)]);
+        assert_eq!(store.read(Whose::Others, 0, 10).unwrap(), [(key(0), 5)]);
         limit(&store, 1_000_000);
         store.write(batch()).unwrap();
-        assert_eq!(store.len().unwrap(), 1000);
-        assert_eq!(store.read(1).unwrap(), [(key(0), 6)], "the most used first");
+        assert_eq!(store.len(0).unwrap(), 1000);
+        assert_eq!(store.read(Whose::Others, 0, 1).unwrap(), [(key(0), 6)], "the most used first");
     }
 
     #[test]
     fn counts_are_added_to_or_replaced_and_never_below_zero() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = Store::open(folder.path(), 100_000).unwrap();
+        let mut store = Store::open(folder.path()).unwrap();
         for (change, used) in [
             (Change::Add(-5), 0),
             (Change::Add(7), 7),
@@ -261,11 +275,11 @@ mod tests {
             (Change::Set(u64::MAX), i64::MAX as u64),
         ] {
             store.write([(&key(1), change)].into_iter()).unwrap();
-            assert_eq!(store.read(10).unwrap(), [(key(1), used)], "{change:?}");
+            assert_eq!(store.read(Whose::Others, 0, 10).unwrap(), [(key(1), used)], "{change:?}");
         }
         store.forget(172_799).unwrap();
-        assert_eq!(store.len().unwrap(), 1);
+        assert_eq!(store.len(0).unwrap(), 1);
         store.forget(172_800).unwrap();
-        assert_eq!(store.len().unwrap(), 0);
+        assert_eq!(store.len(0).unwrap(), 0);
     }
 }

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::config::section::limits::Cost;
+
 /// How much of the difference is learned from one request.
 const SHARE: f64 = 1.0 / 8.0;
 
@@ -45,17 +47,21 @@ impl Usual {
 #[derive(Debug, Default)]
 pub(super) struct Usuals(Mutex<Known>);
 
+/// The limit and the route; what is counted, and what was assumed of it: rows that were learned are no bytes.
+type Key = ([Box<str>; 2], Cost, u64);
+
 #[derive(Debug, Default)]
 struct Known {
-    usuals: HashMap<[Box<str>; 2], Arc<Usual>, ahash::RandomState>,
+    usuals: HashMap<Key, Arc<Usual>, ahash::RandomState>,
     /// How many there may be before those are looked for that nobody uses.
     enough: usize,
 }
 
 impl Usuals {
-    pub(super) fn find(&self, limit: &str, route: &str, start: u64) -> Arc<Usual> {
+    /// What requests cost of a limit on a route (their names); it begins with `start`.
+    pub(super) fn find(&self, names: [&str; 2], cost: Cost, start: u64) -> Arc<Usual> {
         let Known { usuals, enough } = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = [limit.into(), route.into()];
+        let key = (names.map(Into::into), cost, start);
         if usuals.len() >= *enough && !usuals.contains_key(&key) {
             usuals.retain(|_, usual| Arc::strong_count(usual) > 1);
             *enough = 2 * usuals.len().max(64);
@@ -97,15 +103,26 @@ mod tests {
     #[test]
     fn what_is_learned_outlives_a_reload_and_not_its_routes() {
         let usuals = Usuals::default();
-        let running = usuals.find("scan", "/top", 5);
+        let find = |limit: &str, route: &str| usuals.find([limit, route], Cost::RowsRead, 5);
+        let running = find("scan", "/top");
         running.learn(5000);
-        assert_eq!(usuals.find("scan", "/top", 5).units(), running.units());
-        assert_eq!(usuals.find("scan", "/other", 5).units(), 5);
-        assert_eq!(usuals.find("sca", "n/top", 5).units(), 5, "names are not run together");
+        assert_eq!(find("scan", "/top").units(), running.units());
+        assert_eq!(find("scan", "/other").units(), 5);
+        assert_eq!(find("sca", "n/top").units(), 5, "names are not run together");
         for reload in 0..10_000 {
-            usuals.find("scan", &format!("/{reload}"), 5);
+            find("scan", &format!("/{reload}"));
         }
         assert!(usuals.0.lock().unwrap().usuals.len() < 200);
-        assert_eq!(usuals.find("scan", "/top", 5).units(), running.units());
+        assert_eq!(find("scan", "/top").units(), running.units());
+    }
+
+    #[test]
+    fn what_is_learned_of_one_cost_is_not_taken_for_another() {
+        let usuals = Usuals::default();
+        let bytes = usuals.find(["scan", "/top"], Cost::BytesRead, 1000);
+        bytes.learn(50_000_000);
+        assert_eq!(usuals.find(["scan", "/top"], Cost::RowsRead, 1000).units(), 1000, "another unit");
+        assert_eq!(usuals.find(["scan", "/top"], Cost::BytesRead, 7).units(), 7, "the operator assumes something else");
+        assert_eq!(usuals.find(["scan", "/top"], Cost::BytesRead, 1000).units(), bytes.units());
     }
 }

@@ -13,8 +13,8 @@ use super::line::{Line, Tenant};
 use super::terms::{Tap, Terms};
 use super::turned_away::{TurnedAway, Why};
 
-/// The longest that an upstream can close the tap for.
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The longest that one answer can close the tap for: a tenant may have brought it about.
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Between two lines in the log that say that a tap is closed.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 /// The shortest and the longest guess at when a place comes free.

@@ -19,9 +19,10 @@ use smallvec::SmallVec;
 use crate::clock::Clock;
 
 use super::bucket::{Buckets, Named};
-use super::{Allowance, Answer, Ask, Back, Costs, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
+use super::past::Past;
+use super::{Answer, Ask, Back, Bill, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
 
-pub(super) use quotas::{Count, GRACE, Key, Line, Quotas};
+pub(super) use quotas::{Count, Key, Line, Quotas};
 pub use table::Fill;
 
 use quotas::Consumer;
@@ -34,6 +35,13 @@ pub(super) struct Memory {
     buckets: Buckets,
     rates: Rates,
     quotas: Arc<Quotas>,
+    past: Past,
+    ticker: Ticker,
+}
+
+/// A clock in nanoseconds.
+#[derive(Clone, Debug)]
+struct Ticker {
     began: Instant,
     clock: Clock,
 }
@@ -43,7 +51,12 @@ struct Now {
     nanos: u64,
     /// Since 1970; only quotas need it.
     wall: Duration,
+    /// What ended before this is over for sure; in seconds since 1970, for quotas alone.
+    past: u64,
 }
+
+/// For how long the wall clock has to go on as it does after a leap before counts are dropped by it.
+const PATIENCE: u64 = 3_600;
 
 /// What is known of a bucket elsewhere.
 #[derive(Clone, Copy, Debug)]
@@ -64,15 +77,17 @@ type Parties<'a, 'v> = SmallVec<[Party<'a, 'v>; 4]>;
 type Standings = SmallVec<[Standing; 4]>;
 
 impl Memory {
-    /// At most `most` counters: half of them of rates, half of quotas, so that neither crowds the other out.
+    /// At most `most` counters: half of them of rates, half of quotas, so that neither crowds the other out, nor those by
+    /// address, which have half of each, the others.
     pub(super) fn new(clock: Clock, most: usize) -> Self {
         let half = most.div_ceil(2);
+        let ticker = Ticker { began: clock.now(), clock };
         Memory {
             buckets: Buckets::default(),
-            rates: Rates::new(half),
+            rates: Rates::new(half, ticker.clone()),
             quotas: Arc::new(Quotas::new(half)),
-            began: clock.now(),
-            clock,
+            past: Past::new(&ticker.clock, PATIENCE),
+            ticker,
         }
     }
 
@@ -86,10 +101,10 @@ impl Memory {
             return Answer { standings: self.standings(&parties, &now), spent: Err(NotSpent::Refused) };
         }
         let (mut receipt, mut standings) = (Receipt::default(), Standings::new());
-        for (ask, party) in asks.iter().zip(&parties) {
+        for (index, (ask, party)) in asks.iter().zip(&parties).enumerate() {
             match self.spend_one(party, &now) {
                 Ok((entry, standing)) => {
-                    receipt.entries.push(entry);
+                    receipt.entries.push(Entry { ask: index, ..entry });
                     standings.push(standing);
                 }
                 Err(standing) if ask.mode == Mode::Enforced => {
@@ -109,9 +124,12 @@ impl Memory {
     pub(super) fn note(&self, asks: &[Ask<'_>]) -> Receipt {
         let now = self.now(asks);
         let parties = self.parties(asks, &now);
-        let entries = parties.iter().map(|party| match party {
-            Party::Rate(who, rule) => self.rates.note(who, *rule, now.nanos),
-            Party::Quota(who) => who.took(self.quotas.note(who, now.wall)),
+        let entries = parties.iter().enumerate().map(|(index, party)| {
+            let entry = match party {
+                Party::Rate(who, rule) => self.rates.note(who, *rule, now.nanos),
+                Party::Quota(who) => who.took(self.quotas.note(who)),
+            };
+            Entry { ask: index, ..entry }
         });
         Receipt { entries: entries.collect() }
     }
@@ -121,9 +139,7 @@ impl Memory {
         let now = self.now(std::slice::from_ref(ask));
         match (self.party(ask, &now), known) {
             (Party::Rate(who, rule), Known::Rate { early }) => self.rates.learn(&who, rule, now.nanos, early),
-            (Party::Quota(who), Known::Quota { stretch, used }) => {
-                self.quotas.learn(&who.within(stretch), now.wall, used)
-            }
+            (Party::Quota(who), Known::Quota { stretch, used }) => self.quotas.learn(&who.within(stretch), used),
             // Nobody knows a backlog of a quota, or a sum of a rate.
             (Party::Rate(who, rule), Known::Quota { .. }) => self.rates.learn(&who, rule, now.nanos, 0),
             (Party::Quota(who), Known::Rate { .. }) => who.took(who.own()),
@@ -136,6 +152,15 @@ impl Memory {
         match self.party(ask, &now) {
             Party::Rate(who, rule) => self.rates.recall(&who, rule, now.nanos),
             Party::Quota(who) => self.quotas.recall(&who, now.wall),
+        }
+    }
+
+    /// Which of the counters that newcomers share is that of an ask; none where it has one of its own, or gets it now.
+    pub(super) fn overflow(&self, ask: &Ask<'_>) -> Option<usize> {
+        let now = self.now(std::slice::from_ref(ask));
+        match self.party(ask, &now) {
+            Party::Rate(who, _) => self.rates.overflow(&who, now.nanos),
+            Party::Quota(who) => self.quotas.overflow(&who, now.wall),
         }
     }
 
@@ -153,10 +178,10 @@ impl Memory {
     }
 
     /// Sets right what was taken before the costs were known.
-    pub(super) fn settle(&self, receipt: &Receipt, costs: &Costs) {
+    pub(super) fn settle(&self, receipt: &Receipt, bill: &Bill) {
         for Entry { bucket, taken, .. } in &receipt.entries {
-            if let Taken::Quota { allowance: Allowance { cost, assumed, .. }, units, .. } = *taken {
-                self.quotas.settle(*bucket, units, costs.of(cost, assumed));
+            if let Taken::Quota { allowance, units, .. } = *taken {
+                self.quotas.settle(*bucket, units, bill.units(&allowance, units));
             }
         }
     }
@@ -172,14 +197,16 @@ impl Memory {
         let now = self.now(std::slice::from_ref(ask));
         match self.party(ask, &now) {
             Party::Rate(who, _) => self.rates.reset(&who, now.nanos),
-            Party::Quota(who) => self.quotas.reset(&who, now.wall),
+            Party::Quota(who) => self.quotas.reset(&who),
         }
     }
 
     /// Takes away what has lapsed.
     pub(super) fn sweep(&self) {
         self.rates.sweep(self.nanos());
-        self.quotas.sweep(self.wall());
+        let (wall, steady) = (self.wall().as_secs(), self.nanos() / NANOS);
+        self.past.compare(wall, steady);
+        self.quotas.sweep(self.past.until(wall, steady));
     }
 
     /// How full it is: of rates, and of quotas.
@@ -209,7 +236,7 @@ impl Memory {
                 let bucket = self.buckets.of_rate(ask.name, &ask.values);
                 Party::Rate(Requester { buckets: &self.buckets, ask, bucket }, rule)
             }
-            Rule::Quota(allowance) => Party::Quota(self.quotas.consumer(&self.buckets, ask, allowance, now.wall)),
+            Rule::Quota(allowance) => Party::Quota(self.quotas.consumer(&self.buckets, ask, allowance, now)),
         }
     }
 
@@ -226,7 +253,7 @@ impl Memory {
     fn refuses(&self, party: &Party<'_, '_>, now: &Now) -> bool {
         match party {
             Party::Rate(who, rule) => self.rates.refuses(who, *rule, now.nanos),
-            Party::Quota(who) => self.quotas.refuses(who, now.wall),
+            Party::Quota(who) => self.quotas.refuses(who),
         }
     }
 
@@ -244,17 +271,27 @@ impl Memory {
     fn now(&self, asks: &[Ask<'_>]) -> Now {
         let has_quota = asks.iter().any(|ask| matches!(ask.rule, Rule::Quota(_)));
         let wall = if has_quota { self.wall() } else { Duration::ZERO };
-        Now { nanos: self.nanos(), wall }
+        let nanos = self.nanos();
+        Now { nanos, wall, past: self.past.until(wall.as_secs(), nanos / NANOS) }
     }
 
     fn wall(&self) -> Duration {
-        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
+        self.ticker.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
+    fn nanos(&self) -> u64 {
+        self.ticker.nanos()
+    }
+}
+
+impl Ticker {
     fn nanos(&self) -> u64 {
         nanos(self.clock.now().saturating_duration_since(self.began))
     }
 }
+
+/// In a second.
+const NANOS: u64 = 1_000_000_000;
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

@@ -11,12 +11,12 @@ use std::time::Duration;
 use crate::config::scalar::Window;
 use crate::config::section::limits::Cost;
 use crate::state::counters::bucket::{self, Bucket, Buckets};
+use crate::state::counters::past::GRACE;
 use crate::state::counters::{Allowance, Ask, Entry, Standing, Taken, algorithm, calendar};
 
+use super::Now;
 use super::table::{Comer, Counter, Fill, Place, Table};
 
-/// A count outlives its stretch for so long: a clock that is set back a little finds it again.
-pub(in crate::state::counters) const GRACE: u64 = 60;
 /// Nobody waits for a sweep that finds nothing more often than so, in seconds.
 const PAUSE: u64 = 1;
 /// Lists of changed counts, so that cores seldom meet there.
@@ -71,6 +71,7 @@ pub(super) struct Consumer<'a, 'v> {
     allowance: Allowance,
     stretch: (u64, u64),
     bucket: Bucket,
+    past: u64,
     is_written: bool,
 }
 
@@ -86,11 +87,12 @@ impl Quotas {
         buckets: &'a Buckets,
         ask: &'a Ask<'v>,
         allowance: Allowance,
-        wall: Duration,
+        now: &Now,
     ) -> Consumer<'a, 'v> {
-        let stretch = calendar::stretch_at(allowance.window, allowance.anchor, wall.as_secs());
+        let stretch = calendar::stretch_at(allowance.window, allowance.anchor, now.wall.as_secs());
         let bucket = buckets.of_quota(ask.name, &ask.values, (allowance.cost, allowance.window, stretch.0));
-        Consumer { buckets, ask, allowance, stretch, bucket, is_written: self.is_written.load(Ordering::Relaxed) }
+        let is_written = self.is_written.load(Ordering::Relaxed);
+        Consumer { buckets, ask, allowance, stretch, bucket, past: now.past, is_written }
     }
 
     /// Takes what the ask reserves; in which bucket, and how the quota stands then.
@@ -100,34 +102,29 @@ impl Quotas {
     pub(super) fn spend(&self, who: &Consumer<'_, '_>, wall: Duration) -> Result<(Bucket, Standing), Standing> {
         let amount = who.allowance.amount;
         let take = |used: u64| algorithm::quota(amount, used).then(|| used.saturating_add(who.ask.reserve));
-        match self.count(who, wall, take) {
+        match self.count(who, take) {
             (bucket, Ok(used)) => Ok((bucket, Standing { passes: true, ..who.standing(used, wall) })),
             (_, Err(used)) => Err(who.standing(used, wall)),
         }
     }
 
     /// Takes what the ask reserves, whatever is left.
-    pub(super) fn note(&self, who: &Consumer<'_, '_>, wall: Duration) -> Bucket {
-        self.count(who, wall, |used| Some(used.saturating_add(who.ask.reserve))).0
+    pub(super) fn note(&self, who: &Consumer<'_, '_>) -> Bucket {
+        self.count(who, |used| Some(used.saturating_add(who.ask.reserve))).0
     }
 
     /// Keeps what was used, as it is known elsewhere; what was taken if that is with this request.
-    pub(super) fn learn(&self, who: &Consumer<'_, '_>, wall: Duration, used: u64) -> Entry {
+    pub(super) fn learn(&self, who: &Consumer<'_, '_>, used: u64) -> Entry {
         // Where newcomers share a counter, the one who used most counts.
-        let (bucket, most) = self.count(who, wall, |before| (before < used).then_some(used));
+        let (bucket, most) = self.count(who, |before| (before < used).then_some(used));
         if bucket == who.bucket && most.is_err_and(|most| most != used) {
             self.counts.find(bucket, |count| self.change(count, bucket, &|_| Some(used)).ok());
         }
         who.took(bucket)
     }
 
-    fn count(
-        &self,
-        who: &Consumer<'_, '_>,
-        wall: Duration,
-        take: impl Fn(u64) -> Option<u64>,
-    ) -> (Bucket, Result<u64, u64>) {
-        self.counts.count(who, wall.as_secs(), |count| self.change(count, who.bucket, &take))
+    fn count(&self, who: &Consumer<'_, '_>, take: impl Fn(u64) -> Option<u64>) -> (Bucket, Result<u64, u64>) {
+        self.counts.count(who, who.past, |count| self.change(count, who.bucket, &take))
     }
 
     /// Gives back what was taken of a bucket, and takes what it cost instead; nothing if its stretch is over and forgotten.
@@ -138,7 +135,7 @@ impl Quotas {
 
     /// How a quota stands, the newcomers' where there is no room.
     pub(super) fn look(&self, who: &Consumer<'_, '_>, wall: Duration) -> Standing {
-        who.standing(self.counts.look(who, wall.as_secs(), |count| count.used()).unwrap_or_default(), wall)
+        who.standing(self.counts.look(who, who.past, |count| count.used()).unwrap_or_default(), wall)
     }
 
     /// How the quota of a bucket of its own stands.
@@ -147,14 +144,19 @@ impl Quotas {
     }
 
     /// Whether nothing is left.
-    pub(super) fn refuses(&self, who: &Consumer<'_, '_>, wall: Duration) -> bool {
-        let used = self.counts.look(who, wall.as_secs(), |count| count.used());
+    pub(super) fn refuses(&self, who: &Consumer<'_, '_>) -> bool {
+        let used = self.counts.look(who, who.past, |count| count.used());
         !algorithm::quota(who.allowance.amount, used.unwrap_or_default())
     }
 
+    /// Which of the counters that newcomers share is theirs; none for who has one of their own, or gets it now.
+    pub(super) fn overflow(&self, who: &Consumer<'_, '_>, wall: Duration) -> Option<usize> {
+        self.counts.overflow(who, wall.as_secs())
+    }
+
     /// Forgets what was counted in the stretch of now.
-    pub(super) fn reset(&self, who: &Consumer<'_, '_>, wall: Duration) {
-        self.counts.look(who, wall.as_secs(), |count| {
+    pub(super) fn reset(&self, who: &Consumer<'_, '_>) {
+        self.counts.look(who, who.past, |count| {
             _ = self.change(count, who.bucket, &|_| Some(0));
             if let Some(line) = &count.line {
                 line.is_replaced.store(true, Ordering::Release);
@@ -173,8 +175,9 @@ impl Quotas {
         Ok(after)
     }
 
-    pub(super) fn sweep(&self, wall: Duration) {
-        self.counts.sweep(wall.as_secs());
+    /// Drops the counts of stretches that ended well before `past`.
+    pub(super) fn sweep(&self, past: u64) {
+        self.counts.sweep(past);
     }
 
     pub(super) fn fill(&self) -> Fill {
@@ -209,7 +212,7 @@ impl Quotas {
         self.counts.insert(bucket, Arc::new(count));
     }
 
-    /// How many buckets have a count of their own at most.
+    /// How many buckets by address, and how many others, have a count of their own at most.
     pub(in crate::state::counters) fn most(&self) -> usize {
         self.counts.most()
     }
@@ -293,7 +296,7 @@ impl Consumer<'_, '_> {
     /// What is taken, of this bucket.
     pub(super) fn took(&self, bucket: Bucket) -> Entry {
         let (allowance, (began, _)) = (self.allowance, self.stretch);
-        Entry { bucket, taken: Taken::Quota { allowance, began, units: self.ask.reserve }, elsewhere: None }
+        Entry { bucket, taken: Taken::Quota { allowance, began, units: self.ask.reserve }, ask: 0, elsewhere: None }
     }
 
     fn standing(&self, used: u64, wall: Duration) -> Standing {

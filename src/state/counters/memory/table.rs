@@ -6,16 +6,18 @@
 //! share: finding a counter takes its shard's lock for reading, and counting is
 //! one atomic operation. Only counters that have lapsed are ever dropped. Where a
 //! shard is full of others, newcomers of one limit share a counter: whoever
-//! sprays keys gains no room, no fresh counter and no memory by it.
+//! sprays keys gains no room, no fresh counter and no memory by it. Buckets that
+//! tell addresses apart have shards of their own, every other one, so that who
+//! has many addresses takes no room from tenants and callers.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::state::counters::bucket::Bucket;
+use crate::state::counters::bucket::{Bucket, PARTS};
 
-/// A power of two, many times as many as there are cores.
-const SHARDS: usize = 128;
+/// A power of two, many times as many as there are cores; the lowest bit of a bucket tells its part.
+const SHARDS: usize = 128 * PARTS;
 /// A sweep that frees less than this share of a full shard is not worth another one at once.
 const WORTH_IT: usize = 16;
 
@@ -93,7 +95,7 @@ impl<C: Counter> Table<C> {
             if let Some(counter) = kept.own.get(&bucket) {
                 return (bucket, count(counter));
             }
-            if kept.is_full(self.most, now)
+            if self.is_full(&kept, now)
                 && let shared = comer.shared()
                 && let Some(counter) = kept.shared.get(&shared)
             {
@@ -101,7 +103,7 @@ impl<C: Counter> Table<C> {
             }
         }
         let kept = &mut *shard.write();
-        if kept.own.len() >= self.most && now >= kept.next_sweep && !kept.own.contains_key(&bucket) {
+        if kept.own.len() >= self.most && !self.is_full(kept, now) && !kept.own.contains_key(&bucket) {
             let freed = kept.sweep(now);
             kept.next_sweep = if freed < self.most.div_ceil(WORTH_IT) { now.saturating_add(self.pause) } else { 0 };
         }
@@ -122,8 +124,15 @@ impl<C: Counter> Table<C> {
     pub(super) fn look<T>(&self, comer: &impl Comer<C>, now: u64, read: impl FnOnce(&C) -> T) -> Option<T> {
         let bucket = comer.own();
         let kept = self.shard(bucket)?.read();
-        let shared = || if kept.is_full(self.most, now) { kept.shared.get(&comer.shared()) } else { None };
+        let shared = || if self.is_full(&kept, now) { kept.shared.get(&comer.shared()) } else { None };
         kept.own.get(&bucket).or_else(shared).map(read)
+    }
+
+    /// Which of the counters that newcomers share `comer` has, where there is no room for one of their own, which is made
+    /// otherwise.
+    pub(super) fn overflow(&self, comer: &impl Comer<C>, now: u64) -> Option<usize> {
+        let (bucket, ()) = self.count(comer, now, |_| ());
+        (bucket != comer.own()).then_some(bucket.1 as usize % SHARDS)
     }
 
     /// Makes a counter unless it is there, whether there is room or not.
@@ -133,9 +142,9 @@ impl<C: Counter> Table<C> {
         }
     }
 
-    /// How many buckets have a counter of their own at most.
+    /// How many buckets of one part have a counter of their own at most.
     pub(super) fn most(&self) -> usize {
-        self.most * SHARDS
+        self.most * SHARDS / PARTS
     }
 
     /// Takes away what has lapsed, and gives memory back that is not needed any more.
@@ -168,6 +177,13 @@ impl<C: Counter> Table<C> {
         })
     }
 
+    /// Whether no room is left, and no sweep can be expected to make some. One that is further off than a pause was put off
+    /// by a clock that was set back since.
+    fn is_full(&self, kept: &Kept<C>, now: u64) -> bool {
+        let until_sweep = kept.next_sweep.saturating_sub(now);
+        kept.own.len() >= self.most && until_sweep > 0 && until_sweep <= self.pause
+    }
+
     fn shard(&self, bucket: Bucket) -> Option<&Shard<C>> {
         self.shards.get(bucket.1 as usize % SHARDS)
     }
@@ -192,11 +208,6 @@ impl<C> Shard<C> {
 }
 
 impl<C: Counter> Kept<C> {
-    /// Whether no room is left, and no sweep can be expected to make some.
-    fn is_full(&self, most: usize, now: u64) -> bool {
-        self.own.len() >= most && now < self.next_sweep
-    }
-
     /// How many were taken away.
     fn sweep(&mut self, now: u64) -> usize {
         let before = self.own.len();

@@ -8,8 +8,9 @@ use crate::clock::TestClock;
 use crate::config::scalar::Window;
 use crate::config::section::limits::Cost;
 
-use super::super::bucket::Value;
+use super::super::bucket::{Bucket, Value};
 use super::*;
+use crate::state::counters::{Allowance, Costs};
 
 /// Counters of which few are wanted.
 const MOST: usize = 1 << 13;
@@ -155,14 +156,14 @@ fn costs_replace_what_was_reserved() {
     let receipt = spend();
     assert_eq!(used(), 100);
     assert!(receipt.awaits_costs());
-    memory.settle(&receipt, &Costs { rows_read: Some(30), ..Costs::default() });
+    memory.settle(&receipt, &Bill::Exactly(Costs { rows_read: Some(30), ..Costs::default() }));
     assert_eq!(used(), 30);
-    memory.settle(&spend(), &Costs { bytes_read: Some(1), ..Costs::default() });
+    memory.settle(&spend(), &Bill::Exactly(Costs { bytes_read: Some(1), ..Costs::default() }));
     assert_eq!(used(), 37, "where the answer does not say what it cost, it cost what is assumed");
     let late = spend();
     time.advance(Duration::from_secs(86_400));
     memory.sweep();
-    memory.settle(&late, &Costs { rows_read: Some(900), ..Costs::default() });
+    memory.settle(&late, &Bill::Exactly(Costs { rows_read: Some(900), ..Costs::default() }));
     assert_eq!(used(), 0, "what began yesterday is not charged today");
     assert_eq!(memory.fill()[1].own, 0, "nor does it bring yesterday back");
 }
@@ -229,11 +230,155 @@ fn x4_a_million_keys_grow_nothing_and_reset_nothing() {
     assert_eq!(memory.look(&newcomer[0]).remaining, 0, "what is told is what is shared");
     let [rates, quotas] = memory.fill();
     for (what, fill) in [("rates", rates), ("quotas", quotas)] {
-        assert!(fill.own <= MOST / 2 && fill.own >= MOST / 4, "{what}: {fill:?}");
+        assert!(fill.own <= MOST / 4 && fill.own >= MOST / 8, "{what}: {fill:?}");
         assert!((1..=128).contains(&fill.shared), "{what}: one for each limit and shard: {fill:?}");
         assert!(fill.bytes < 200 * MOST, "{what}: {fill:?}");
     }
     assert!(let_in <= MOST / 2 + 2 * 128, "a key that is new and has no room gets no burst of its own: {let_in}");
+}
+
+/// By address, which needs no credential.
+fn from_address<'a>(number: u32, rule: Rule) -> Ask<'a> {
+    let values = smallvec![Value::network(std::net::Ipv4Addr::from(number).into())];
+    Ask { name: "flood", values, rule, mode: Mode::Enforced, reserve: 1 }
+}
+
+#[test]
+fn x4_spraying_addresses_takes_no_room_from_tenants() {
+    let (time, memory) = memory();
+    let (pace, allowance) = (rate("", "", 2).rule, quota("", "", 2).rule);
+    for number in 0..4 * MOST as u32 {
+        _ = memory.spend(&[from_address(number, pace), from_address(number, allowance)]);
+    }
+    let sprayed = memory.fill();
+    assert!(sprayed.iter().all(|fill| fill.shared > 0 && fill.own <= MOST / 4), "{sprayed:?}");
+    for number in 0..100 {
+        let who = format!("tenant-{number}");
+        let asks = [rate("r", &who, 2), quota("q", &who, 2)];
+        for left in [1, 0] {
+            assert_eq!(remaining(&memory.spend(&asks)), [left; 2], "{who} has counters of its own");
+        }
+        assert!(memory.spend(&asks).spent.is_err());
+    }
+    assert_eq!(memory.fill().map(|fill| fill.own), sprayed.map(|fill| fill.own + 100));
+    let mut named = rate("flood", "acme", 2);
+    named.values.push(from_address(1 << 30, pace).values[0]);
+    assert!(!is_let_in(&memory, &named), "who is told apart by an address, too, is among the addresses");
+    time.advance(Duration::from_secs(3 * 86_400));
+    memory.sweep();
+    assert_eq!(memory.fill().map(|fill| (fill.own, fill.shared)), [(0, 0); 2]);
+}
+
+#[test]
+fn what_is_taken_of_an_address_can_be_given_back() {
+    let (_, memory) = memory();
+    let asks = [from_address(1, rate("", "", 2).rule), from_address(1, quota("", "", 2).rule)];
+    let receipt = memory.spend(&asks).spent.unwrap();
+    memory.refund(&receipt, Back::Everything);
+    assert_eq!([memory.look(&asks[0]).remaining, memory.look(&asks[1]).remaining], [2, 2]);
+    assert!(memory.spend(&asks).spent.is_ok());
+    asks.iter().for_each(|ask| memory.reset(ask));
+    assert_eq!([memory.look(&asks[0]).remaining, memory.look(&asks[1]).remaining], [2, 2]);
+}
+
+#[test]
+fn a_wall_clock_that_leaps_ahead_and_is_set_right_erases_nothing() {
+    let (time, memory) = memory();
+    let ask = quota("q", "acme", 5);
+    assert!(is_let_in(&memory, &ask));
+    time.set_wall_ahead(3 * 86_400);
+    for _ in 0..5 {
+        memory.sweep();
+        time.advance(Duration::from_secs(600));
+    }
+    assert_eq!(memory.look(&ask).remaining, 5, "another day, as far as anybody knows");
+    time.set_wall_ahead(0);
+    memory.sweep();
+    assert_eq!(memory.look(&ask).remaining, 4);
+    time.set_wall_ahead(3 * 86_400);
+    memory.sweep();
+    time.advance(Duration::from_secs(3_600));
+    memory.sweep();
+    assert_eq!(memory.fill()[1].own, 0, "a clock that goes on from there is right");
+}
+
+#[test]
+fn a_full_table_drops_nothing_by_a_leap_either() {
+    let (time, memory) = memory();
+    let hot = quota("q", "hot", 1);
+    assert!(is_let_in(&memory, &hot));
+    time.set_wall_ahead(3 * 86_400);
+    for number in 0..MOST {
+        is_let_in(&memory, &quota("q", &format!("sprayed-{number}"), 1));
+    }
+    time.set_wall_ahead(0);
+    assert!(!is_let_in(&memory, &hot));
+}
+
+#[test]
+fn a_clock_that_is_set_back_by_an_hour_loses_nothing_and_refuses_nobody() {
+    let (time, memory) = memory();
+    let (spent, ample) = (quota("q", "spent", 1), quota("q", "ample", 3));
+    let both = |asks: &[Ask<'_>]| asks.iter().for_each(|ask| assert!(is_let_in(&memory, ask)));
+    both(&[spent.clone(), ample.clone(), rate("r", "acme", 2)]);
+    time.set_wall_ahead(-3_600);
+    memory.sweep();
+    assert!(!is_let_in(&memory, &spent));
+    assert_eq!(memory.look(&ample).remaining, 2);
+    both(&[ample.clone(), rate("r", "acme", 2)]);
+    time.set_wall_ahead(0);
+    // Half an hour into the next day.
+    time.advance(memory.look(&spent).wait + Duration::from_secs(1_800));
+    memory.sweep();
+    both(&[spent.clone(), ample.clone()]);
+    time.set_wall_ahead(-3_600);
+    memory.sweep();
+    assert!(!is_let_in(&memory, &spent), "what was used of the day before is known");
+    assert_eq!(memory.look(&ample).remaining, 1);
+    assert!(memory.look(&spent).wait <= Duration::from_secs(1_800), "until the day begins by this clock");
+    time.set_wall_ahead(0);
+    memory.sweep();
+    assert_eq!(memory.look(&ample).remaining, 2);
+}
+
+struct Until(u64);
+
+impl table::Counter for Until {
+    fn has_lapsed(&self, now: u64) -> bool {
+        self.0 <= now
+    }
+}
+
+/// A number, all in one shard, and until when it counts.
+struct Guest(u64, u64);
+
+impl table::Comer<Until> for Guest {
+    fn own(&self) -> Bucket {
+        Bucket(self.0, 0)
+    }
+
+    fn shared(&self) -> Bucket {
+        Bucket(u64::MAX, 0)
+    }
+
+    fn fresh(&self, _: table::Place) -> Until {
+        Until(self.1)
+    }
+}
+
+#[test]
+fn x4_a_full_table_is_swept_though_the_clock_was_set_back() {
+    let table = table::Table::new(64 * 256, 10);
+    let has_own = |guest: Guest, now: u64| table.count(&guest, now, |_| ()).0 == guest.own();
+    for number in 0..64 {
+        assert!(has_own(Guest(number, if number < 3 { 90_000 } else { 1_000_000 }), 80_000));
+    }
+    // Little is freed, so the next sweep is put off; then the clock is set back.
+    assert!(has_own(Guest(100, 1_000_000), 90_000));
+    assert!(has_own(Guest(101, 50_100), 50_000) && has_own(Guest(102, 50_100), 50_000));
+    assert!(!has_own(Guest(103, 60_000), 50_001));
+    assert!(!has_own(Guest(104, 60_000), 50_002));
+    assert!(has_own(Guest(105, 60_000), 50_100), "there is room again, long before the clock comes where it was");
 }
 
 #[test]
@@ -288,4 +433,23 @@ fn threads_that_meet_let_in_exactly_what_there_is() {
     assert_eq!(u64::from(let_in.into_inner()), sum);
     assert_eq!(memory.look(&rate("wide", "acme", wide)).remaining, 300, "who was refused gave everything back");
     assert_eq!(memory.look(&rate("tight", "acme", tight)).remaining, 100);
+}
+
+#[test]
+fn a_raised_rate_helps_at_once_whoever_else_refuses() {
+    let clock = TestClock::new();
+    let memory = Memory::new(clock.clock(), MOST);
+    let pace = |name, interval, burst| ask(name, "acme", Rule::Rate(Pace { interval, burst }));
+    let slow = [pace("a", 720_000_000_000, 5), pace("b", 720_000_000_000, 5)];
+    for _ in 0..5 {
+        assert!(memory.spend(&slow).spent.is_ok());
+    }
+    let fast = [pace("a", 1_000_000, 1_000), pace("b", 1_000_000, 1_000)];
+    let wait = memory.spend(&fast).standings.iter().map(|standing| standing.wait).max();
+    assert_eq!(wait, Some(Duration::from_millis(1)));
+    clock.advance(Duration::from_millis(1));
+    assert!(memory.spend(&fast).spent.is_ok(), "who waited as told");
+    assert!(memory.spend(&fast).spent.is_err(), "and no burst is given away");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(memory.look(&fast[1]).remaining, 1_000);
 }

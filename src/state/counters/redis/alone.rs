@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::config::section::state::OnCounterFailure;
 use crate::state::counters::memory::Memory;
-use crate::state::counters::{Allowance, Answer, Ask, NotSpent, Pace, Rule, Taken};
+use crate::state::counters::{Allowance, Answer, Ask, Mode, NotSpent, Pace, Rule, Taken};
 
 use super::outbox::Change;
 use super::{Inner, Kept, nanos, question, signed};
@@ -29,7 +29,12 @@ impl Inner {
         // Before it is spent: what Redis knows is what is left without it.
         let stakes: Stakes = asks.iter().map(|ask| self.stake(memory, ask)).collect();
         let mut answer = match self.on_failure {
-            OnCounterFailure::Allow => {
+            // A limit on trial refuses nobody, whatever happens.
+            OnCounterFailure::Refuse if asks.iter().any(|ask| ask.mode == Mode::Enforced) => {
+                let standings = asks.iter().map(|ask| memory.look(ask)).collect();
+                return Answer { standings, spent: Err(NotSpent::Unknown) };
+            }
+            OnCounterFailure::Allow | OnCounterFailure::Refuse => {
                 let standings = asks.iter().map(|ask| memory.look(ask)).collect();
                 Answer { standings, spent: Ok(memory.note(asks)) }
             }
@@ -37,24 +42,22 @@ impl Inner {
                 let shares = asks.iter().zip(&stakes).map(|(ask, stake)| self.share(ask, stake));
                 memory.spend(&shares.collect::<SmallVec<[_; 4]>>())
             }
-            OnCounterFailure::Refuse => {
-                let standings = asks.iter().map(|ask| memory.look(ask)).collect();
-                return Answer { standings, spent: Err(NotSpent::Unknown) };
-            }
         };
         if let Ok(receipt) = &mut answer.spent {
-            // Entries stand in the order of the asks; those of trials that let nothing in are missing.
-            let all = receipt.entries.len() == asks.len();
-            let taken = asks.iter().zip(stakes).zip(&answer.standings).filter(|(_, standing)| all || standing.passes);
-            for (entry, ((ask, stake), standing)) in receipt.entries.iter_mut().zip(taken) {
-                entry.elsewhere = self.tell_of(&entry.taken, ask, stake, nanos(standing.whole));
+            // Of trials that let nothing in there is no entry.
+            let mut staked = asks.iter().zip(stakes).zip(&answer.standings).enumerate();
+            for entry in &mut receipt.entries {
+                let own = staked.find(|(index, _)| *index == entry.ask);
+                entry.elsewhere = own.and_then(|(_, ((ask, stake), standing))| {
+                    self.tell_of(&entry.taken, ask, stake, nanos(standing.whole))
+                });
             }
         }
         answer
     }
 
     fn stake(&self, memory: &Memory, ask: &Ask<'_>) -> Stake {
-        let key = question::key(ask);
+        let key = self.key(memory, ask);
         let floor = self.floor(memory, ask, &key).value;
         Stake { key, floor }
     }

@@ -32,9 +32,11 @@ local function rate(key, at)
   local since, early, mark = read(key)
   -- A clock that went back must not make anybody wait for it.
   if since then early = math.max(0, early - math.max(0, now - since) * 1000) end
-  local value, raised = joined(early, mark, tonumber(ARGV[at + 4]), ARGV[at + 5])
+  local value, changed = joined(early, mark, tonumber(ARGV[at + 4]), ARGV[at + 5])
+  -- Nobody owes more than a whole burst: who did by another rule is helped at once when that is raised.
+  if value > interval * burst then value, changed = interval * burst, true end
   return {
-    enforced = ARGV[at + 1] == 'enforced', admits = value <= interval * (burst - 1), raised = raised,
+    enforced = ARGV[at + 1] == 'enforced', admits = value <= interval * (burst - 1), changed = changed,
     value = value, after = value + interval, began = 0, ends = 0,
     keep = function(early)
       local life = early
@@ -51,10 +53,10 @@ local function quota(key, at)
   if since and since < began then since, used, mark = nil, nil, '' end
   local floor = tonumber(ARGV[at + 4])
   if tonumber(ARGV[at + 6]) ~= began then floor = 0 end
-  local value, raised = joined(used, mark, floor, ARGV[at + 5])
+  local value, changed = joined(used, mark, floor, ARGV[at + 5])
   if mark ~= 'r' then mark = '' end
   return {
-    enforced = ARGV[at + 1] == 'enforced', admits = value < amount, raised = raised,
+    enforced = ARGV[at + 1] == 'enforced', admits = value < amount, changed = changed,
     value = value, after = math.min(value + reserve, MOST), began = began, ends = ends,
     keep = function(used)
       write(key, began, used, mark, math.max(ends + 86400 - math.floor(now / 1000000), 86400) * 1000)
@@ -76,7 +78,7 @@ local reply = {now, refused and 0 or 1}
 for _, ask in ipairs(asks) do
   local takes = spends and not refused and ask.admits
   if takes then ask.value = ask.after end
-  if takes or (spends and ask.raised) then ask.keep(ask.value) end
+  if takes or (spends and ask.changed) then ask.keep(ask.value) end
   reply[#reply + 1] = ask.value
   reply[#reply + 1] = takes and 1 or 0
   reply[#reply + 1] = ask.began

@@ -35,8 +35,9 @@ use crate::config::scalar::RedisAddress;
 use crate::config::section::state::OnCounterFailure;
 use crate::outbound::Client;
 
+use super::bucket::Value;
 use super::memory::{Known, Memory};
-use super::{Answer, Ask, Back, Costs, Entry, NotSpent, Receipt, Rule, Standing, Taken};
+use super::{Answer, Ask, Back, Bill, Entry, NotSpent, Receipt, Rule, Standing, Taken, Teller};
 
 use breaker::Breaker;
 use link::Link;
@@ -217,7 +218,7 @@ impl Redis {
     }
 
     /// Forgets what was counted: now, or as soon as Redis is there.
-    pub(super) async fn reset(&self, ask: &Ask<'_>) {
+    pub(super) async fn reset(&self, memory: &Memory, ask: &Ask<'_>) -> Teller {
         let (life, stretches) = match &ask.rule {
             Rule::Rate(pace) => {
                 let whole = pace.interval.saturating_mul(u64::from(pace.burst));
@@ -229,8 +230,14 @@ impl Redis {
                 ((after.saturating_sub(before) + 86_400).saturating_mul(1_000), stretches)
             }
         };
-        self.0.outbox.forget(&question::key(ask), Forget { life, stretches });
+        // Another gateway may have room for it.
+        let keys = [question::key(ask), self.0.key(memory, ask)];
+        keys.iter().for_each(|key| self.0.outbox.forget(key, Forget { life, stretches }));
         self.0.post().await;
+        match keys.iter().any(|key| self.0.outbox.has_to_forget(key)) {
+            true => Teller::Substitute,
+            false => Teller::Authority,
+        }
     }
 
     /// Tells Redis, soon, what is given back.
@@ -252,11 +259,11 @@ impl Redis {
     }
 
     /// Tells Redis, soon, what a request cost.
-    pub(super) fn settle(&self, entry: &Entry, costs: &Costs) {
+    pub(super) fn settle(&self, entry: &Entry, bill: &Bill) {
         if let (Some(Kept::Quota { key, stretch, floor }), Taken::Quota { allowance, units, .. }) =
             (entry.elsewhere.as_deref(), entry.taken)
         {
-            let actual = costs.of(allowance.cost, allowance.assumed);
+            let actual = bill.units(&allowance, units);
             self.0.add(key, *stretch, *floor, signed(actual).saturating_sub_unsigned(units));
         }
     }
@@ -281,12 +288,22 @@ impl Inner {
 
     fn questions<'a, 'v>(&self, memory: &Memory, asks: &'a [Ask<'v>]) -> SmallVec<[Question<'a, 'v>; 4]> {
         let question = |ask: &'a Ask<'v>| {
-            let key = question::key(ask);
+            let key = self.key(memory, ask);
             let floor = self.floor(memory, ask, &key);
             let trust = self.trust(&key);
             Question { ask, key, floor, trust }
         };
         asks.iter().map(question).collect()
+    }
+
+    /// The name of the bucket of an ask. Nobody can fill Redis by sending from ever new addresses: beyond what this gateway
+    /// has room for, they share a few there as they do here.
+    fn key(&self, memory: &Memory, ask: &Ask<'_>) -> String {
+        let is_by_address = ask.values.iter().any(|value| matches!(value, Value::Network(_)));
+        match is_by_address.then(|| memory.overflow(ask)).flatten() {
+            None => question::key(ask),
+            Some(number) => question::overflow_key(ask, number),
+        }
     }
 
     fn trust(&self, key: &str) -> Trust {
@@ -356,13 +373,14 @@ impl Inner {
             Verdict::Late(_) => (SmallVec::new(), false),
         };
         let mut receipt = Receipt::default();
-        for (question, shown) in questions.iter().zip(&shown) {
+        for (index, (question, shown)) in questions.iter().zip(&shown).enumerate() {
             if question.trust == Trust::More {
                 self.was_told(&question.key);
             }
             let entry = memory.learn(question.ask, self.known(question, shown, sent));
             if shown.taken == Taking::Taken {
-                receipt.entries.push(Entry { elsewhere: Some(Box::new(kept(question, shown, sent))), ..entry });
+                let elsewhere = Some(Box::new(kept(question, shown, sent)));
+                receipt.entries.push(Entry { ask: index, elsewhere, ..entry });
             }
         }
         let standings = questions.iter().zip(&shown).map(|(question, shown)| shown.standing(question.ask.rule));

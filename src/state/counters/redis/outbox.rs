@@ -2,8 +2,8 @@
 //!
 //! In: changes, added up by bucket. Out: letters of some of them; one that is
 //! not answered is sent again, under the same number, so that it counts once.
-//! Not here: sending (`mod`). Bounded: when it is full, changes to buckets that
-//! are not in it yet are lost, and counted.
+//! Not here: sending (`post`). Bounded: when it is full, changes to buckets that
+//! are not in it yet are lost, and counted. Resets never are.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -76,15 +76,28 @@ impl Outbox {
             waiting.change = Some(waiting.change.map_or(change, |before| before.and(change)));
             return;
         }
-        kept.insert(key, Waiting { forget: None, change: Some(change) });
+        if kept.waiting.len() >= MOST {
+            kept.lost += 1;
+            return;
+        }
+        kept.waiting.insert(key.into(), Waiting { forget: None, change: Some(change) });
         drop(kept);
         self.more.notify_one();
     }
 
     /// Adds a reset: what waits for the bucket is of no use any more.
     pub(super) fn forget(&self, key: &str, forget: Forget) {
-        self.lock().insert(key, Waiting { forget: Some(forget), change: None });
+        // Whether there is room or not: an operator was told that it will be done, and there are few.
+        self.lock().waiting.insert(key.into(), Waiting { forget: Some(forget), change: None });
         self.more.notify_one();
+    }
+
+    /// Whether Redis has yet to be told of a reset.
+    pub(super) fn has_to_forget(&self, key: &str) -> bool {
+        let kept = self.lock();
+        let mut sent = kept.sent.iter().flat_map(|letter| &letter.changes);
+        kept.waiting.get(key).is_some_and(|waiting| waiting.forget.is_some())
+            || sent.any(|(known, waiting)| **known == *key && waiting.forget.is_some())
     }
 
     /// What was used that Redis does not know yet: of a quota in the stretch that began then, or of a rate (0).
@@ -139,15 +152,6 @@ impl Outbox {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Kept {
-    fn insert(&mut self, key: &str, waiting: Waiting) {
-        match self.waiting.len() < MOST || self.waiting.contains_key(key) {
-            true => _ = self.waiting.insert(key.into(), waiting),
-            false => self.lost += 1,
-        }
     }
 }
 
@@ -261,5 +265,8 @@ mod tests {
         assert_eq!(outbox.fill(), (MOST, 7));
         outbox.put("0", quota(3_600, 1));
         assert_eq!(outbox.unknown("0", 3_600), 2);
+        outbox.forget("reset", Forget { life: 1, stretches: [0; 4] });
+        assert!(outbox.has_to_forget("reset") && !outbox.has_to_forget("0"));
+        assert_eq!(outbox.fill(), (MOST + 1, 7));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smallvec::SmallVec;
 
-use super::super::{Allowance, Ask, Mode, Rule, Standing, algorithm, bucket, calendar};
+use super::super::{Allowance, Ask, Mode, Rule, Standing, Values, algorithm, bucket, calendar};
 use super::link::{Call, Task};
 
 /// What all keys begin with. The braces keep them on one server of a cluster, so that one call can decide over several.
@@ -57,7 +57,16 @@ pub(super) enum Verb {
 
 /// The name of the bucket of an ask. Another window or another unit is another count.
 pub(super) fn key(ask: &Ask<'_>) -> String {
-    let text = bucket::text(ask);
+    named(ask, &bucket::text(ask))
+}
+
+/// The name of one of the buckets that those share for whom there is no room. No value is written with a `*`.
+pub(super) fn overflow_key(ask: &Ask<'_>, number: usize) -> String {
+    let text = bucket::text(&Ask { values: Values::new(), ..ask.clone() });
+    named(ask, &format!("{text}/*{number}"))
+}
+
+fn named(ask: &Ask<'_>, text: &str) -> String {
     match ask.rule {
         Rule::Rate(_) => format!("{PREFIX}:rate:{text}"),
         Rule::Quota(Allowance { window, anchor, cost, amount: _, assumed: _ }) => {
