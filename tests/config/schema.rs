@@ -78,14 +78,22 @@ fn every_unknown_key_is_invalid() {
     assert!(seen >= 4, "{seen} cases");
 }
 
-#[test]
-fn values_are_checked_and_variables_are_not() {
+/// Asserts that the schema takes the first of each pair, and not the second.
+fn assert_checked(pairs: &[(&str, &str)]) {
     let validator = validator();
     let valid = |section: &str| {
         let value: Value = serde_yaml::from_str(section).expect("it is YAML");
         validator.is_valid(&value)
     };
-    for (good, bad) in [
+    for (good, bad) in pairs {
+        assert!(valid(good), "{good}");
+        assert!(!valid(bad), "{bad}");
+    }
+}
+
+#[test]
+fn values_are_checked_and_variables_are_not() {
+    assert_checked(&[
         ("server: { drain: 20s }", "server: { drain: 20 }"),
         ("server: { drain: '${DRAIN}' }", "server: { drain: 20parsecs }"),
         ("server: { drain: 'file://drain' }", "server: { drain: true }"),
@@ -112,6 +120,12 @@ fn values_are_checked_and_variables_are_not() {
             "upstreams: { a: { url: 'https://a', retry: { on: ['${S}'] } } }",
             "upstreams: { a: { url: 'https://a', retry: { on: [200] } } }",
         ),
+    ]);
+}
+
+#[test]
+fn values_of_limits_and_callers_are_checked_too() {
+    assert_checked(&[
         ("limits: { a: { by: ip, rate: 50/s } }", "limits: { a: { by: ip, rate: 50 } }"),
         ("limits: { a: { by: [ip, route], rate: '${R}', burst: 5 } }", "limits: { a: { by: [ip, user], rate: 5/s } }"),
         ("limits: { a: { by: '${BY}', quota: 1_000/day, cost: 1 } }", "limits: { a: { rate: 5/s } }"),
@@ -154,10 +168,7 @@ fn values_are_checked_and_variables_are_not() {
             "routes: { /a: { params: { fixed: { a: 1, b: true } } } }",
             "routes: { /a: { params: { fixed: { a: [1] } } } }",
         ),
-    ] {
-        assert!(valid(good), "{good}");
-        assert!(!valid(bad), "{bad}");
-    }
+    ]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "a test fails loudly, and processes beside it know no clock but the system's"
 )]
 

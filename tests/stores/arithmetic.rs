@@ -1,7 +1,7 @@
 //! The arithmetic in Lua is that of this process: the same schedules, decision by decision.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
@@ -19,15 +19,13 @@ const SCRIPT: &str = concat!(
     include_str!("../../src/state/counters/redis/decide.lua")
 );
 
-/// One server for all cases.
-fn connection() -> &'static Mutex<redis::Connection> {
-    static SERVER: OnceLock<(Server, Mutex<redis::Connection>)> = OnceLock::new();
-    let (_, connection) = SERVER.get_or_init(|| {
+thread_local! {
+    /// One server for all cases of a test, which is a thread: it ends with that.
+    static SERVER: (Server, RefCell<redis::Connection>) = {
         let server = Server::start();
         let connection = server.connection().expect("a connection");
-        (server, Mutex::new(connection))
-    });
-    connection
+        (server, RefCell::new(connection))
+    };
 }
 
 /// Asks Redis as the gateway does, but at this time.
@@ -54,8 +52,7 @@ fn decide(case: u64, asks: &[Ask<'_>], now: SystemTime) -> Vec<i64> {
             }
         }
     }
-    let mut connection = connection().lock().unwrap_or_else(PoisonError::into_inner);
-    command.query(&mut connection).expect("an answer")
+    SERVER.with(|(_, connection)| command.query(&mut *connection.borrow_mut()).expect("an answer"))
 }
 
 /// A limit, by the number of its name.
