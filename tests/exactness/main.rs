@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::print_stdout,
     reason = "a test fails loudly, and processes beside it know no clock but the system's"
@@ -103,7 +104,7 @@ async fn what_is_let_in_is_exact() {
         assert_eq!(fleet.upstream.requests(), outcome.let_in(), "what is refused never reaches the upstream");
         let findings = findings("nothing happens", &outcome, [("/one", ONE), ("/each", RARE)]);
         if attempt < 3 && outcome.took(990) > BUSY && findings.iter().any(|finding| finding.off().abs() > 0.01) {
-            println!("the machine is busy with something else: once more");
+            println!("the machine is busy with something else: once more. Meanwhile\n{}", fleet.said());
             continue;
         }
         return check(findings, 0.01);

@@ -33,6 +33,14 @@ impl Fleet {
         self.gateways.iter().map(Process::addr).collect()
     }
 
+    /// What the gateways say of Redis.
+    pub fn said(&self) -> String {
+        let lines = |gateway: &Process| -> Vec<String> {
+            gateway.stderr().lines().filter(|line| line.contains("Redis")).map(str::to_owned).collect()
+        };
+        self.gateways.iter().map(|gateway| lines(gateway).join("\n")).collect::<Vec<_>>().join("\n--\n")
+    }
+
     /// Waits until all count in Redis, and know that they are three.
     pub async fn is_up(&self) {
         for gateway in &self.gateways {

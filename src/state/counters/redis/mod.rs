@@ -190,7 +190,7 @@ impl Redis {
         let questions = self.0.questions(memory, asks);
         let sent = self.0.machine.now();
         let trouble = match self.0.ask(&link, Verb::Spend, &questions).await {
-            Asked::Answered(numbers) => match self.0.understand(numbers, asks.len()) {
+            Asked::Answered(numbers) => match self.0.understand(numbers, asks.len(), sent) {
                 Ok(verdict) => return self.0.answer(memory, &questions, verdict, sent),
                 Err(trouble) => trouble,
             },
@@ -210,8 +210,9 @@ impl Redis {
         let link = self.0.link()?;
         let asks = std::slice::from_ref(ask);
         let questions = self.0.questions(memory, asks);
+        let sent = self.0.machine.now();
         let Asked::Answered(numbers) = self.0.ask(&link, Verb::Look, &questions).await else { return None };
-        let (Verdict::Spent(shown) | Verdict::Refused(shown)) = self.0.understand(numbers, 1).ok()? else {
+        let (Verdict::Spent(shown) | Verdict::Refused(shown)) = self.0.understand(numbers, 1, sent).ok()? else {
             return None;
         };
         Some(shown.first()?.standing(ask.rule))
@@ -352,14 +353,14 @@ impl Inner {
         })
     }
 
-    fn understand(&self, numbers: Numbers, asks: usize) -> Result<Verdict, Trouble> {
+    fn understand(&self, numbers: Numbers, asks: usize, sent: Instant) -> Result<Verdict, Trouble> {
         let numbers = numbers?;
         let verdict = Verdict::read(&numbers, asks)
             .ok_or_else(|| Trouble::Other("answers something that is not of this gateway's scripts".to_owned()))?;
         if let Verdict::Late(micros) = verdict {
             // Its clock may have jumped: then the next question is right again.
-            self.time.store(Some(Arc::new(Time { micros, sent: self.machine.now() })));
-            return Err(Trouble::Late);
+            self.time.store(Some(Arc::new(Time { micros, sent })));
+            return Err(Trouble::Slow(self.deadline));
         }
         self.breaker.answered();
         Ok(verdict)

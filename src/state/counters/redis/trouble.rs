@@ -16,8 +16,6 @@ use crate::outbound::Failure;
 pub(super) enum Trouble {
     /// It serves others, and does not let this gateway in or do what it has to.
     Denied(String),
-    /// The answer came after nobody waited for it any more, by the server's clock.
-    Late,
     /// It is starting, and reads its data first.
     Loading,
     /// These keys are on another server of the cluster: its host, where it says one, and port.
@@ -44,7 +42,7 @@ impl Trouble {
             | Trouble::ReadOnly
             | Trouble::Unreachable(_)
             | Trouble::Unwilling(_) => true,
-            Trouble::Late | Trouble::Other(_) | Trouble::Slow(_) => false,
+            Trouble::Other(_) | Trouble::Slow(_) => false,
         }
     }
 
@@ -108,7 +106,6 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Denied(words) | Trouble::Other(words) | Trouble::Unwilling(words) => f.write_str(words),
-            Trouble::Late => f.write_str("has a clock that jumps"),
             Trouble::Loading => f.write_str("is starting: it reads its data first"),
             Trouble::Moved(host, port) => write!(f, "keeps these keys on another server, {host}:{port}"),
             Trouble::ReadOnly => {
