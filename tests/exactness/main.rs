@@ -5,7 +5,6 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::print_stdout,
     clippy::disallowed_methods,
     clippy::print_stdout,
     reason = "a test fails loudly, and processes beside it know no clock but the system's"
