@@ -103,9 +103,12 @@ async fn every_answer_says_how_the_limit_stands_and_who_waits_as_long_as_told_is
     assert_eq!(call(&gw, "/top", &acme).await.status, 200, "one second is what it was told");
     let response = call(&gw, "/free", &acme).await;
     assert_eq!(told(&response), words([""; 6]), "nothing limits this route");
-    let lines = gw.log(13).await;
+    let lines = gw.log(14).await;
     assert_eq!(gw.metric(r#"tollgate_limit_refusals_total{limit="per_tenant",mode="enforced"}"#).await, 8.0);
-    assert_eq!((&lines[3]["limit"], &lines[0]["limit"]), (&json!("per_tenant"), &json!(null)));
+    // Lines of different connections may stand in another order than the answers came in.
+    let refused = lines.iter().filter(|line| line["limit"] == "per_tenant").count();
+    let others = lines.iter().filter(|line| line["limit"].is_null()).count();
+    assert_eq!((refused, others), (8, 6));
 }
 
 #[tokio::test]
@@ -299,7 +302,8 @@ async fn a_limit_on_trial_counts_and_reports_and_refuses_nobody() {
     }
     let lines = gw.log(5).await;
     assert_eq!(gw.metric(r#"tollgate_limit_refusals_total{limit="trial",mode="dry_run"}"#).await, 3.0);
-    assert_eq!((&lines[1]["would_refuse"], &lines[2]["would_refuse"]), (&json!([]), &json!(["trial"])));
+    assert_eq!(lines.iter().filter(|line| line["would_refuse"] == json!(["trial"])).count(), 3);
+    assert_eq!(lines.iter().filter(|line| line["would_refuse"] == json!([])).count(), 2);
 }
 
 #[tokio::test]
