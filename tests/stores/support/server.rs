@@ -27,6 +27,14 @@ impl Server {
 
     /// As [`Server::start`], with further options.
     pub fn with(options: &[&str]) -> Self {
+        // Somebody else may take the port before it does, or the one that a cluster wants besides.
+        for _ in 0..4 {
+            let mut server = Self::absent(options);
+            server.launch();
+            if server.is_up() {
+                return server;
+            }
+        }
         let mut server = Self::absent(options);
         server.run();
         server
@@ -57,13 +65,20 @@ impl Server {
     /// Starts it, and waits until it answers.
     pub fn run(&mut self) {
         self.launch();
+        assert!(self.is_up(), "redis-server ended at once: {}", self.output());
+    }
+
+    /// Waits until it answers; false if it has ended instead.
+    fn is_up(&mut self) -> bool {
         let end = Instant::now() + PATIENCE;
         while !self.answers() {
-            let ended = self.child.as_mut().is_some_and(|child| child.try_wait().expect("our own child").is_some());
-            assert!(!ended, "redis-server ended at once: {}", self.output());
+            if self.child.as_mut().is_some_and(|child| child.try_wait().expect("our own child").is_some()) {
+                return false;
+            }
             assert!(Instant::now() < end, "redis-server does not answer: {}", self.output());
             std::thread::sleep(Duration::from_millis(2));
         }
+        true
     }
 
     /// Starts it, and does not wait.

@@ -78,8 +78,8 @@ impl Inner {
         Ask { rule, ..ask.clone() }
     }
 
-    /// Redis is to know what was used without it: of quotas in any case; of rates only if it can be told at once, because
-    /// later time has given it back.
+    /// Redis is to know what was used without it: of quotas in any case; of rates only if it can be told soon, because later
+    /// time has given it back.
     fn tell_of(&self, taken: &Taken, ask: &Ask<'_>, stake: Stake, early: u64) -> Option<Box<Kept>> {
         let Stake { key, floor } = stake;
         let key = key.into_boxed_str();
@@ -91,7 +91,9 @@ impl Inner {
                 Kept::Quota { key, stretch: (*began, ends), floor }
             }
             (Taken::Pace { .. }, Rule::Rate(Pace { interval, .. })) => {
-                self.link.load().as_ref()?;
+                if !self.heard_lately() {
+                    return None;
+                }
                 let at = self.machine.now();
                 self.outbox.put(&key, Change::Rate { added: signed(*interval), at });
                 Kept::Rate { key, interval: *interval, early, at }

@@ -18,6 +18,8 @@ const EVERY: Duration = Duration::from_millis(250);
 /// For the answer to one. Longer than a decision may take: only who answers as fast as that is asked again, but who is a
 /// little slower keeps its connection.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long a Redis that went away counts as one that is only slow.
+const LATELY: Duration = Duration::from_secs(2);
 /// A gateway that was not heard of for so long is not counted.
 const LIFE: Duration = Duration::from_secs(5);
 
@@ -53,6 +55,13 @@ impl Inner {
         }
     }
 
+    /// Whether Redis was there a moment ago. Then what rates took without it can be added to what it has: it is still owed.
+    /// Later all that is certain is what this gateway remembers.
+    pub(super) fn heard_lately(&self) -> bool {
+        let heard = self.time.load();
+        heard.as_ref().is_some_and(|time| self.machine.now().saturating_duration_since(time.sent) <= LATELY)
+    }
+
     /// Says that this gateway lives; how long the answer took.
     async fn beat(&self, crowd: &mut Crowd) -> Result<Duration, Trouble> {
         let link = match self.link.load_full() {
@@ -61,9 +70,11 @@ impl Inner {
                 let elsewhere = self.elsewhere.swap(None);
                 let elsewhere = elsewhere.map(|node| (*node).clone());
                 let link = Arc::new(Link::open(&self.address, elsewhere, &self.client).await?);
-                // Meanwhile it may have lost something. One that was only slow was told what it did not decide.
+                // Meanwhile it may have lost something.
                 self.fresh.clear();
-                self.outbox.drop_rates();
+                if !self.heard_lately() {
+                    self.outbox.drop_rates();
+                }
                 self.link.store(Some(Arc::clone(&link)));
                 link
             }

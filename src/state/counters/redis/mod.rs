@@ -323,7 +323,12 @@ impl Inner {
         let standing = memory.recall(ask);
         match &ask.rule {
             Rule::Rate(_) => {
-                let unknown = self.outbox.unknown(key, 0).unsigned_abs();
+                // What this gateway took alone stands for what others took meanwhile as well.
+                let gateways = match self.on_failure {
+                    OnCounterFailure::Local => u64::from(self.gateways.load(Ordering::Relaxed).max(1)),
+                    OnCounterFailure::Allow | OnCounterFailure::Refuse => 1,
+                };
+                let unknown = self.outbox.unknown(key, 0).unsigned_abs().saturating_mul(gateways);
                 Floor { value: nanos(standing.whole).saturating_sub(unknown), began: 0 }
             }
             Rule::Quota(allowance) => {
