@@ -17,6 +17,7 @@ pub mod jose;
 pub mod state;
 
 pub mod pipeline;
+pub mod tls;
 pub mod upstream;
 
 pub mod snapshot;

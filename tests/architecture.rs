@@ -33,7 +33,7 @@ enum Part {
 use Part::{All, OwnSection, Ports, Scalars};
 
 /// Bottom to top. A module imports only what its row lists.
-const TABLE: [(&str, &[(&str, Part)]); 16] = [
+const TABLE: [(&str, &[(&str, Part)]); 17] = [
     ("clock", &[]),
     ("config", &[]),
     ("outbound", &[("clock", All), ("config", Scalars)]),
@@ -41,6 +41,7 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
     ("jose", &[("config", Scalars)]),
     ("state", &[("clock", All), ("config", All), ("outbound", All), ("exchange", All), ("jose", All)]),
     ("pipeline", &[("clock", All), ("config", OwnSection), ("exchange", All), ("jose", All), ("state", Ports)]),
+    ("tls", &[("clock", All), ("config", All), ("outbound", All), ("state", Ports)]),
     ("upstream", &[("clock", All), ("config", All), ("exchange", All)]),
     (
         "snapshot",
@@ -51,6 +52,7 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
             ("jose", All),
             ("state", All),
             ("pipeline", All),
+            ("tls", All),
             ("upstream", All),
         ],
     ),
@@ -63,6 +65,7 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
             ("exchange", All),
             ("state", Ports),
             ("pipeline", All),
+            ("tls", All),
             ("upstream", All),
             ("snapshot", All),
             ("telemetry", All),
@@ -76,6 +79,7 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
             ("exchange", All),
             ("state", All),
             ("pipeline", All),
+            ("tls", All),
             ("upstream", All),
             ("snapshot", All),
             ("telemetry", All),
@@ -91,6 +95,7 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
             ("jose", All),
             ("state", All),
             ("pipeline", All),
+            ("tls", All),
             ("upstream", All),
             ("snapshot", All),
             ("telemetry", All),
@@ -109,6 +114,7 @@ const TABLE: [(&str, &[(&str, Part)]); 16] = [
             ("jose", All),
             ("state", All),
             ("pipeline", All),
+            ("tls", All),
             ("upstream", All),
             ("snapshot", All),
             ("telemetry", All),
@@ -141,7 +147,7 @@ const SECTIONS: [(&str, &[&str]); 12] = [
 const ADAPTERS: [&str; 6] = ["cached", "disk", "memory", "postgres", "redis", "sqlite"];
 
 /// YAML keys that something serves on the way of a request, and what serves them.
-const NOUNS: [(&str, &str); 11] = [
+const NOUNS: [(&str, &str); 12] = [
     ("auth", "src/pipeline/authn/mod.rs"),
     ("cors", "src/pipeline/cors.rs"),
     ("hosts", "src/snapshot/hosts.rs"),
@@ -151,6 +157,7 @@ const NOUNS: [(&str, &str); 11] = [
     ("retry", "src/pipeline/retry.rs"),
     ("routes", "src/pipeline/rewrite/mod.rs"),
     ("tenants", "src/pipeline/authz.rs"),
+    ("tls", "src/tls/mod.rs"),
     ("upstreams", "src/upstream/mod.rs"),
     ("white_label", "src/pipeline/scrub/mod.rs"),
 ];
@@ -301,7 +308,7 @@ struct Fence {
     advice: &'static str,
 }
 
-const FENCES: [Fence; 11] = [
+const FENCES: [Fence; 12] = [
     Fence {
         what: "Pingora",
         is: |path| path[0].starts_with("pingora"),
@@ -358,9 +365,20 @@ const FENCES: [Fence; 11] = [
     },
     Fence {
         what: "TLS of our own calls",
-        is: |path| ["hyper_rustls", "rustls", "rustls_native_certs", "tokio_rustls"].contains(&path[0].as_str()),
+        is: |path| {
+            let is_of_callers =
+                has(path, &["crypto", "pki_types", "server", "sign", "SignatureAlgorithm", "SignatureScheme"]);
+            ["hyper_rustls", "rustls", "rustls_native_certs", "tokio_rustls"].contains(&path[0].as_str())
+                && !is_of_callers
+        },
         only_in: &["outbound/"],
         advice: "make the call through `outbound`, which verifies, and ends in time",
+    },
+    Fence {
+        what: "TLS of callers",
+        is: |path| ["rustls", "tokio_rustls"].contains(&path[0].as_str()),
+        only_in: &["config/scalar/key_pair.rs", "outbound/", "tls/"],
+        advice: "ask `tls` for what a handshake needs; keys are read by `config::scalar::KeyPair`",
     },
     // The demo upstream is a server of its own behind the gateway and may not import `state`.
     Fence {

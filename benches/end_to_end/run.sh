@@ -4,12 +4,13 @@
 # Authorization header, towards a fixed upstream that answers nothing else.
 # Then what it costs to know the caller: Tollgate and HAProxy check a token (HS256, its expiry) and
 # force a parameter that stands in it, beside the same proxies with a route that is open to everybody.
+# And what a limit costs: the same routes of Tollgate with one, counted in memory and, for the wait alone, in Redis.
 #
 # Usage: benches/end_to_end/run.sh        the table goes into docs/benchmarks.md
 #   ROUNDS=5       rounds; in each, everyone is measured once
 #   DURATION=5     seconds of load per measurement
 #   CONNECTIONS=32 kept-alive connections that make the load
-#   PORT=18710     first of seven ports on 127.0.0.1
+#   PORT=18710     first of ten ports on 127.0.0.1
 #   OUTPUT=FILE    another file than docs/benchmarks.md
 set -euo pipefail
 export LC_ALL=C # EPOCHREALTIME with a point.
@@ -24,6 +25,8 @@ readonly TOKEN=p.benchmark-token-that-callers-never-see
 readonly PUBLIC='/top-10-products?limit=5'
 readonly HIDDEN='/v0/pipes/top-10-products.json?limit=5'
 readonly OWN='/sales?limit=5'
+readonly LIMITED='/limited?limit=5'
+readonly OWN_LIMITED='/limited-sales?limit=5'
 readonly SECRET=p.the-admin-token-of-a-workspace-signs-the-tokens-of-its-callers
 readonly WORKSPACE=9c2a0c2e-0000-4000-8000-000000000001
 readonly TOKENS=1000
@@ -31,9 +34,12 @@ readonly STARTS=5
 readonly PROXIES=(tollgate pingora timed nginx)
 # Who lets whom in: everybody, everybody although a token comes along, one token, many in turn.
 readonly CALLERS=(tollgate/public tollgate/ignored tollgate/one tollgate/many haproxy/public haproxy/ignored haproxy/one
-    haproxy/many nginx/public)
+    haproxy/many nginx/public tollgate/limited tollgate/one_limited)
+# Whose wait is compared, one request at a time: who counts where.
+readonly COUNTERS=(tollgate/public tollgate/limited redis/limited)
 declare -A PORTS=([upstream]=$PORT [tollgate]=$((PORT + 1)) [pingora]=$((PORT + 2)) [nginx]=$((PORT + 3)) [timed]=$((PORT + 4))
-    [haproxy]=$((PORT + 6)))
+    [haproxy]=$((PORT + 6)) [redis]=$((PORT + 7)))
+readonly STORE=$((PORT + 9))
 readonly ADMIN=$((PORT + 5))
 declare -A PIDS=()
 work=
@@ -42,7 +48,8 @@ proxy_cpus=()
 
 main() {
     local tool
-    for tool in cargo nginx haproxy wrk python3 awk pgrep; do
+    command -v redis-server valkey-server >/dev/null || die "redis-server is missing: .ci/setup bench installs what is not there"
+    for tool in cargo nginx haproxy curl wrk python3 awk pgrep; do
         command -v "$tool" >/dev/null || die "$tool is missing: .ci/setup bench installs what is not there"
     done
     trap 'exit 130' INT TERM
@@ -67,6 +74,10 @@ main() {
         wait_until_ready "$name" "$PUBLIC"
         check_callers "$name"
     done
+    start store "$(command -v redis-server valkey-server | head -n 1)" --bind 127.0.0.1 --port "$STORE" --save '' --appendonly no
+    start_proxy redis
+    wait_until_ready redis "$LIMITED"
+    for name in tollgate redis; do check_limits "$name"; done
     local round turn
     for ((round = 1; round <= ROUNDS; round++)); do
         say "round $round of $ROUNDS"
@@ -78,7 +89,8 @@ main() {
         done
         # In short turns: what differs by little is compared with what ran just before.
         for ((turn = 0; turn < DURATION; turn++)); do
-            for name in "${CALLERS[@]}"; do measure_callers "${name%/*}" "${name#*/}"; done
+            for name in "${CALLERS[@]}"; do measure_callers callers "${name%/*}" "${name#*/}" "$CONNECTIONS"; done
+            for name in "${COUNTERS[@]}"; do measure_callers counters "${name%/*}" "${name#*/}" 1; done
         done
     done
     for name in "${PROXIES[@]}"; do
@@ -104,25 +116,14 @@ start_proxy() {
         timed) start timed env PINGORA_TIMEOUTS=1 "$TARGET/bare_pingora" "127.0.0.1:${PORTS[timed]}" "127.0.0.1:$PORT" "$TOKEN" ;;
         nginx) start nginx nginx -p "$work/nginx" -c nginx.conf -e stderr ;;
         haproxy) start haproxy haproxy -db -f "$work/haproxy.cfg" ;;
+        redis) start redis "$TARGET/tollgate" run -c "$work/redis.yaml" ;;
     esac
 }
 
 write_configs() {
     mkdir -p "$work/upstream" "$work/nginx"
-    cat >"$work/tollgate.yaml" <<YAML
-listeners: [{ address: "127.0.0.1:${PORTS[tollgate]}" }]
-admin: { address: "127.0.0.1:$ADMIN" }
-upstreams:
-  tinybird: { url: "http://127.0.0.1:$PORT", token: $TOKEN }
-auth:
-  dashboards: { type: tinybird_jwt, secret: $SECRET, workspace_id: $WORKSPACE, tenant: "{fixed_params.company_id}" }
-default_auth: public
-routes:
-  /top-10-products: { pipe: top-10-products }
-  /sales: { pipe: sales, auth: dashboards, params: { fixed: { company_id: "{tenant}" } } }
-log: { access: off, level: warn }
-server: { threads: 1 }
-YAML
+    tollgate_config "${PORTS[tollgate]}" "$ADMIN" memory >"$work/tollgate.yaml"
+    tollgate_config "${PORTS[redis]}" "$((PORT + 8))" "redis://127.0.0.1:$STORE/0" >"$work/redis.yaml"
     nginx_config "$PORT" >"$work/upstream/nginx.conf" <<NGINX
         # Whoever does not do the whole job is not answered: a wrong answer ends the run.
         location = /v0/pipes/top-10-products.json {
@@ -148,6 +149,30 @@ NGINX
         }
 NGINX
     haproxy_config >"$work/haproxy.cfg"
+}
+
+# tollgate_config PORT ADMIN COUNTERS. The limits refuse nobody: what is measured is to ask them.
+tollgate_config() {
+    cat <<YAML
+listeners: [{ address: "127.0.0.1:$1" }]
+admin: { address: "127.0.0.1:$2" }
+upstreams:
+  tinybird: { url: "http://127.0.0.1:$PORT", token: $TOKEN }
+auth:
+  dashboards: { type: tinybird_jwt, secret: $SECRET, workspace_id: $WORKSPACE, tenant: "{fixed_params.company_id}" }
+default_auth: public
+limits:
+  flood: { by: ip, rate: 10000000/s, burst: 10000000 }
+  per_tenant: { by: tenant, rate: 10000000/s, burst: 10000000 }
+routes:
+  /top-10-products: { pipe: top-10-products }
+  /sales: { pipe: sales, auth: dashboards, params: { fixed: { company_id: "{tenant}" } } }
+  /limited: { pipe: top-10-products, limits: [flood] }
+  /limited-sales: { pipe: sales, auth: dashboards, params: { fixed: { company_id: "{tenant}" } }, limits: [per_tenant] }
+state: { dir: "$work/state-$1", counters: "$3" }
+log: { access: off, level: warn }
+server: { threads: 1 }
+YAML
 }
 
 # What HAProxy's documentation shows for `jwt_verify`, and the parameter. It puts the parameter behind the caller's query, and
@@ -232,20 +257,33 @@ measure() {
     note "$kind" "$name" "$output, \"ticks\": $((after - before))"
 }
 
-# measure_callers NAME WHO
+# measure_callers KIND NAME WHO CONNECTIONS
 measure_callers() {
-    local name=$1 who=$2 path=$PUBLIC tokens=$2 before after output
+    local kind=$1 name=$2 who=$3 path=$PUBLIC tokens=$3 before after output
     case $who in
         ignored) tokens=one ;;
         one | many) path=$OWN ;;
+        limited) tokens=public path=$LIMITED ;;
+        one_limited) tokens=one path=$OWN_LIMITED ;;
     esac
     before=$(cpu_ticks "$name")
-    output=$("${load_cpus[@]}" wrk -t1 "-c$CONNECTIONS" -d1s --latency -s $HERE/callers.lua \
+    output=$("${load_cpus[@]}" wrk -t1 "-c$4" -d1s --latency -s $HERE/callers.lua \
         "http://127.0.0.1:${PORTS[$name]}$path" -- "$work/$tokens.tokens")
     after=$(cpu_ticks "$name")
     output=$(sed -n 's/^SAMPLE //p' <<<"$output")
     [[ $output == *'"wrong": 0'* ]] || die "$name gave wrong answers to '$who': $output"
-    note callers "$name/$who" "$output, \"ticks\": $((after - before))"
+    note "$kind" "$name/$who" "$output, \"ticks\": $((after - before))"
+}
+
+# A limit that was not asked says nothing; one that Redis was not asked about is not in Redis.
+check_limits() {
+    local path token
+    token=$(cat "$work/one.tokens")
+    for path in "$LIMITED" "$OWN_LIMITED"; do
+        answers "$1" "$path" "Authorization: Bearer $token" || die "$1 does not answer $path: $(tail -n 5 "$work/$1.log")"
+        says_limit "$1" "$path" "Authorization: Bearer $token" || die "$1 asks no limit for $path"
+    done
+    [ "$1" != redis ] || [ "$(keys_in_store)" -ge 2 ] || die "Redis was not asked: $(tail -n 5 "$work/$1.log")"
 }
 
 # Who lets everybody in has nothing to be measured.
@@ -373,6 +411,20 @@ answers() {
         exec 3>&-
     } 2>/dev/null
     [[ $line == 'HTTP/1.1 200 '* ]]
+}
+
+keys_in_store() {
+    local line
+    exec 3<>"/dev/tcp/127.0.0.1/$STORE"
+    printf 'DBSIZE\r\n' >&3
+    read -r line <&3
+    exec 3>&-
+    tr -dc 0-9 <<<"$line"
+}
+
+# says_limit NAME TARGET HEADER: whether the answer tells how a limit stands.
+says_limit() {
+    curl -s -o /dev/null -D - -H "$3" "http://127.0.0.1:${PORTS[$1]}$2" | grep -qi '^ratelimit:'
 }
 
 clean_up() {

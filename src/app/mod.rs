@@ -7,6 +7,7 @@ pub mod probe;
 
 mod key_report;
 mod reload;
+mod tls;
 mod upkeep;
 
 pub use reload::Origin;
@@ -30,7 +31,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::scalar::{self, Secret};
 use crate::config::section::server::{self as section, Threads};
-use crate::proxy::server::{Claim, Signals, Stop, StopWatch, hear_signals, service, settings};
+use crate::proxy::server::{Address, Claim, Signals, Stop, StopWatch, hear_signals, service, settings};
 use crate::proxy::{Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
@@ -39,6 +40,7 @@ use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 
 use reload::Reloader;
+use tls::Tls;
 use upkeep::Upkeep;
 
 /// How long listeners may take to open.
@@ -112,13 +114,14 @@ impl App {
             token: Arc::clone(&token),
         });
         let operators = Operators::start(admin, admin_address)?;
+        let tls = Tls::start(config, &live, clock.clone());
         let unready = Arc::clone(&readiness);
         let parts = Parts {
             proxy: Proxy::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&access_log)),
             upkeep: Upkeep::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&replaced)),
             watch: StopWatch::new(stop.clone(), Box::new(move || unready.set(false))),
             server: config.server.clone(),
-            addresses: addresses.clone(),
+            addresses: tls.listening(config, &addresses),
         };
         let server = std::thread::Builder::new().name("server".to_owned()).spawn(move || parts.run())?;
         let mut app = App {
@@ -138,7 +141,8 @@ impl App {
         app.wait_until_open()?;
         drop(claims);
         let (retired, next_look) = (Vec::new(), clock.now());
-        let reloader = Reloader { origin, live, state, metrics, token, reloads, retired, replaced, next_look, clock };
+        let reloader =
+            Reloader { origin, live, state, tls, metrics, token, reloads, retired, replaced, next_look, clock };
         start_reloader(reloader, asks, hangup, stop)?;
         app.readiness.set(true);
         Ok(app)
@@ -367,7 +371,7 @@ struct Parts {
     upkeep: Upkeep,
     watch: StopWatch,
     server: section::Server,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Address>,
 }
 
 impl Parts {
@@ -378,7 +382,10 @@ impl Parts {
         let mut server = Server::new_with_opt_and_conf(None, conf);
         server.bootstrap();
         let keepalive = section.keepalive.duration();
-        server.add_service(service(self.proxy, &server.configuration, keepalive, &self.addresses));
+        match service(self.proxy, &server.configuration, keepalive, &self.addresses) {
+            Ok(service) => _ = server.add_service(service),
+            Err(error) => return log::error!("listeners cannot be made: {error}"),
+        }
         let mut upkeep = background_service("upkeep", self.upkeep);
         upkeep.threads = Some(1);
         server.add_service(upkeep);

@@ -25,6 +25,7 @@ use crate::telemetry::metrics::{Kept, Metrics};
 use crate::telemetry::program_log;
 use crate::upstream::Upstream;
 
+use super::tls::{self, Tls};
 use super::upkeep::look_up;
 use super::{apart, keep_quotas};
 
@@ -60,6 +61,7 @@ pub(super) struct Reloader {
     pub(super) origin: Option<Origin>,
     pub(super) live: Arc<Live<Running>>,
     pub(super) state: Arc<State>,
+    pub(super) tls: Tls,
     pub(super) metrics: Metrics,
     /// The token that the admin address wants.
     pub(super) token: Arc<ArcSwapOption<Secret>>,
@@ -205,6 +207,10 @@ impl Reloader {
             self.token.store(token);
             return if diff.is_empty() { Finding::Unchanged } else { Finding::Applied(diff, warnings) };
         }
+        if let Some(why) = tls::refusal(old, &config, self.clock.wall()) {
+            return Finding::Blocked(why);
+        }
+        notes.extend(self.tls.prepare(&config));
         match apart(|| keep_quotas(&config, &self.state)) {
             Err(_) => return Finding::Failed,
             Ok(Err(why)) => return Finding::Blocked(why),

@@ -458,6 +458,8 @@ issue_codes! {
     WeakKey = "TG0116", Error, "A key or a secret is too weak for what it protects.";
     NoCallers = "TG0117", Error, "A route does not say who may call it.";
     LimitRules = "TG0118", Error, "The keys of a limit contradict each other, or do not fit what it counts.";
+    CertificateRules = "TG0119", Error, "A certificate cannot be used, or not for this host.";
+    TlsRules = "TG0120", Error, "What is said about TLS leads to connections that nobody can open.";
     EveryRoutePublic = "TG0201", Warning, "Nothing says who may call: every route is public.";
     FixedInQueryOnly = "TG0202", Warning, "A proxy route confines parameters in the query only, and callers may send a body.";
     PlainHttp = "TG0203", Warning, "Requests travel to the upstream without TLS.";
@@ -480,6 +482,7 @@ issue_codes! {
     UnusedLimit = "TG0220", Warning, "A limit or a plan that nothing uses.";
     SharedCount = "TG0221", Warning, "A limit counts callers apart by what none of them has there.";
     NoEffect = "TG0222", Warning, "A setting that has no effect beside what else is written.";
+    NoCertificate = "TG0223", Warning, "A host that nobody can reach over TLS.";
     UnresolvedHost = "TG0301", Error, "The host name of an upstream cannot be resolved from here.";
     NoConnection = "TG0302", Error, "No connection to an upstream can be opened from here.";
     TlsRefused = "TG0303", Error, "TLS with an upstream fails, or its certificate cannot be verified.";
@@ -492,4 +495,6 @@ issue_codes! {
     LogUnwritable = "TG0310", Error, "The access log cannot be written here.";
     StateUnusable = "TG0311", Warning, "The admin token cannot be kept here, or others can read it.";
     KeysUnfetched = "TG0312", Error, "The public keys of an identity provider cannot be fetched.";
+    CertificateInvalid = "TG0313", Error, "A certificate is not valid now.";
+    CertificateDue = "TG0314", Warning, "A certificate soon expires.";
 }

@@ -53,6 +53,7 @@ use section::routes::Route;
 use section::server::Server;
 use section::state::State;
 use section::tenants::Tenant;
+use section::tls::Tls;
 use section::upstreams::Upstream;
 use section::white_label::WhiteLabel;
 use show::{Origins, Shown};
@@ -92,6 +93,8 @@ pub struct Config {
     /// The hosts that are served; left out: every host, alike.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub hosts: BTreeMap<HostPattern, Host>,
+    /// Certificates, for all hosts.
+    pub tls: Tls,
     /// Cross-origin rules for routes and hosts without their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -124,6 +127,7 @@ impl Default for Config {
             routes: BTreeMap::new(),
             tinybird_api: false,
             hosts: BTreeMap::new(),
+            tls: Tls::default(),
             cors: None,
             white_label: WhiteLabel::default(),
             log: Log::default(),

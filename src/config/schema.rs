@@ -21,6 +21,7 @@ use super::section::limits::{By, Cost, Dimension};
 use super::section::log::Access;
 use super::section::routes::Method;
 use super::section::server::Threads;
+use super::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
 
 /// What stands for a value, in the form of a pattern: it is only known when the file is loaded.
 const REFERENCE: &str = r"^file://|\$";
@@ -241,4 +242,34 @@ impl JsonSchema for Threads {
             "anyOf": [{ "maximum": 1024, "minimum": 1, "type": "integer" }, { "enum": ["auto"] }],
         })
     }
+}
+
+impl JsonSchema for HostTls {
+    fn schema_name() -> Cow<'static, str> {
+        "HostTls".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        word_or_files("`internal`, or the files of a certificate and its key.", &["internal"], generator)
+    }
+}
+
+impl JsonSchema for DefaultCertificate {
+    fn schema_name() -> Cow<'static, str> {
+        "DefaultCertificate".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let about = "`refuse`, `internal`, or the files of a certificate and its key.";
+        word_or_files(about, &["refuse", "internal"], generator)
+    }
+}
+
+/// A word, or one or several pairs of files.
+fn word_or_files(about: &str, words: &[&str], generator: &mut SchemaGenerator) -> Schema {
+    let files = generator.subschema_for::<CertificateFiles>();
+    json_schema!({
+        "description": about,
+        "anyOf": [{ "enum": words }, files, { "items": files, "type": "array", "minItems": 1 }],
+    })
 }

@@ -61,6 +61,8 @@ pub enum Refusal {
         /// The value of `Allow`.
         allow: Arc<str>,
     },
+    /// The connection was opened for another host, and what the caller may see there is not for this one.
+    Misdirected,
     /// More requests than the upstream can take, or may be sent.
     Overloaded {
         /// Seconds to wait.
@@ -177,6 +179,10 @@ refusal_codes! {
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED,
         "The path exists, and has other methods; `Allow` lists them.",
         "Caller: use one of them. Operator: see `methods` in [routes](reference/routes.md).";
+    Misdirected = "misdirected", MISDIRECTED_REQUEST,
+        "The connection was opened with TLS for one host, and the request is for another one.",
+        "Caller: open a connection for this host; browsers do so by themselves. Operator: a proxy in front must ask for the \
+         name that it sends as `Host`.";
     Overloaded = "overloaded", TOO_MANY_REQUESTS,
         "The upstream has as many requests as it may have (`concurrency`, `rate`), and no more can wait; or it said \
          itself that it has too many. Also: nobody can count, because the shared counters cannot be asked, and \
@@ -265,6 +271,7 @@ impl Refusal {
             | Refusal::HeadersTooLarge { .. }
             | Refusal::KeysUnavailable
             | Refusal::MethodNotAllowed { .. }
+            | Refusal::Misdirected
             | Refusal::RequestTimeout
             | Refusal::RouteNotFound
             | Refusal::TenantMismatch
@@ -291,6 +298,7 @@ impl Refusal {
             Refusal::HeadersTooLarge { .. } => RefusalCode::HeadersTooLarge,
             Refusal::KeysUnavailable => RefusalCode::KeysUnavailable,
             Refusal::MethodNotAllowed { .. } => RefusalCode::MethodNotAllowed,
+            Refusal::Misdirected => RefusalCode::Misdirected,
             Refusal::Overloaded { .. } => RefusalCode::Overloaded,
             Refusal::QuotaExhausted { .. } => RefusalCode::QuotaExhausted,
             Refusal::RateLimited { .. } => RefusalCode::RateLimited,
@@ -319,6 +327,7 @@ impl Refusal {
             | Refusal::HeadersTooLarge { .. }
             | Refusal::KeysUnavailable
             | Refusal::MethodNotAllowed { .. }
+            | Refusal::Misdirected
             | Refusal::Overloaded { .. }
             | Refusal::QuotaExhausted { .. }
             | Refusal::RateLimited { .. }
@@ -357,6 +366,7 @@ impl Refusal {
             }
             Refusal::KeysUnavailable => "Credentials cannot be checked now. Try again later.".into(),
             Refusal::MethodNotAllowed { allow } => format!("This path can be called with: {allow}.").into(),
+            Refusal::Misdirected => "This connection was opened for another host. Open one for this one.".into(),
             Refusal::Overloaded { retry_after } => {
                 format!("No more requests can be taken at the moment. Try again in {retry_after} s.").into()
             }

@@ -33,18 +33,19 @@ impl TrustedProxies {
         TrustedProxies(ranges.into())
     }
 
-    /// The caller behind a connection from `peer`, if it is known where that comes from.
-    pub fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Client {
+    /// The caller behind a connection from `peer`, if it is known where that comes from, which is with or without TLS.
+    pub fn client(&self, peer: Option<IpAddr>, wire: CallerScheme, headers: &HeaderMap) -> Client {
         let peer = peer.map(|peer| peer.to_canonical());
         let address = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         if !peer.is_some_and(|peer| self.trusts(peer)) {
-            return Client { address, scheme: CallerScheme::Http };
+            return Client { address, scheme: wire };
         }
         Client {
             address: self.forwarded_for(headers, address),
-            scheme: match headers.get(FORWARDED_PROTO).is_some_and(|value| value == "https") {
-                true => CallerScheme::Https,
-                false => CallerScheme::Http,
+            scheme: match headers.get(FORWARDED_PROTO) {
+                Some(value) if value == "https" => CallerScheme::Https,
+                Some(_) => CallerScheme::Http,
+                None => wire,
             },
         }
     }

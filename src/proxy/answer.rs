@@ -1,9 +1,10 @@
 //! Answers of the upstream on their way to the caller.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Version, header};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header};
 use pingora::http::ResponseHeader;
-use pingora::{Error, Result};
+use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
 use crate::exchange::refusal::Refusal;
@@ -24,6 +25,9 @@ const OF_THE_BODY: [HeaderName; 8] = [
     header::LAST_MODIFIED,
 ];
 
+/// Headers that an answer gets at most: the limit's, two for privacy, its id, those of CORS and TLS.
+const ADDED: usize = 12;
+
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
 
@@ -34,62 +38,74 @@ impl Proxy {
             // Early hints name the upstream's resources; only the status means something here.
             return drop_all(response);
         }
-        if !has_clear_framing(response) {
+        // Pingora's head holds each name a second time, as it was written, and so takes twice as long for each change. The
+        // upstream's reason, its own words, goes with that.
+        let mut head = std::mem::replace(response, no_head()).into();
+        let cleaned = self.clean_parts(session, &mut head, ctx);
+        *response = ResponseHeader::from(head);
+        cleaned
+    }
+
+    fn clean_parts(&self, session: &mut Session, head: &mut Parts, ctx: &mut Ctx) -> Result<()> {
+        if !has_clear_framing(head) {
             ctx.fault = Some("the upstream did not say clearly where its body ends".to_owned());
             ctx.refusal = Some(Refusal::UpstreamFailed);
             return Err(Error::new_up(DECIDED));
         }
-        // The version is that of a connection, and this one is ours; the reason is the upstream's own words.
-        response.set_version(Version::HTTP_11);
-        response.set_reason_phrase(None)?;
+        // The version is that of a connection, and this one is ours.
+        head.version = Version::HTTP_11;
         let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
-        for (name, fate) in fates(response, |name, value| route.scrub.header(name, value)) {
+        for (name, fate) in fates(&head.headers, |name, value| route.scrub.header(name, value)) {
             match fate {
-                HeaderFate::Drop => drop(response.remove_header(&name)),
+                HeaderFate::Drop => drop(head.headers.remove(name)),
                 HeaderFate::Keep => {}
-                HeaderFate::Replace(value) => response.insert_header(name, value)?,
+                HeaderFate::Replace(value) => {
+                    let value =
+                        HeaderValue::try_from(value).or_err(ErrorType::InternalError, "a header's new value")?;
+                    head.headers.insert(name, value);
+                }
             }
         }
-        if route.scrub.check_headers(&response.headers) == Err(Tripped) {
+        if route.scrub.check_headers(&head.headers) == Err(Tripped) {
             self.trip(ctx, "a response header");
             return Err(Error::new_up(DECIDED));
         }
+        // Once, and not while they are added.
+        head.headers.reserve(ADDED);
         if ctx.grant.as_ref().is_some_and(|grant| grant.identity().is_some()) {
-            keep_private(response)?;
+            keep_private(&mut head.headers)?;
         }
         let head_only = session.req_header().method == Method::HEAD;
-        match response.status.is_client_error() || response.status.is_server_error() {
-            true => self.replace_error(response, ctx, head_only)?,
-            false => measure::begin(session, response, ctx)?,
+        match head.status.is_client_error() || head.status.is_server_error() {
+            true => self.replace_error(head, ctx, head_only)?,
+            false => measure::begin(session, head, ctx),
         }
-        if session.req_header().version < Version::HTTP_11
-            && response.remove_header(&header::TRANSFER_ENCODING).is_some()
-        {
+        if session.req_header().version < Version::HTTP_11 && head.headers.remove(header::TRANSFER_ENCODING).is_some() {
             // HTTP/1.0 knows no chunks: the end of the connection ends the body.
             session.set_keepalive(None);
         }
-        respond::decorate(session, ctx, response)
+        respond::decorate(session, ctx, &mut head.headers)
     }
 
     /// Prepares an error's body to be replaced by a scrubbed one.
-    fn replace_error(&self, response: &mut ResponseHeader, ctx: &mut Ctx, head_only: bool) -> Result<()> {
-        ctx.status = response.status;
-        ctx.measured.answered = Some(response.status);
-        let body = ErrorBody::new(&response.headers);
-        let empty = response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+    fn replace_error(&self, head: &mut Parts, ctx: &mut Ctx, head_only: bool) -> Result<()> {
+        ctx.status = head.status;
+        ctx.measured.answered = Some(head.status);
+        let body = ErrorBody::new(&head.headers);
+        let empty = head.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
         for name in OF_THE_BODY {
-            response.remove_header(&name);
+            head.headers.remove(name);
         }
-        response.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
+        head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if head_only {
             return Ok(());
         }
         if empty {
             // Pingora passes no body through its filters where there is none, so ours is sent from elsewhere.
-            ctx.replaced = Some(Box::new(response.clone()));
+            ctx.replaced = Some(Box::new(ResponseHeader::from(head.clone())));
             return Err(Error::new_up(DECIDED));
         }
-        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         ctx.error_body = Some(body);
         Ok(())
     }
@@ -139,12 +155,13 @@ impl Proxy {
 
 /// An answer for one caller is for no cache that others share (RFC 9111 section 3.5), and a page that was opened with a
 /// token in its address must not tell the next one.
-fn keep_private(response: &mut ResponseHeader) -> Result<()> {
-    response.insert_header(header::REFERRER_POLICY, NO_REFERRER)?;
-    if !response.headers.contains_key(header::CACHE_CONTROL) {
-        return response.insert_header(header::CACHE_CONTROL, PRIVATE);
+fn keep_private(headers: &mut HeaderMap) -> Result<()> {
+    headers.insert(header::REFERRER_POLICY, NO_REFERRER);
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, PRIVATE);
+        return Ok(());
     }
-    let values = response.headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let shared = |name: &str| ["public", "s-maxage", "private"].iter().any(|word| name.eq_ignore_ascii_case(word));
     let name = |directive: &str| directive.split('=').next().unwrap_or_default().trim().to_owned();
     let mut kept: Vec<String> = values
@@ -153,11 +170,13 @@ fn keep_private(response: &mut ResponseHeader) -> Result<()> {
         .filter(|directive| !directive.is_empty() && !shared(&name(directive)))
         .collect();
     kept.insert(0, "private".to_owned());
-    response.insert_header(header::CACHE_CONTROL, kept.join(", "))
+    let kept = HeaderValue::try_from(kept.join(", ")).or_err(ErrorType::InternalError, "directives for caches")?;
+    headers.insert(header::CACHE_CONTROL, kept);
+    Ok(())
 }
 
 /// Pingora believes the first length or coding and passes all on; whoever reads another one loses track.
-fn has_clear_framing(response: &ResponseHeader) -> bool {
+fn has_clear_framing(response: &Parts) -> bool {
     let is_length = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
     let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if response.version < Version::HTTP_11 && response.headers.contains_key(header::TRANSFER_ENCODING) {
@@ -172,13 +191,10 @@ fn has_clear_framing(response: &ResponseHeader) -> bool {
         && codings.next().is_none()
 }
 
-fn fates(
-    response: &ResponseHeader,
-    decide: impl Fn(&HeaderName, &[u8]) -> HeaderFate,
-) -> Vec<(HeaderName, HeaderFate)> {
-    let mut fates = Vec::with_capacity(response.headers.keys_len());
+fn fates(headers: &HeaderMap, decide: impl Fn(&HeaderName, &[u8]) -> HeaderFate) -> Vec<(HeaderName, HeaderFate)> {
+    let mut fates = Vec::new();
     let mut previous = None;
-    for (name, value) in &response.headers {
+    for (name, value) in headers {
         // The values of one name come one after the other; the first decides for all.
         if previous == Some(name) {
             continue;
@@ -190,6 +206,11 @@ fn fates(
         }
     }
     fates
+}
+
+/// What stands in the place of a head that is being worked on; it takes no memory.
+fn no_head() -> ResponseHeader {
+    ResponseHeader::from(Response::new(()).into_parts().0)
 }
 
 fn drop_all(response: &mut ResponseHeader) -> Result<()> {

@@ -8,7 +8,7 @@ use http::StatusCode;
 use pingora::http::ResponseHeader;
 
 use crate::exchange::grant::Grant;
-use crate::exchange::head::RequestHead;
+use crate::exchange::head::{CallerScheme, RequestHead};
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::permit::Permit;
 use crate::pipeline::scrub::ErrorBody;
@@ -35,6 +35,8 @@ pub struct Ctx {
     /// None until the head has been looked at.
     pub(super) trace: Option<Trace>,
     pub(super) client: IpAddr,
+    /// How the caller reached the gateway, as far as that is known.
+    pub(super) scheme: CallerScheme,
     pub(super) head: Option<RequestHead>,
     /// The raw path, for the log of requests that have no head.
     pub(super) raw_path: String,
@@ -104,6 +106,7 @@ impl Ctx {
             request_id: Arc::default(),
             trace: None,
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            scheme: CallerScheme::Http,
             head: None,
             raw_path: String::new(),
             site: None,

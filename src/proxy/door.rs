@@ -1,7 +1,7 @@
 //! Tells HTTP/1 from HTTP/2 on a new connection, within a time.
 //!
 //! In: a connection. Out: its requests, handed to Pingora's proxy. Not here:
-//! TLS, where ALPN has told already.
+//! handshakes of TLS, in which ALPN tells.
 //!
 //! Pingora's own look waits without an end for all 24 bytes of HTTP/2's
 //! preface. A shorter request (`GET / HTTP/1.0`, as load balancers send it, or
@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
-use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::time::{Interval, interval};
@@ -102,7 +102,12 @@ impl fmt::Debug for Door {
 #[async_trait]
 impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        if stream.get_ssl_digest().is_some() || self.is_http2(&mut stream).await? {
+        let is_http2 = match stream.get_ssl_digest() {
+            // The handshake has told.
+            Some(_) => stream.selected_alpn_proto() == Some(ALPN::H2),
+            None => self.is_http2(&mut stream).await?,
+        };
+        if is_http2 {
             return self.proxy.process_new(stream, shutdown).await;
         }
         // As Pingora does it for connections that are not HTTP/2.

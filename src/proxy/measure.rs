@@ -5,8 +5,8 @@
 //! and what an end costs (`pipeline`); bodies of errors (`answer`).
 
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
-use pingora::http::ResponseHeader;
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
@@ -70,7 +70,7 @@ impl Measured {
 }
 
 /// Takes note of a head that is on its way to the caller, and says there how the body is packed.
-pub(super) fn begin(session: &Session, response: &mut ResponseHeader, ctx: &mut Ctx) -> Result<()> {
+pub(super) fn begin(session: &Session, response: &mut Parts, ctx: &mut Ctx) {
     let request = session.req_header();
     let meter = ctx.route().map_or(Meter::Off, |route| route.meter);
     ctx.measured.answered = Some(response.status);
@@ -80,33 +80,32 @@ pub(super) fn begin(session: &Session, response: &mut ResponseHeader, ctx: &mut 
         ctx.measured.body = Body::Whole;
     }
     if meter == Meter::Off {
-        return Ok(());
+        return;
     }
     let asked = Asked { version: request.version, headers: &request.headers };
     let packing = Packing::judge(response.status, &response.headers, asked);
     if packing == Packing::AsItIs {
-        return Ok(());
+        return;
     }
-    response.insert_header(header::VARY, vary(&response.headers))?;
+    response.headers.insert(header::VARY, vary(&response.headers));
     if packing == Packing::Plain {
-        return Ok(());
+        return;
     }
     if let Some(tag) = weakened(&response.headers) {
-        response.insert_header(header::ETAG, tag)?;
+        response.headers.insert(header::ETAG, tag);
     }
     if response.status == StatusCode::NOT_MODIFIED {
-        return Ok(());
+        return;
     }
-    response.insert_header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))?;
+    response.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     // Neither lengths nor places within the upstream's body say anything about this one.
-    response.remove_header(&header::CONTENT_LENGTH);
-    response.remove_header(&header::ACCEPT_RANGES);
+    response.headers.remove(header::CONTENT_LENGTH);
+    response.headers.remove(header::ACCEPT_RANGES);
     if request.method != Method::HEAD {
-        response.insert_header(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        response.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         ctx.measured.packing = packing;
         ctx.measured.gzip = Some(Gzip::new());
     }
-    Ok(())
 }
 
 /// How an exchange ended, as far as its cost goes.
@@ -122,7 +121,7 @@ pub(super) fn end(ctx: &Ctx) -> End {
     }
 }
 
-fn has_no_body(method: &Method, response: &ResponseHeader) -> bool {
+fn has_no_body(method: &Method, response: &Parts) -> bool {
     *method == Method::HEAD
         || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status)
         || response.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0")

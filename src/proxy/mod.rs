@@ -19,6 +19,7 @@ mod queue;
 mod request;
 mod respond;
 pub mod server;
+pub mod tls;
 
 use std::any::Any;
 use std::sync::Arc;

@@ -21,10 +21,8 @@ use crate::telemetry::trace::{Trace, is_request_id, request_id};
 use super::ctx::Ctx;
 use super::limits::Place;
 use super::respond::{self, Connection};
-use super::{DECIDED, body, caller, limits};
+use super::{DECIDED, body, caller, limits, tls};
 
-/// [`respond::REQUEST_ID`], parsed: looking a text up parses it each time.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Between two reads of a request.
@@ -65,13 +63,13 @@ pub(super) fn set_timeouts(session: &mut Session, ctx: &Ctx) {
 pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) -> Result<Next> {
     let running = std::sync::Arc::clone(&ctx.running);
     let snapshot = &running.snapshot;
-    let request = session.req_header();
-    identify(request, ctx);
+    identify(session.req_header(), ctx);
+    let (wire, server_name) = tls::of(session);
     let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-    let client = snapshot.proxies.client(peer, &request.headers);
-    ctx.client = client.address;
+    let client = snapshot.proxies.client(peer, wire, &session.req_header().headers);
+    (ctx.client, ctx.scheme) = (client.address, client.scheme);
     let raw = session.as_ref().as_http1().map(|session| session.get_headers_raw_bytes()).unwrap_or_default();
-    let opened = snapshot.open(&arrival(session.req_header(), &raw, client));
+    let opened = snapshot.open(&arrival(session.req_header(), (&raw, server_name), client));
     ctx.head = opened.head;
     ctx.site = opened.site.map(|site| site.index);
     ctx.route = opened.route.map(|route| route.index);
@@ -126,7 +124,11 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
 }
 
 /// The head in words that know no Pingora.
-fn arrival<'a>(request: &'a RequestHeader, raw: &'a [u8], client: Client) -> Arrival<'a> {
+fn arrival<'a>(
+    request: &'a RequestHeader,
+    (raw, server_name): (&'a [u8], Option<&'a str>),
+    client: Client,
+) -> Arrival<'a> {
     let (target, authority) = match request.version {
         Version::HTTP_2 => (
             request.uri.path_and_query().map_or("/", |target| target.as_str()).as_bytes(),
@@ -134,7 +136,7 @@ fn arrival<'a>(request: &'a RequestHeader, raw: &'a [u8], client: Client) -> Arr
         ),
         _ => (request.raw_path(), None),
     };
-    Arrival { method: &request.method, target, authority, headers: &request.headers, raw, client }
+    Arrival { method: &request.method, target, authority, headers: &request.headers, raw, client, server_name }
 }
 
 fn after(stage: Stage) -> Connection {
@@ -165,7 +167,7 @@ pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx, now: SystemTim
 
 /// Request id, trace and raw path: known before anything can be refused.
 fn identify(request: &RequestHeader, ctx: &mut Ctx) {
-    let given = request.headers.get(REQUEST_ID).map(|value| value.as_bytes());
+    let given = request.headers.get(respond::REQUEST_ID).map(|value| value.as_bytes());
     ctx.request_id = match given.filter(|value| is_request_id(value)).and_then(|value| std::str::from_utf8(value).ok())
     {
         Some(given) => given.into(),

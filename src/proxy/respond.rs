@@ -5,12 +5,13 @@
 //! name and skip all of these.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::ResponseHeader;
 use pingora::{ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 use serde::Serialize;
 
+use crate::exchange::head::CallerScheme;
 use crate::exchange::refusal::Refusal;
 use crate::exchange::reply::Reply;
 use crate::pipeline::cors::Cors;
@@ -18,7 +19,7 @@ use crate::pipeline::cors::Cors;
 use super::ctx::Ctx;
 use super::limits;
 
-pub(super) const REQUEST_ID: &str = "X-Request-Id";
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// The body of every refusal (docs/refusals.md).
@@ -86,6 +87,7 @@ fn of_credentials(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
         | Refusal::Forbidden
         | Refusal::HeadersTooLarge { .. }
         | Refusal::MethodNotAllowed { .. }
+        | Refusal::Misdirected
         | Refusal::RequestTimeout
         | Refusal::RouteNotFound
         | Refusal::TenantMismatch
@@ -106,14 +108,17 @@ pub(super) async fn send(session: &mut Session, ctx: &Ctx, reply: Reply, connect
     if connection == Connection::Close {
         session.set_keepalive(None);
     }
-    let mut response = ResponseHeader::build(reply.status, Some(reply.headers.len() + 6))?;
+    let mut headers = HeaderMap::with_capacity(reply.headers.len() + 12);
     for (name, value) in reply.headers {
-        response.append_header(name, value)?;
+        headers.append(name, value);
     }
     if reply.status != http::StatusCode::NO_CONTENT {
-        response.insert_header(header::CONTENT_LENGTH, reply.body.len())?;
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
     }
-    decorate(session, ctx, &mut response)?;
+    decorate(session, ctx, &mut headers)?;
+    let mut head = http::Response::new(()).into_parts().0;
+    (head.status, head.headers) = (reply.status, headers);
+    let response = ResponseHeader::from(head);
     let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;
     session.write_response_header(Box::new(response), bodiless).await?;
     if !bodiless {
@@ -123,16 +128,21 @@ pub(super) async fn send(session: &mut Session, ctx: &Ctx, reply: Reply, connect
 }
 
 /// Adds what every answer has: request id, limits, CORS headers, `nosniff`.
-pub(super) fn decorate(session: &Session, ctx: &Ctx, response: &mut ResponseHeader) -> Result<()> {
+pub(super) fn decorate(session: &Session, ctx: &Ctx, headers: &mut HeaderMap) -> Result<()> {
     let id =
         HeaderValue::from_str(&ctx.request_id).or_err(ErrorType::InternalError, "a request id is a header value")?;
-    response.insert_header(REQUEST_ID, id)?;
-    response.insert_header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)?;
+    headers.insert(REQUEST_ID, id);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     for (name, value) in limits::headers(ctx).into_iter().flatten() {
-        response.insert_header(name, value)?;
+        headers.insert(name, value);
+    }
+    if ctx.scheme == CallerScheme::Https
+        && let Some(hsts) = ctx.site().and_then(|site| site.hsts.as_ref())
+    {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
     for (name, value) in cors(ctx).decorate(&session.req_header().headers) {
-        response.append_header(name, value)?;
+        headers.append(name, value);
     }
     Ok(())
 }

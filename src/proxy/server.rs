@@ -20,8 +20,10 @@ use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
-use super::Proxy;
+use crate::tls::resolver::Finder;
+
 use super::door::Door;
+use super::{Proxy, tls};
 
 /// Connections to upstreams that are kept, per worker thread and upstream in all.
 const POOL: usize = 512;
@@ -63,12 +65,15 @@ pub fn settings(threads: usize, drain: Duration) -> ServerConf {
 }
 
 /// The service that callers connect to.
+///
+/// # Errors
+/// What Pingora says of settings for TLS.
 pub fn service(
     proxy: Proxy,
     settings: &Arc<ServerConf>,
     keepalive: Duration,
-    addresses: &[SocketAddr],
-) -> Service<Door> {
+    addresses: &[Address],
+) -> pingora::Result<Service<Door>> {
     let mut options = HttpServerOptions::default();
     options.h2c = true;
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
@@ -76,10 +81,24 @@ pub fn service(
     let mut proxy = http_proxy(settings, proxy);
     proxy.server_options = Some(options);
     let mut service = Service::new("gateway".to_owned(), Door::new(proxy, keepalive));
-    for address in addresses {
-        service.add_tcp(&address.to_string());
+    for Address { at, tls } in addresses {
+        match tls {
+            Some(resolver) => {
+                service.add_tls_with_settings(&at.to_string(), None, tls::settings(Arc::clone(resolver))?)
+            }
+            None => service.add_tcp(&at.to_string()),
+        }
     }
-    service
+    Ok(service)
+}
+
+/// Where callers connect.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// Address and port.
+    pub at: SocketAddr,
+    /// What finds certificates, if they speak TLS there.
+    pub tls: Option<Finder>,
 }
 
 /// An address that is ours until this is dropped, though nobody listens there yet.

@@ -6,16 +6,17 @@
 //! and everything after them (`pipeline::admit`). The edge serves by this and
 //! [`super::explain`] explains by it, so that neither can differ.
 
-use http::{HeaderMap, Method, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 use crate::exchange::captures::Captures;
-use crate::exchange::head::{RequestHead, normalise_host, split_target};
+use crate::exchange::head::{CallerScheme, RequestHead, normalise_host, split_target};
 use crate::exchange::refusal::Refusal;
 use crate::exchange::reply::Reply;
 use crate::pipeline::client::Client;
 
 use super::Snapshot;
-use super::hosts::Site;
+use super::hosts::{Plain, Site};
 use super::route::Route;
 
 /// The head of a request as it came.
@@ -33,6 +34,8 @@ pub struct Arrival<'a> {
     pub raw: &'a [u8],
     /// Where it comes from.
     pub client: Client,
+    /// The name for which the connection was opened with TLS, in lower case.
+    pub server_name: Option<&'a str>,
 }
 
 /// A request whose head has been looked at.
@@ -51,7 +54,7 @@ pub struct Opened<'a> {
 /// How a request goes on after its head.
 #[derive(Debug)]
 pub enum Turn {
-    /// The gateway answers it: a preflight.
+    /// The gateway answers it: a preflight, or a redirect to TLS.
     Answer(Reply),
     /// Its body is looked at, then it asks for admission with these captures.
     Proceed(Captures),
@@ -92,10 +95,24 @@ impl Snapshot {
         if let Err(refusal) = self.guard.inspect(arrival.target, arrival.headers, arrival.raw) {
             return refused(None, refusal, Stage::Framing);
         }
+        if let Some(site) = site.filter(|site| site.plain == Plain::Redirect && !arrival.is_encrypted())
+            && let Some(reply) = arrival.redirect(host.as_deref().unwrap_or_default(), self.https_port)
+        {
+            return Opened { head: None, site: Some(site), route: None, turn: Turn::Answer(reply) };
+        }
         let head = match arrival.read(host) {
             Ok(head) => head,
             Err(refusal) => return refused(None, refusal, Stage::Reading),
         };
+        if arrival.server_name.is_some_and(|name| !is_same_host(name, &head.host)) {
+            // What a connection was opened for decides which certificate, and so which owner, its caller has seen.
+            return Opened {
+                head: Some(head),
+                site: None,
+                route: None,
+                turn: Turn::Refuse(Refusal::Misdirected, Stage::Routing),
+            };
+        }
         // A host that is not served is told nothing, not even which paths there are.
         let Some((site, (route, found))) = site.and_then(|site| Some((site, self.find(site, &head.path)?))) else {
             return refused(Some(head), Refusal::RouteNotFound, Stage::Routing);
@@ -113,7 +130,25 @@ impl Snapshot {
     }
 }
 
+/// Whether a name of TLS, which may end with a dot, is a normalised host.
+fn is_same_host(name: &str, host: &str) -> bool {
+    name.strip_suffix('.').unwrap_or(name) == host
+}
+
 impl Arrival<'_> {
+    fn is_encrypted(&self) -> bool {
+        self.client.scheme == CallerScheme::Https
+    }
+
+    /// To the same address with TLS; none for a target that no address has. 308, so that the method stays.
+    fn redirect(&self, host: &str, port: Option<u16>) -> Option<Reply> {
+        let target = std::str::from_utf8(self.target).ok().filter(|target| target.starts_with('/'))?;
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+        let location = HeaderValue::try_from(format!("https://{host}{port}{target}")).ok()?;
+        let headers = vec![(header::LOCATION, location)];
+        Some(Reply { status: StatusCode::PERMANENT_REDIRECT, headers, body: Bytes::new() })
+    }
+
     /// The host in the one spelling that hosts are compared in.
     fn host(&self) -> Result<String, Refusal> {
         let host = one_host(self.headers)?;

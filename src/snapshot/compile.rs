@@ -59,6 +59,7 @@ impl Snapshot {
             routes: _,
             tinybird_api: _,
             hosts: _,
+            tls: _,
             cors,
             white_label: _,
             log: _,
@@ -93,6 +94,7 @@ impl Snapshot {
             authn: shared.authn(default_auth.as_ref()),
             limits: shared.book.attach(&server.limits),
             all_limits: shared.book.limits().cloned().collect(),
+            https_port: https_port(&config),
             keepalive: server.keepalive.duration().as_secs().max(1),
             proxies: TrustedProxies::compile(&server.trusted_proxies),
             upstreams: shared.upstreams.values().cloned().collect(),
@@ -135,14 +137,15 @@ impl Shared<'_> {
             }
         }
         if self.config.hosts.is_empty() {
-            return HostTable::any(top, self.book.attach(&self.config.server.limits));
+            return HostTable::any(top, self.book.attach(&self.config.server.limits), &self.config.tls);
         }
         let routes_of = |host: &HostPattern| own.get(host).unwrap_or(&top);
-        HostTable::listed(self.config.hosts.iter().map(|(host, section)| {
+        let sites = self.config.hosts.iter().map(|(host, section)| {
             let authn = section.auth.as_ref().map(|rule| self.authn(Some(rule)));
             let limits = self.book.attach(self.config.server.limits.iter().chain(&section.limits));
             (host, section, Served { routes: Arc::clone(routes_of(host)), authn, limits })
-        }))
+        });
+        HostTable::listed(sites, &self.config.tls).with_certificates(self.config.hosts.iter())
     }
 
     fn routes(&self, set: RouteSet<'_>, routes: &mut Vec<Route>) -> Arc<Routes> {
@@ -241,6 +244,12 @@ impl Shared<'_> {
             None => Authn::of(Vec::new()),
         }
     }
+}
+
+/// Where callers reach the gateway with TLS, if that is not where they look by themselves.
+fn https_port(config: &Config) -> Option<u16> {
+    let first = config.listeners.iter().find(|listener| listener.tls).map(|listener| listener.address.port());
+    config.tls.port.or(first).filter(|port| ![0, 443].contains(port))
 }
 
 /// The tenants that are switched off.

@@ -9,11 +9,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::config::scalar::{HostPattern, PathPattern, Template};
+use http::HeaderValue;
+
+use crate::config::scalar::{HostPattern, PathPattern, Period, Template};
 use crate::config::section::hosts::Host;
+use crate::config::section::tls::Tls;
 use crate::pipeline::authn::Authn;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::limits::Attached;
+use crate::tls::certificates::Certificates;
 
 use super::table::PathTable;
 
@@ -35,8 +39,22 @@ pub struct Site {
     pub limits: Attached,
     /// Pages that may call, where the route does not say.
     pub cors: Option<Cors>,
+    /// Whether callers without TLS are sent to the same address with it.
+    pub plain: Plain,
+    /// For how long browsers are to use TLS only: `Strict-Transport-Security` (RFC 6797 section 6.1).
+    pub hsts: Option<HeaderValue>,
+    certificates: Arc<Certificates>,
     /// Its routes, which it may share with other sites.
     pub(super) routes: Arc<Routes>,
+}
+
+/// What becomes of requests without TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    /// They are sent to the same address with TLS.
+    Redirect,
+    /// They are served.
+    Serve,
 }
 
 /// Routes among which the most specific wins.
@@ -70,6 +88,8 @@ impl Routes {
 pub(super) struct HostTable {
     sites: Box<[Site]>,
     names: Names,
+    /// For whose name there are none.
+    certificates: Arc<Certificates>,
 }
 
 /// How a site is found.
@@ -85,17 +105,31 @@ type Positions = HashMap<Box<str>, usize, ahash::RandomState>;
 
 impl HostTable {
     /// One site for every host.
-    pub(super) fn any(routes: Arc<Routes>, limits: Attached) -> Self {
-        let site = Site { index: 0, label: EVERY_HOST.into(), tenant: None, authn: None, limits, cors: None, routes };
-        HostTable { sites: Box::new([site]), names: Names::Any }
+    pub(super) fn any(routes: Arc<Routes>, limits: Attached, tls: &Tls) -> Self {
+        let certificates = Arc::new(Certificates::by_default(&tls.default));
+        let site = Site {
+            index: 0,
+            label: EVERY_HOST.into(),
+            tenant: None,
+            authn: None,
+            limits,
+            cors: None,
+            plain: Plain::Serve,
+            hsts: None,
+            certificates: Arc::clone(&certificates),
+            routes,
+        };
+        HostTable { sites: Box::new([site]), names: Names::Any, certificates }
     }
 
     /// A site for each pattern, with its routes.
-    pub(super) fn listed<'a>(hosts: impl Iterator<Item = (&'a HostPattern, &'a Host, Served)>) -> Self {
+    pub(super) fn listed<'a>(hosts: impl Iterator<Item = (&'a HostPattern, &'a Host, Served)>, tls: &Tls) -> Self {
+        let certificates = Arc::new(Certificates::by_default(&tls.default));
         let (mut exact, mut suffixes) = (Positions::default(), Positions::default());
-        let mut sites = Vec::new();
+        let mut sites: Vec<Site> = Vec::new();
         for (index, (pattern, host, Served { routes, authn, limits })) in hosts.enumerate() {
-            let Host { tenant, auth: _, limits: _, cors, routes: _ } = host;
+            // Its certificates follow, when all hosts are known.
+            let Host { tenant, tls: _, redirect_http, hsts, auth: _, limits: _, cors, routes: _ } = host;
             match pattern.suffix() {
                 None => exact.insert(pattern.as_str().into(), index),
                 Some(suffix) => suffixes.insert(suffix.into(), index),
@@ -107,10 +141,35 @@ impl HostTable {
                 authn,
                 limits,
                 cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
+                plain: if *redirect_http { Plain::Redirect } else { Plain::Serve },
+                hsts: hsts.and_then(strict_transport),
+                certificates: Arc::clone(&certificates),
                 routes,
             });
         }
-        HostTable { sites: sites.into(), names: Names::Listed { exact, suffixes } }
+        HostTable { sites: sites.into(), names: Names::Listed { exact, suffixes }, certificates }
+    }
+
+    /// The same table, with what its hosts say about their certificates. Who says nothing has those of `*.` and its domain,
+    /// if that says something.
+    pub(super) fn with_certificates<'a>(mut self, hosts: impl Iterator<Item = (&'a HostPattern, &'a Host)>) -> Self {
+        let mut own = HashMap::new();
+        for (pattern, host) in hosts {
+            let certificates = host.tls.as_ref().map(|tls| Arc::new(Certificates::of_host(pattern.as_str(), tls)));
+            own.extend(certificates.map(|certificates| (pattern.as_str(), certificates)));
+        }
+        for site in &mut self.sites {
+            let above = site.label.split_once('.').map(|(_, domain)| format!("*.{domain}"));
+            let found = own.get(&*site.label).or_else(|| own.get(above.as_deref()?));
+            found.into_iter().for_each(|found| site.certificates = Arc::clone(found));
+        }
+        self
+    }
+
+    /// The certificates for who opens a connection to a name in lower case, or to none.
+    pub(super) fn certificates(&self, name: Option<&str>) -> &Arc<Certificates> {
+        let site = name.and_then(|name| self.find(name.strip_suffix('.').unwrap_or(name)));
+        site.map_or(&self.certificates, |site| &site.certificates)
     }
 
     /// The site for a normalised host. A `*` is one label, so that no more than one pattern can match beside the exact
@@ -137,6 +196,11 @@ impl HostTable {
     }
 }
 
+/// Browsers remember it for the host that says so, and not for those below it.
+fn strict_transport(age: Period) -> Option<HeaderValue> {
+    HeaderValue::try_from(format!("max-age={}", age.duration().as_secs())).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -146,7 +210,7 @@ mod tests {
     fn table(patterns: &[&str]) -> (HostTable, Vec<HostPattern>) {
         let parsed: Vec<HostPattern> = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
         let host = Host::default();
-        (HostTable::listed(parsed.iter().map(|pattern| (pattern, &host, Served::default()))), parsed)
+        (HostTable::listed(parsed.iter().map(|pattern| (pattern, &host, Served::default())), &Tls::default()), parsed)
     }
 
     fn find(patterns: &[&str], host: &str) -> Option<String> {
@@ -180,7 +244,7 @@ mod tests {
 
     #[test]
     fn without_hosts_every_host_is_served() {
-        let table = HostTable::any(Arc::default(), Attached::default());
+        let table = HostTable::any(Arc::default(), Attached::default(), &Tls::default());
         assert_eq!(table.find("anything").map(|site| &*site.label), Some(EVERY_HOST));
         assert!(!table.is_listed());
     }

@@ -27,6 +27,7 @@ use crate::pipeline::limits::{Attached, Limit};
 use crate::state::State;
 use crate::state::jwks::Keys;
 use crate::state::queue::{Queue, Terms};
+use crate::tls::certificates::Certificates;
 use crate::upstream::Upstream;
 
 use hosts::{HostTable, Site};
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub all_limits: Box<[Arc<Limit>]>,
     /// Who bought what.
     pub plans: Plans,
+    /// The port of `https` addresses, where they have to name it.
+    pub https_port: Option<u16>,
     /// How long an idle connection of a caller stays open, in seconds.
     pub keepalive: u64,
     /// Proxies whose word about the caller counts.
@@ -95,6 +98,11 @@ impl Snapshot {
     /// The site that serves a normalised host.
     pub fn site_of(&self, host: &str) -> Option<&Site> {
         self.hosts.find(host)
+    }
+
+    /// The certificates for who opens a connection to a name in lower case, or to none.
+    pub fn certificates(&self, name: Option<&str>) -> &Arc<Certificates> {
+        self.hosts.certificates(name)
     }
 
     /// Whether hosts are listed, so that others are not served.

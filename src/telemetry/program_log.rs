@@ -24,6 +24,9 @@ pub fn start(section: &Log) {
         // It calls every caller that breaks off an error: a port scan would fill the log. What an operator must know is
         // in the access log, as `fault`, and in the metrics.
         .filter_module("pingora_proxy", LevelFilter::Off)
+        // So it does every handshake that fails.
+        .filter_module("pingora_core::services::listening", LevelFilter::Off)
+        .filter_module("pingora_core::protocols::tls", LevelFilter::Off)
         .format(move |out, record| match format {
             Format::Json => writeln!(out, "{}", json(record)),
             Format::Text => {

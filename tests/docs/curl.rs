@@ -1,8 +1,15 @@
 //! As much of curl as the documentation uses, so that its lines can be run where curl is not installed.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// One `curl` line, read.
 pub(crate) struct Request {
@@ -34,7 +41,9 @@ impl Request {
                 "-H" => request.headers.push(value()),
                 "-X" => request.method = Some(value()),
                 "-i" | "-s" | "-si" => {}
-                url if url.starts_with("http://") => request.url = url.to_owned(),
+                // Whom to believe, and where names lead, the test knows by itself.
+                "--cacert" | "--resolve" => drop(value()),
+                url if url.starts_with("http://") || url.starts_with("https://") => request.url = url.to_owned(),
                 other => panic!("this curl does not know `{other}`, in {line}"),
             }
         }
@@ -44,7 +53,33 @@ impl Request {
 
     /// The request to `authority`, whatever the URL says.
     pub(crate) fn send(&self, authority: &str) -> Answer {
-        let path = self.url.trim_start_matches("http://");
+        let stream = TcpStream::connect(authority).unwrap_or_else(|error| panic!("{authority}: {error}"));
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.exchange(stream, authority)
+    }
+
+    /// As [`Request::send`], over TLS with the URL's own host; `root` is the file of the authority that is believed.
+    pub(crate) fn send_over_tls(&self, address: SocketAddr, root: &Path) -> Answer {
+        let authority = self.url.trim_start_matches("https://").split('/').next().unwrap();
+        let host = authority.split(':').next().unwrap();
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(root).unwrap_or_else(|error| panic!("{}: {error}", root.display())))
+            .unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let stream = TcpStream::connect(address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.exchange(StreamOwned::new(connection, stream), authority)
+    }
+
+    fn exchange(&self, mut stream: impl Read + Write, authority: &str) -> Answer {
+        let path = self.url.split_once("://").unwrap().1;
         let target = path.find('/').map_or("/", |slash| path.get(slash..).unwrap());
         let body = self.body.as_deref().unwrap_or_default();
         let method = self.method.as_deref().unwrap_or(if self.body.is_some() { "POST" } else { "GET" });
@@ -61,8 +96,6 @@ impl Request {
                 head.push_str("Content-Type: application/x-www-form-urlencoded\r\n");
             }
         }
-        let mut stream = TcpStream::connect(authority).unwrap_or_else(|error| panic!("{authority}: {error}"));
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();

@@ -33,7 +33,7 @@ use tollgate::config::{Loaded, load, load_text};
 use tollgate::demo::ADMIN_TOKEN;
 
 /// What serves a YAML key each; every one has an example and a page.
-const NOUNS: [&str; 18] = [
+const NOUNS: [&str; 19] = [
     "admin",
     "auth",
     "cors",
@@ -50,6 +50,7 @@ const NOUNS: [&str; 18] = [
     "state",
     "tenants",
     "tinybird_api",
+    "tls",
     "upstreams",
     "white_label",
 ];
@@ -201,6 +202,11 @@ fn write_records(folder: &Path) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "# none yet\n").unwrap();
     }
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["data.example.com".to_owned()];
+    let certificate = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
+    std::fs::write(folder.join("data.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("data.key"), key.serialize_pem()).unwrap();
 }
 
 /// A fragment with the sections that no configuration can do without.

@@ -43,7 +43,7 @@ fn every_example_runs_and_answers_as_its_comments_say() {
         let loaded = load(&example, &environment).unwrap_or_else(|issues| panic!("{issues}"));
         let mut config = loaded.config;
         for listener in &mut config.listeners {
-            *listener = Listener { address: any_port() };
+            listener.address = any_port();
         }
         config.admin.address = any_port();
         let app = App::start(&config, Clock::system(), Signals::Ignore).unwrap_or_else(|error| panic!("{error:#}"));
@@ -52,8 +52,13 @@ fn every_example_runs_and_answers_as_its_comments_say() {
         for (line, expected) in calls {
             let request = Request::read(&credentials.fill(&line));
             let admin = request.url.starts_with("http://127.0.0.1:9901/");
-            let address = if admin { app.admin_address() } else { app.addresses()[0] };
-            let answer = request.send(&address.to_string());
+            let over_tls = request.url.starts_with("https://");
+            let listener = config.listeners.iter().position(|listener| listener.tls == over_tls).unwrap();
+            let address = if admin { app.admin_address() } else { app.addresses()[listener] };
+            let answer = match over_tls {
+                true => request.send_over_tls(address, &config.state.folder().join("tls/internal/authority.pem")),
+                false => request.send(&address.to_string()),
+            };
             assert_answer(&example, &line, &expected, &answer);
             let comparable = request.url.contains("limit=2") && answer.text.contains("\"data\"");
             let promised = |tenant: &&&str| comparable && expected.contains(&format!("{tenant}'s rows"));
@@ -150,7 +155,7 @@ fn tenants_of_the_examples_stay_apart() {
     let demo = runtime.block_on(Demo::start(options)).unwrap();
     let environment = Environment::of([("TINYBIRD_URL", &format!("http://{}", demo.address()))]);
     let mut config = load(&project("conf/examples/params.yaml"), &environment).unwrap().config;
-    config.listeners = vec![Listener { address: any_port() }];
+    config.listeners = vec![Listener { address: any_port(), tls: false }];
     config.admin.address = any_port();
     let app = App::start(&config, Clock::system(), Signals::Ignore).unwrap();
     let rows = |line: &str| {
@@ -222,7 +227,7 @@ fn the_page_on_tenancy_does_what_it_shows() {
 /// A gateway with a file, on free ports.
 fn started(file: &Path) -> App {
     let mut config = load(file, &Environment::of([])).unwrap_or_else(|issues| panic!("{issues}")).config;
-    config.listeners = vec![Listener { address: any_port() }];
+    config.listeners = vec![Listener { address: any_port(), tls: false }];
     config.admin.address = any_port();
     config.state.dir = Some(file.parent().unwrap().join("state"));
     App::start(&config, Clock::system(), Signals::Ignore).unwrap_or_else(|error| panic!("{error:#}"))

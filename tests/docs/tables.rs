@@ -58,6 +58,7 @@ fn the_full_file_has_the_defaults() {
         routes,
         tinybird_api,
         hosts: _,
+        tls,
         cors: _,
         white_label,
         log,
@@ -68,6 +69,7 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(listeners, least.listeners);
     assert_eq!(admin, least.admin);
     assert_eq!(tinybird_api, least.tinybird_api);
+    assert_eq!(tls, least.tls);
     assert_eq!(white_label, least.white_label);
     assert_eq!(server, least.server);
     let beside = least.state.beside.clone();
@@ -106,6 +108,7 @@ fn every_page_of_the_reference_has_every_key() {
         ("server", "server"),
         ("state", "state"),
         ("tenants.*", "tenants"),
+        ("tls", "tls"),
         ("upstreams.*", "upstreams"),
         ("upstreams.*.concurrency", "upstreams"),
         ("upstreams.*.mint", "upstreams"),

@@ -39,6 +39,7 @@ mod shutdown;
 mod tenants;
 mod tinybird_api;
 mod tinybird_jwt;
+mod tls;
 mod tokens;
 mod upstream_auth;
 mod upstreams;

@@ -9,9 +9,12 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use crate::app::tls;
 use crate::config::Config;
 use crate::config::issue::IssueCode;
+use crate::config::scalar::Validity;
 use crate::config::section::log::Access;
 use crate::state::admin_token;
 
@@ -22,7 +25,7 @@ const TRIAL_FILE: &str = ".tollgate-check";
 /// Rights that the file of a token gives to others. A group may read it: operators are one.
 const TOO_OPEN: u32 = 0o027;
 
-pub(super) fn probe(config: &Config) -> Trials {
+pub(super) fn probe(config: &Config, now: SystemTime) -> Trials {
     let mut found = Trials::default();
     for (index, listener) in config.listeners.iter().enumerate() {
         let path = ["listeners", &index.to_string(), "address"];
@@ -37,7 +40,37 @@ pub(super) fn probe(config: &Config) -> Trials {
         // Only the token that the gateway makes is kept there.
         state(&mut found, &config.state.folder());
     }
+    certificates(&mut found, config, now);
     found
+}
+
+/// Whether certificates are valid now, and for how long.
+fn certificates(found: &mut Trials, config: &Config, now: SystemTime) {
+    for given in tls::all(config) {
+        let subject = format!("certificate of {}", given.pair.subject());
+        let left = match given.pair.validity(now) {
+            Validity::Now { left } => left,
+            Validity::NotYet | Validity::Over => {
+                let title = given.fault(now).unwrap_or_default();
+                let help = "put another one where it is; a running gateway notices";
+                found.problem(
+                    &subject,
+                    Trial::Tls,
+                    Problem::new(IssueCode::CertificateInvalid, &given.path, title, help),
+                );
+                continue;
+            }
+        };
+        let days = left.as_secs() / (24 * 60 * 60);
+        if left >= tls::SOON {
+            found.note(&subject, Trial::Tls, Grade::Ok, format!("is valid for {days} days"));
+            continue;
+        }
+        let (file, valid) = (given.file.display(), given.pair.valid_words());
+        let title = format!("the certificate in `{file}` ends in {days} days: it is valid {valid}");
+        let help = "look why it was not renewed";
+        found.problem(&subject, Trial::Tls, Problem::new(IssueCode::CertificateDue, &given.path, title, help));
+    }
 }
 
 fn address(found: &mut Trials, subject: &str, path: &[&str], address: SocketAddr) {

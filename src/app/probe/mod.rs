@@ -86,7 +86,7 @@ pub async fn probe(loaded: &Loaded, clock: &Clock) -> Probed {
     });
     let (trials, keys) = tokio::join!(side_by_side(upstreams), keys::probe(config, clock));
     let mut probed = Probed::default();
-    for found in trials.into_values().chain([keys, local::probe(config)]) {
+    for found in trials.into_values().chain([keys, local::probe(config, clock.wall())]) {
         let Trials { findings, problems } = found;
         probed.findings.extend(findings);
         problems.into_iter().for_each(|problem| probed.issues.push(problem.at_its_place(loaded)));

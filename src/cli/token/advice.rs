@@ -143,6 +143,7 @@ impl Refused<'_> {
             | Refusal::HeadersTooLarge { .. }
             | Refusal::KeysUnavailable
             | Refusal::MethodNotAllowed { .. }
+            | Refusal::Misdirected
             | Refusal::Overloaded { .. }
             | Refusal::QuotaExhausted { .. }
             | Refusal::RateLimited { .. }

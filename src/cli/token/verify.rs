@@ -21,7 +21,7 @@ use crate::config::section::routes::Route as RouteSection;
 use crate::exchange::caller::{CallerKind, Facts, Identity, TenantOf};
 use crate::exchange::captures::Captures;
 use crate::exchange::grant::Grant;
-use crate::exchange::head::RequestHead;
+use crate::exchange::head::{CallerScheme, RequestHead};
 use crate::exchange::refusal::Refusal;
 use crate::jose::Compact;
 use crate::outbound::{Client, wait};
@@ -211,8 +211,16 @@ impl<'a> Door<'a> {
 }
 
 fn open<'a>(snapshot: &'a Snapshot, method: &Method, target: &str, headers: &HeaderMap) -> Opened<'a> {
-    let client = snapshot.proxies.client(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), headers);
-    snapshot.open(&Arrival { method, target: target.as_bytes(), authority: None, headers, raw: &[], client })
+    let client = snapshot.proxies.client(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), CallerScheme::Https, headers);
+    snapshot.open(&Arrival {
+        method,
+        target: target.as_bytes(),
+        authority: None,
+        headers,
+        raw: &[],
+        client,
+        server_name: None,
+    })
 }
 
 /// A credential before its judge.

@@ -3,18 +3,23 @@
 //! In: a decoded [`Config`]. Out: the same with contents, and an issue for each
 //! file that cannot be used. Not here: credentials in files (`interpolate`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::Config;
-use crate::config::document::Document;
+use crate::config::document::{Document, NodeKind};
 use crate::config::interpolate::Environment;
 use crate::config::issue::{Issue, IssueCode, Issues};
 use crate::config::keys::{self, Named};
+use crate::config::scalar::{Fault, KeyPair};
 use crate::config::section::log::Access;
+use crate::config::section::tls::{CertificateFiles, HostTls};
 use crate::config::touched::Reader;
 
 /// Larger files than this hold no authorities.
 const MAX_CA_FILE: u64 = 4 << 20;
+/// Larger files than this hold no certificate of a host, nor its key.
+const MAX_KEY_FILE: u64 = 1 << 20;
 
 /// Reads what the configuration refers to, and makes relative paths absolute.
 pub(in crate::config) fn read_files(
@@ -34,6 +39,11 @@ pub(in crate::config) fn read_files(
         let path = ["auth", name, "ca"];
         provider.ca_certificates = read_authorities(ca, (document, &path), reader, &mut issues);
     }
+    for (name, host) in &mut config.hosts {
+        let files = host.tls.as_mut().map(HostTls::files_mut).unwrap_or_default();
+        read_pairs(files, (document, &["hosts", name.as_str(), "tls"]), reader, &mut issues);
+    }
+    read_pairs(config.tls.default.files_mut(), (document, &["tls", "default"]), reader, &mut issues);
     read_lists(config, document, reader, &mut issues);
     if let Access::File(path) = &mut config.log.access {
         *path = document.folder_of(&["log", "access"]).join(&*path);
@@ -77,6 +87,62 @@ fn read_authorities(
         issues.push(Issue::at(IssueCode::BadValue, place(), title).help(help));
     }
     found
+}
+
+/// Reads certificates and their keys.
+fn read_pairs(
+    all: &mut [CertificateFiles],
+    (document, path): (&Document, &[&str]),
+    reader: &mut Reader,
+    issues: &mut Issues,
+) {
+    // One pair may stand without a list around it.
+    let is_list = document.node(path).is_some_and(|node| matches!(node.kind, NodeKind::List(_)));
+    for (index, files) in all.iter_mut().enumerate() {
+        let (index, mut at) = (index.to_string(), path.to_vec());
+        at.extend(is_list.then_some(&*index));
+        let [of_cert, of_key] = ["cert", "key"].map(|key| at.iter().copied().chain([key]).collect::<Vec<_>>());
+        let mut read = |file: &mut PathBuf, at: &[&str]| read_pem(file, (document, at), reader, issues);
+        let (cert, key) = (read(&mut files.cert, &of_cert), read(&mut files.key, &of_key));
+        let (Some(cert), Some(key)) = (cert, key) else { continue };
+        match KeyPair::parse(&cert, &key) {
+            Ok(pair) => files.pair = Some(pair),
+            Err(Fault::Certificate(words)) => issues.push(unusable(document, &of_cert, &files.cert, &words)),
+            Err(Fault::Key(words)) => issues.push(unusable(document, &of_key, &files.key, &words)),
+        }
+    }
+}
+
+fn unusable(document: &Document, path: &[&str], file: &Path, words: &str) -> Issue {
+    let (what, help) = words.split_once(": ").unwrap_or((words, "name another file"));
+    let title = format!("`{}` cannot be used: {what}", file.display());
+    Issue::at(IssueCode::CertificateRules, document.value_place(path), title).help(help)
+}
+
+/// The text of the file that the value at a place names; its path becomes absolute.
+fn read_pem(
+    file: &mut PathBuf,
+    (document, path): (&Document, &[&str]),
+    reader: &mut Reader,
+    issues: &mut Issues,
+) -> Option<Arc<[u8]>> {
+    if file.to_string_lossy().contains("-----BEGIN") {
+        *file = PathBuf::new();
+        let title = "this is the text of a key or a certificate, where the path of its file is wanted";
+        let issue = Issue::at(IssueCode::BadValue, document.value_place(path), title);
+        issues.push(issue.help("write it into a file that only the gateway can read, and its path here"));
+        return None;
+    }
+    *file = document.folder_of(path).join(&*file);
+    match reader.read(file, MAX_KEY_FILE) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            let title = format!("the file `{}` cannot be read: {error}", file.display());
+            let help = "relative paths start at the folder of the file that names them";
+            issues.push(Issue::at(IssueCode::Unreadable, document.value_place(path), title).help(help));
+            None
+        }
+    }
 }
 
 /// Reads the files of keys and of revoked tokens.

@@ -16,6 +16,7 @@ mod routes;
 mod secrets;
 mod state;
 mod tenancy;
+mod tls;
 mod traps;
 
 pub(super) use files::read_files;
@@ -63,6 +64,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
         checker.present("routes", "a gateway without routes answers 404 to everything");
     }
     checker.hosts();
+    checker.tls();
     checker.limits();
     checker.plans();
     checker.state();

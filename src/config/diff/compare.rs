@@ -27,6 +27,7 @@ use crate::config::section::routes::{Method, Require, Route};
 use crate::config::section::server::Server;
 use crate::config::section::state::State;
 use crate::config::section::tenants::Tenant;
+use crate::config::section::tls::Tls;
 use crate::config::section::upstreams::{Concurrency, Mint, Timeouts, Upstream, UpstreamTls};
 use crate::config::section::white_label::WhiteLabel;
 use crate::config::show::{key_of, one_line};
@@ -115,6 +116,7 @@ sections! {
     Retry { attempts, on, base, max, budget }
     Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies, limits }
     Tenant { enabled, plan }
+    Tls { default, port }
     Timeouts { connect, attempt, total, idle }
     WhiteLabel { error_text }
 }
@@ -135,6 +137,7 @@ impl Compare for Config {
             routes,
             tinybird_api,
             hosts,
+            tls,
             cors,
             white_label,
             log,
@@ -154,6 +157,7 @@ impl Compare for Config {
         walk.at("routes", |walk| routes.compare(&new.routes, walk));
         walk.at("tinybird_api", |walk| tinybird_api.compare(&new.tinybird_api, walk));
         walk.at("hosts", |walk| hosts.compare(&new.hosts, walk));
+        walk.at("tls", |walk| tls.compare(&new.tls, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
         walk.at("white_label", |walk| white_label.compare(&new.white_label, walk));
         walk.at("log", |walk| log.compare(&new.log, walk));
@@ -326,8 +330,11 @@ impl Compare for Route {
 
 impl Compare for Host {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let Host { tenant, auth, limits, cors, routes } = self;
+        let Host { tenant, tls, redirect_http, hsts, auth, limits, cors, routes } = self;
         walk.at("tenant", |walk| tenant.compare(&new.tenant, walk));
+        walk.at("tls", |walk| tls.compare(&new.tls, walk));
+        walk.at("redirect_http", |walk| redirect_http.compare(&new.redirect_http, walk));
+        walk.at("hsts", |walk| hsts.compare(&new.hsts, walk));
         walk.at("auth", |walk| auth.compare(&new.auth, walk));
         walk.at("limits", |walk| limits.compare(&new.limits, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
@@ -335,13 +342,15 @@ impl Compare for Host {
     }
 
     fn summary(&self) -> String {
-        let Host { tenant, auth, limits, cors, routes } = self;
+        let Host { tenant, tls, redirect_http: _, hsts: _, auth, limits, cors, routes } = self;
+        let tls = tls.as_ref().map(|tls| format!("tls {}", tls.summary()));
         let tenant = tenant.as_ref().map(|tenant| format!("tenant {tenant}"));
         let auth = auth.as_ref().map(|auth| format!("auth {}", auth.summary()));
         let limits = (!limits.is_empty()).then(|| format!("limits {}", limits.summary()));
         let cors = cors.as_ref().map(|_| "cors of its own".to_owned());
         let routes = routes.as_ref().map(|routes| format!("routes of its own: {}", routes.summary()));
-        let parts: Vec<String> = tenant.into_iter().chain(auth).chain(limits).chain(cors).chain(routes).collect();
+        let parts: Vec<String> =
+            tenant.into_iter().chain(tls).chain(auth).chain(limits).chain(cors).chain(routes).collect();
         if parts.is_empty() { "{}".to_owned() } else { parts.join(", ") }
     }
 }

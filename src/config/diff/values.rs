@@ -23,6 +23,7 @@ use crate::config::section::params::Conflict;
 use crate::config::section::routes::Format;
 use crate::config::section::server::Threads;
 use crate::config::section::state::OnCounterFailure;
+use crate::config::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
 use crate::config::section::upstreams::UpstreamAuth;
 use crate::config::section::white_label::ErrorText;
 
@@ -111,9 +112,14 @@ impl Compare for Vec<Listener> {
     }
 
     fn summary(&self) -> String {
-        let mut addresses: Vec<SocketAddr> = self.iter().map(|Listener { address }| *address).collect();
-        addresses.sort_unstable();
-        text(&addresses)
+        let mut listeners: Vec<(SocketAddr, bool)> =
+            self.iter().map(|Listener { address, tls }| (*address, *tls)).collect();
+        listeners.sort_unstable();
+        let word = |(address, tls): &(SocketAddr, bool)| match tls {
+            true => format!("{address} with TLS"),
+            false => address.to_string(),
+        };
+        text(&listeners.iter().map(word).collect::<Vec<_>>())
     }
 }
 
@@ -189,4 +195,44 @@ impl<K: Ord + Display, V: Compare + PartialEq> Compare for BTreeMap<K, V> {
     fn summary(&self) -> String {
         self.values().map(V::summary).collect::<Vec<_>>().join(", ")
     }
+}
+
+impl Compare for HostTls {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        of_files((self.summary(), self.files()), (new.summary(), new.files()), walk);
+    }
+
+    fn summary(&self) -> String {
+        match self {
+            HostTls::Files(files) => of_all(files),
+            HostTls::Internal => text(self),
+        }
+    }
+}
+
+impl Compare for DefaultCertificate {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        of_files((self.summary(), self.files()), (new.summary(), new.files()), walk);
+    }
+
+    fn summary(&self) -> String {
+        match self {
+            DefaultCertificate::Files(files) => of_all(files),
+            DefaultCertificate::Internal | DefaultCertificate::Refuse => text(self),
+        }
+    }
+}
+
+/// Certificates from files, or a word.
+fn of_files(old: (String, &[CertificateFiles]), new: (String, &[CertificateFiles]), walk: &mut Walk<'_>) {
+    let is_same = old.1 == new.1;
+    match old.0 == new.0 {
+        true if !is_same => walk.push(Kind::ContentChanged, Some(old.0), Some(new.0)),
+        true => {}
+        false => walk.changed(old.0, new.0),
+    }
+}
+
+fn of_all(files: &[CertificateFiles]) -> String {
+    files.iter().map(|files| crate::config::scalar::absolute(&files.cert)).collect::<Vec<_>>().join(", ")
 }

@@ -69,6 +69,8 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         ["admin", key, ..] => *key != "address",
         // What operators name themselves says nothing about what is in it.
         ["hosts"] | ["hosts", _] => false,
+        // Paths of files. Who writes the key itself there is told that it cannot be read, and not shown it.
+        ["hosts", _, "tls", ..] | ["tls", ..] => false,
         ["limits" | "plans" | "routes" | "tenants", _, inner @ ..]
         | ["hosts", _, "routes", _, inner @ ..]
         | ["hosts", _, inner @ ..] => inner.iter().any(|key| is_credential_key(key)),
@@ -197,6 +199,8 @@ fn stars(text: &str, spans: &[Range<usize>]) -> String {
 
 fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut Vec<Range<usize>>) {
     match &node.kind {
+        // Where a file should be named.
+        NodeKind::Scalar(scalar) if scalar.text.contains("PRIVATE KEY--") => spans.push(node.span.clone()),
         NodeKind::Scalar(scalar) if is_confidential(path) && !is_word_of_auth(path, &scalar.text) => {
             let is_alias = text.get(node.span.clone()).is_some_and(|written| written.starts_with('*'));
             if scalar.text.starts_with("file://") || is_alias || scalar.text.is_empty() {

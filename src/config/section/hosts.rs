@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::auth::AuthRule;
 use super::cors::Cors;
 use super::routes::Route;
-use crate::config::scalar::{PathPattern, Template};
+use super::tls::HostTls;
+use crate::config::scalar::{PathPattern, Period, Template};
 
 /// One host, or all hosts below a domain; a host that is not listed is answered with 404.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -18,6 +19,15 @@ pub struct Host {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<crate::config::schema::HostTemplate>")]
     pub tenant: Option<Template>,
+    /// Where its certificate comes from: `internal`, or files. Left out: the one of `*.` and its domain, if that has one, else that of `tls.default`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<HostTls>,
+    /// Sends who comes without TLS to the same address with it, status 308.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub redirect_http: bool,
+    /// For how long browsers are to come with TLS only, as they are told in answers over TLS (`Strict-Transport-Security`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Period>,
     /// Who may call routes that say nothing: names from `auth`, or `public`; left out: as `default_auth` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthRule>,

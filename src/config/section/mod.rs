@@ -19,5 +19,6 @@ pub mod routes;
 pub mod server;
 pub mod state;
 pub mod tenants;
+pub mod tls;
 pub mod upstreams;
 pub mod white_label;

@@ -339,6 +339,7 @@ fn rule(refusal: &Refusal, route: Option<&Route>) -> String {
         Refusal::HeadersTooLarge { .. } => "`server.max_headers`, and at most 100 fields",
         Refusal::KeysUnavailable => "the provider's public keys; a running gateway fetches them, a file alone has none",
         Refusal::MethodNotAllowed { .. } => "`methods` of the route",
+        Refusal::Misdirected => "the name for which the connection was opened",
         Refusal::Overloaded { .. } => "`concurrency` and `rate` of the upstream",
         Refusal::QuotaExhausted { .. } | Refusal::RateLimited { .. } => "`limits`",
         Refusal::RequestTimeout => "the body is shorter than its Content-Length, and the rest is waited for in vain",

@@ -94,7 +94,7 @@ pub struct Explanation {
 /// Explains what `snapshot` would do with a request.
 pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Explanation {
     let peer = question.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let client = snapshot.proxies.client(Some(peer), &question.headers);
+    let client = snapshot.proxies.client(Some(peer), question.scheme, &question.headers);
     let mut explanation = Explanation {
         request: Read::new(question, client),
         host: None,
@@ -123,6 +123,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
         headers: &parsed.headers,
         raw: parsed.raw,
         client,
+        server_name: None,
     });
     let spot = Spot { snapshot, site, route };
     explanation.limits = spot.on_arrival(client.address);

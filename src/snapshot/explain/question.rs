@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::config::Config;
+use crate::exchange::head::CallerScheme;
 
 /// One request, whole.
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub struct Question {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     pub(super) peer: Option<IpAddr>,
+    pub(super) scheme: CallerScheme,
 }
 
 impl Question {
@@ -54,7 +56,9 @@ impl Question {
         if !body.is_empty() && !is_framed {
             map.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        Ok(Question { method, target, headers: map, body, peer: None })
+        let is_https = url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+        let scheme = if is_https { CallerScheme::Https } else { CallerScheme::Http };
+        Ok(Question { method, target, headers: map, body, peer: None, scheme })
     }
 
     /// What a caller on this machine would write into the URL: the host of the first listener.

@@ -20,6 +20,7 @@ pub mod identity_provider;
 pub mod origin;
 pub mod pattern;
 pub mod process;
+pub mod tls_caller;
 pub mod tls_origin;
 pub mod unreachable;
 pub mod watched;

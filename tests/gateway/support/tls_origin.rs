@@ -48,6 +48,31 @@ impl Authority {
         std::fs::write(file, pem).expect("a file for the certificate");
     }
 
+    /// Writes a certificate for these names and its key, as `STEM.pem` and `STEM.key`.
+    pub fn write_pair(&self, folder: &Path, stem: &str, names: &[&str]) -> Vec<u8> {
+        self.write_pair_with(folder, stem, names, KeyPair::generate().expect("a key"))
+    }
+
+    /// As [`Authority::write_pair`], with a key of another kind.
+    pub fn write_pair_with(&self, folder: &Path, stem: &str, names: &[&str], key: KeyPair) -> Vec<u8> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        std::fs::write(folder.join(format!("{stem}.key")), key.serialize_pem()).expect("a file");
+        std::fs::write(folder.join(format!("{stem}.pem")), certificate.pem()).expect("a file");
+        certificate.der().to_vec()
+    }
+
+    /// As [`Authority::write_pair`], valid until midnight of this day (UTC).
+    pub fn write_pair_until(&self, folder: &Path, stem: &str, name: &str, (year, month, day): (i32, u8, u8)) {
+        let (mut params, key) = leaf(name);
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, month, day);
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        std::fs::write(folder.join(format!("{stem}.key")), key.serialize_pem()).expect("a file");
+        std::fs::write(folder.join(format!("{stem}.pem")), certificate.pem()).expect("a file");
+    }
+
     /// An origin whose certificate it signed, for this host name or address.
     pub async fn origin(&self, name: &str) -> TlsOrigin {
         let (params, key) = leaf(name);

@@ -1,0 +1,113 @@
+//! The certificates of a running gateway: what finds them, what signs those of development, and whether they are valid now.
+//!
+//! In: configurations, as they come to run. Out: listeners that can open, warnings, a reason not to take a configuration
+//! over. Not here: whether files hold a certificate at all (`config`), which one answers a handshake (`tls`).
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::scalar::{KeyPair, Validity};
+use crate::config::section::hosts::Host;
+use crate::config::section::listeners::Listener;
+use crate::config::section::tls::{DefaultCertificate, HostTls};
+use crate::proxy::Running;
+use crate::proxy::server::Address;
+use crate::snapshot::live::Live;
+use crate::tls::certificates::Certificates;
+use crate::tls::internal::Authority;
+use crate::tls::resolver::{Finder, Hosts, Resolver};
+
+/// A certificate that ends sooner should have been renewed by now: authorities issue for 90 days at most, and say to renew
+/// when a third is left.
+pub(super) const SOON: Duration = Duration::from_secs(21 * 24 * 60 * 60);
+
+/// What TLS needs for as long as the gateway runs.
+pub(super) struct Tls {
+    resolver: Finder,
+    authority: Arc<Authority>,
+}
+
+impl Tls {
+    /// Certificates of whatever `live` holds.
+    pub(super) fn start(config: &Config, live: &Arc<Live<Running>>, clock: Clock) -> Self {
+        let now = clock.wall();
+        let authority = Arc::new(Authority::new(clock, &config.state.folder()));
+        let resolver = Resolver::new(LiveHosts(Arc::clone(live)), Arc::clone(&authority));
+        let tls = Tls { resolver: Arc::new(resolver), authority };
+        tls.prepare(config).into_iter().for_each(|why| log::warn!("{why}"));
+        // One that is over does not keep the others from being served.
+        for sentence in all(config).filter_map(|given| given.fault(now)) {
+            log::error!("{sentence}: callers will refuse the connection until another one is there");
+        }
+        tls
+    }
+
+    /// Where callers connect, and how.
+    pub(super) fn listening(&self, config: &Config, addresses: &[SocketAddr]) -> Vec<Address> {
+        let tls = |listener: &Listener| listener.tls.then(|| Arc::clone(&self.resolver));
+        let listeners = config.listeners.iter().zip(addresses);
+        listeners.map(|(listener, at)| Address { at: *at, tls: tls(listener) }).collect()
+    }
+
+    /// Makes ready what a configuration wants, before it runs; what is wrong with that.
+    pub(super) fn prepare(&self, config: &Config) -> Option<String> {
+        let is_internal = |host: &Host| host.tls == Some(HostTls::Internal);
+        if config.tls.default != DefaultCertificate::Internal && !config.hosts.values().any(is_internal) {
+            return None;
+        }
+        self.authority.open().err()
+    }
+}
+
+/// Why a configuration is not taken over: a certificate that is not valid now would stand where another one was.
+pub(super) fn refusal(old: &Config, new: &Config, now: SystemTime) -> Option<String> {
+    let known: Vec<&KeyPair> = all(old).map(|given| given.pair).collect();
+    let mut news = all(new).filter(|given| !known.contains(&given.pair));
+    news.find_map(|given| given.fault(now))
+}
+
+/// A certificate from files.
+pub(super) struct Given<'a> {
+    /// The keys that lead to it.
+    pub(super) path: Vec<&'a str>,
+    pub(super) file: &'a Path,
+    pub(super) pair: &'a KeyPair,
+}
+
+/// Every certificate that a configuration has from files.
+pub(super) fn all(config: &Config) -> impl Iterator<Item = Given<'_>> {
+    let of_hosts = config.hosts.iter().flat_map(|(pattern, host)| {
+        let files = host.tls.as_ref().map(HostTls::files).unwrap_or_default();
+        files.iter().map(move |files| (vec!["hosts", pattern.as_str(), "tls"], files))
+    });
+    let default = config.tls.default.files().iter().map(|files| (vec!["tls", "default"], files));
+    of_hosts
+        .chain(default)
+        .filter_map(|(path, files)| Some(Given { path, file: &files.cert, pair: files.pair.as_ref()? }))
+}
+
+impl Given<'_> {
+    /// What is wrong with its dates.
+    pub(super) fn fault(&self, now: SystemTime) -> Option<String> {
+        let is = match self.pair.validity(now) {
+            Validity::Now { .. } => return None,
+            Validity::NotYet => "is not valid yet",
+            Validity::Over => "is over",
+        };
+        let (file, subject, valid) = (self.file.display(), self.pair.subject(), self.pair.valid_words());
+        Some(format!("the certificate in `{file}` {is}: it is of {subject}, valid {valid}"))
+    }
+}
+
+/// The hosts as they are configured whenever a connection is opened.
+struct LiveHosts(Arc<Live<Running>>);
+
+impl Hosts for LiveHosts {
+    fn certificates(&self, name: Option<&str>) -> Arc<Certificates> {
+        Arc::clone(self.0.load().snapshot.certificates(name))
+    }
+}

@@ -1,0 +1,140 @@
+//! Rules of TLS: that who is to come over TLS can, and that certificates are for the hosts that name them.
+//!
+//! In: the decoded configuration, its files read. Out: issues. Not here: whether
+//! a certificate is a pair with its key (`scalar`), whether it is still valid,
+//! for which a clock is needed (`app`).
+
+use std::collections::BTreeSet;
+
+use crate::config::issue::{Issue, IssueCode};
+use crate::config::scalar::{HostPattern, KeyKind, KeyPair, is_address};
+use crate::config::section::hosts::Host;
+use crate::config::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
+
+use super::Checker;
+
+impl Checker<'_> {
+    pub(super) fn tls(&mut self) {
+        let is_unclear = |index: usize| self.reported(&["listeners", &index.to_string(), "tls"]);
+        let mut listeners = self.config.listeners.iter().enumerate();
+        let listens = listeners.any(|(index, listener)| listener.tls || is_unclear(index));
+        for (pattern, host) in &self.config.hosts {
+            self.certificates_of(pattern, host.tls.as_ref());
+            self.way_to(pattern, host, listens);
+        }
+        if listens {
+            self.reachable_over_tls();
+        } else {
+            self.without_listener();
+        }
+    }
+
+    /// That a host's certificates are for it.
+    fn certificates_of(&mut self, pattern: &HostPattern, tls: Option<&HostTls>) {
+        let path = ["hosts", pattern.as_str(), "tls"];
+        let Some(tls) = tls else { return };
+        if is_address(pattern.as_str()) {
+            let title = format!("`{pattern}` is an address, and callers name none when they open a connection");
+            self.at_key(IssueCode::TlsRules, &path, title, "write its certificate as `tls.default`");
+            return;
+        }
+        if self.is_empty_list(&path) {
+            self.at_value(IssueCode::BadValue, &path, "`tls` is empty".to_owned(), "name the files of a certificate");
+        }
+        let mut kinds = BTreeSet::new();
+        for (files, pair) in tls.files().iter().filter_map(|files| Some((files, files.pair.as_ref()?))) {
+            if !pair.covers(pattern.as_str()) {
+                let title = format!("the certificate in `{}` is not for `{pattern}`", files.cert.display());
+                let help =
+                    format!("it is for {}, valid {}: name one that is for `{pattern}`", of(pair), pair.valid_words());
+                self.issues
+                    .push(Issue::at(IssueCode::CertificateRules, self.document.value_place(&path), title).help(help));
+            }
+            if !kinds.insert(pair.kind()) {
+                self.second_of_a_kind(&path, files, pair.kind());
+            }
+        }
+    }
+
+    fn second_of_a_kind(&mut self, path: &[&str], files: &CertificateFiles, kind: KeyKind) {
+        let title = format!(
+            "the certificate in `{}` is never used: another one with such a key, {}, stands before it",
+            files.cert.display(),
+            kind.word()
+        );
+        self.at_value(IssueCode::CertificateRules, path, title, "name one certificate for each kind of key");
+    }
+
+    /// That redirects lead somewhere, and browsers are told to use TLS only where there is some.
+    fn way_to(&mut self, pattern: &HostPattern, host: &Host, listens: bool) {
+        let has_way = listens || !self.config.server.trusted_proxies.is_empty();
+        if host.redirect_http && !has_way {
+            let path = ["hosts", pattern.as_str(), "redirect_http"];
+            let title = "callers are sent to where nobody listens: there is no TLS here".to_owned();
+            let help =
+                "add a listener with `tls: true`; if a proxy in front speaks TLS, name it in `server.trusted_proxies`";
+            self.at_key(IssueCode::TlsRules, &path, title, help);
+        }
+        if host.hsts.is_some() && !has_way {
+            let path = ["hosts", pattern.as_str(), "hsts"];
+            let title = "`hsts` has no effect: it is said over TLS only, and there is no TLS here".to_owned();
+            let help =
+                "add a listener with `tls: true`; if a proxy in front speaks TLS, name it in `server.trusted_proxies`";
+            self.at_key(IssueCode::NoEffect, &path, title, help);
+        }
+    }
+
+    /// That there are certificates for a listener with TLS, and for every host.
+    fn reachable_over_tls(&mut self) {
+        if self.config.tls.default != DefaultCertificate::Refuse || self.is_a_host_reported() || self.reported(&["tls"])
+        {
+            return;
+        }
+        let has_tls = |host: &Host| host.tls.is_some();
+        if !self.config.hosts.values().any(has_tls) {
+            let title = "no certificate: every connection to a listener with `tls: true` would be refused".to_owned();
+            let help = "write `tls` for a host, or `tls: { default: { cert: FILE, key: FILE } }`; `internal` makes one for development";
+            let first = self.config.listeners.iter().position(|listener| listener.tls).unwrap_or_default().to_string();
+            self.at_value(IssueCode::TlsRules, &["listeners", &first, "tls"], title, help);
+            return;
+        }
+        let hosts = &self.config.hosts;
+        let above = |pattern: &HostPattern| {
+            let domain = pattern.as_str().split_once('.').map(|(_, domain)| domain);
+            domain
+                .is_some_and(|domain| hosts.iter().any(|(other, host)| other.suffix() == Some(domain) && has_tls(host)))
+        };
+        let bare: Vec<&HostPattern> = hosts
+            .iter()
+            .filter(|(pattern, host)| !has_tls(host) && !above(pattern))
+            .map(|(pattern, _)| pattern)
+            .collect();
+        for pattern in bare {
+            let title = format!("`{pattern}` has no certificate: callers who come over TLS are refused");
+            let help = "write its `tls`, or `tls: { default: .. }` for all that have none";
+            self.at_key(IssueCode::NoCertificate, &["hosts", pattern.as_str()], title, help);
+        }
+    }
+
+    fn without_listener(&mut self) {
+        let help = "add a listener with `tls: true`, or remove this";
+        if let Some((pattern, _)) = self.config.hosts.iter().find(|(_, host)| host.tls.is_some()) {
+            let title = "`tls` has no effect: no listener has `tls: true`".to_owned();
+            self.at_key(IssueCode::NoEffect, &["hosts", pattern.as_str(), "tls"], title, help);
+        }
+        if self.config.tls.default != DefaultCertificate::Refuse {
+            let title = "`default` has no effect: no listener has `tls: true`".to_owned();
+            self.at_key(IssueCode::NoEffect, &["tls", "default"], title, help);
+        }
+    }
+}
+
+/// The names that a certificate is for, the first few.
+fn of(pair: &KeyPair) -> String {
+    let shown: Vec<String> = pair.names().iter().take(3).map(|name| format!("`{name}`")).collect();
+    let more = pair.names().len().saturating_sub(shown.len());
+    match more {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

@@ -1,0 +1,59 @@
+//! The certificate for a handshake.
+//!
+//! In: the name that a caller asks for (SNI, RFC 6066 section 3), or none. Out:
+//! a certificate with its key, or none, and the handshake is refused with an
+//! alert. It is asked once for each connection, takes no lock, and finds the
+//! host in the table that routes requests. Not here: sockets (`proxy`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+use super::certificates::{Certificates, suited};
+use super::internal::Authority;
+
+/// The configured hosts, as they are now.
+pub trait Hosts: Send + Sync {
+    /// The certificates for a name in lower case, or for who names none.
+    fn certificates(&self, name: Option<&str>) -> Arc<Certificates>;
+}
+
+/// What a listener asks for a certificate, whatever finds it.
+pub type Finder = Arc<dyn ResolvesServerCert>;
+
+/// Finds certificates.
+pub struct Resolver<H> {
+    hosts: H,
+    authority: Arc<Authority>,
+}
+
+impl<H: Hosts> Resolver<H> {
+    /// A resolver for the hosts that are served.
+    pub fn new(hosts: H, authority: Arc<Authority>) -> Self {
+        Resolver { hosts, authority }
+    }
+}
+
+impl<H> fmt::Debug for Resolver<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").finish_non_exhaustive()
+    }
+}
+
+impl<H: Hosts> ResolvesServerCert for Resolver<H> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let certificates = match hello.server_name() {
+            Some(name) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+                self.hosts.certificates(Some(&name.to_ascii_lowercase()))
+            }
+            name => self.hosts.certificates(name),
+        };
+        match &*certificates {
+            Certificates::Given(keys) => suited(keys, hello.signature_schemes()),
+            Certificates::Internal(names) => self.authority.certificate(names),
+            Certificates::Refused => None,
+        }
+    }
+}
