@@ -33,13 +33,14 @@ enum Part {
 use Part::{All, OwnSection, Ports, Scalars};
 
 /// Bottom to top. A module imports only what its row lists.
-const TABLE: [(&str, &[(&str, Part)]); 16] = [
+const TABLE: [(&str, &[(&str, Part)]); 17] = [
     ("clock", &[]),
     ("config", &[]),
     ("outbound", &[("clock", All), ("config", Scalars)]),
     ("exchange", &[("config", Scalars)]),
     ("jose", &[("config", Scalars)]),
     ("state", &[("clock", All), ("config", All), ("outbound", All), ("exchange", All), ("jose", All)]),
+    ("tls", &[("clock", All), ("config", Scalars), ("outbound", All), ("state", Ports)]),
     ("pipeline", &[("clock", All), ("config", OwnSection), ("exchange", All), ("jose", All), ("state", Ports)]),
     ("upstream", &[("clock", All), ("config", All), ("exchange", All)]),
     (
@@ -353,13 +354,13 @@ const FENCES: [Fence; 11] = [
     Fence {
         what: "a task of its own",
         is: |path| path[0] == "tokio" && has(path, &["spawn", "spawn_local"]),
-        only_in: &["app/", "state/", "telemetry/", "demo/", "proxy/server.rs"],
+        only_in: &["app/", "state/", "telemetry/", "tls/", "demo/", "proxy/server.rs"],
         advice: "await it, or let `app` start it: a task that nobody owns outlives its request",
     },
     Fence {
         what: "TLS of our own calls",
         is: |path| ["hyper_rustls", "rustls", "rustls_native_certs", "tokio_rustls"].contains(&path[0].as_str()),
-        only_in: &["outbound/"],
+        only_in: &["outbound/", "tls/"],
         advice: "make the call through `outbound`, which verifies, and ends in time",
     },
     // The demo upstream is a server of its own behind the gateway and may not import `state`.
