@@ -4,7 +4,6 @@
 //! due, in which order, and what an operator is told. Not here: waiting and
 //! doing (`mod`), the arithmetic of times (`schedule`).
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -356,7 +355,12 @@ impl Book {
 
     /// Writes down how a job ended, if its name is still wanted.
     pub(super) fn end(&mut self, name: &Name, ending: Ending, now: Now) -> Option<News> {
-        self.entries.get_mut(name).map(|entry| entry.end(ending, now))
+        let news = self.entries.get_mut(name).map(|entry| entry.end(ending, now))?;
+        match (news, self.entries.get(name)) {
+            // An authority may want to be left alone for longer.
+            (News::Failed(trouble, _), Some(entry)) => Some(News::Failed(trouble, self.order_in(entry, now))),
+            (news, _) => Some(news),
+        }
     }
 
     /// Nothing is under way: whoever did it is gone.
@@ -382,13 +386,9 @@ pub(super) fn way(name: &Name, issuer: &Issuer, attempt: u32) -> Way {
     if name.is_wildcard() || by_turns { Way::Dns } else { Way::Http }
 }
 
-/// Of troubles with several authorities, the one that an operator can do most about: not that one is away.
+/// Of troubles with several authorities, the first that an operator can do something about: not that one is away.
 pub(super) fn worst(troubles: Vec<Trouble>) -> Option<Trouble> {
-    troubles
-        .into_iter()
-        .enumerate()
-        .min_by_key(|(at, trouble)| (matches!(trouble.kind, Kind::Silence | Kind::Limit), Reverse(usize::MAX - at)))
-        .map(|(_, trouble)| trouble)
+    troubles.into_iter().min_by_key(|trouble| matches!(trouble.kind, Kind::Silence | Kind::Limit))
 }
 
 fn left(at: SystemTime, now: SystemTime) -> Duration {

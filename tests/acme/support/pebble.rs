@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 use tollgate::tls::acme::Issuer;
 
@@ -53,19 +53,17 @@ impl Pebble {
         let folder = tempfile::tempdir().expect("a folder");
         let (port, http_port) = (free_port(), free_port());
         let ca = certificate(&folder);
-        let mut config = json!({
+        let config = json!({
             "listenAddress": format!("127.0.0.1:{port}"),
             "managementListenAddress": "",
             "certificate": folder.path().join("own.pem"),
             "privateKey": folder.path().join("own.key"),
             "httpPort": http_port,
             "tlsPort": free_port(),
+            "certificateValidityPeriod": options.validity.unwrap_or(90 * 86_400),
             "externalAccountBindingRequired": !options.external.is_empty(),
             "externalAccountMACKeys": options.external.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
         });
-        if let Some(seconds) = options.validity {
-            config["certificateValidityPeriod"] = Value::from(seconds);
-        }
         fs::write(folder.path().join("config.json"), json!({ "pebble": config }).to_string()).expect("a file");
         Pebble { child: None, folder, port, http_port, dns: Dns::start(), ca, variables: options.variables }
     }
