@@ -84,3 +84,37 @@ impl Store {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::KeyPair;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+    fn issued(name: &str) -> Arc<Issued> {
+        let key = KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+        let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let key = CertifiedKey::from_der(vec![leaf.der().clone()], der, &ring::default_provider()).unwrap();
+        Arc::new(Issued { key: Arc::new(key), not_before: SystemTime::UNIX_EPOCH, not_after: SystemTime::UNIX_EPOCH })
+    }
+
+    #[test]
+    fn a_host_gets_its_own_certificate_or_that_of_the_wildcard_right_above_it() {
+        let store = Store::default();
+        let (own, wildcard) = (issued("a.example.com"), issued("*.example.com"));
+        store.put("*.example.com", Arc::clone(&wildcard));
+        assert!(Arc::ptr_eq(&store.find("a.example.com").unwrap(), &wildcard));
+        store.put("a.example.com", Arc::clone(&own));
+        assert!(Arc::ptr_eq(&store.find("a.example.com").unwrap(), &own));
+        assert!(Arc::ptr_eq(&store.find("b.example.com").unwrap(), &wildcard));
+        for other in ["example.com", "a.b.example.com", "com", "", "b.example.org"] {
+            assert!(store.find(other).is_none(), "{other}");
+        }
+        assert!(store.get("b.example.com").is_none());
+        store.remove(&["a.example.com".into(), "never.example.com".into()]);
+        assert!(Arc::ptr_eq(&store.find("a.example.com").unwrap(), &wildcard));
+        assert_eq!(store.len(), 1);
+    }
+}

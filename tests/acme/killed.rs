@@ -25,11 +25,11 @@ const NAMES: [&str; 3] = ["one.killed.example", "two.killed.example", "three.kil
 async fn a_process_that_is_killed_at_any_time_leaves_nothing_half_done() {
     let pebble = Pebble::start();
     let folder = tempfile::tempdir().unwrap();
-    for life in 0..8 {
+    for life in 0..12 {
         let mut child = start(folder.path(), pebble.http_port, &pebble);
         until_ready(&mut child);
         // Another moment of the order each time.
-        std::thread::sleep(Duration::from_millis(40 * life));
+        std::thread::sleep(Duration::from_millis(55 * life));
         child.kill().unwrap();
         child.wait().unwrap();
         // Whatever it left can be read by the next one.
@@ -47,6 +47,35 @@ async fn a_process_that_is_killed_at_any_time_leaves_nothing_half_done() {
     let unusable = files(folder.path()).iter().filter(|file| file.to_string_lossy().contains(".unusable-")).count();
     let orders = files(folder.path()).iter().filter(|file| file.to_string_lossy().contains("/orders/")).count();
     assert_eq!((accounts, unusable, orders), (1, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_has_brought_its_certificate_is_not_gone_on_with() {
+    let (pebble, folder) = (Pebble::start(), tempfile::tempdir().unwrap());
+    let name = NAMES[0];
+    let own = folder.path().join(pebble.issuer().slug());
+    let (certificate, order) = (own.join(format!("certificates/{name}.pem")), own.join(format!("orders/{name}.json")));
+    let life = Life::begin(folder.path(), pebble.http_port, vec![pebble.issuer()], &[name]);
+    eventually(|| order.exists(), || "no order was written down".to_owned()).await;
+    let pending = std::fs::read(&order).unwrap();
+    life.active(name).await;
+    assert!(!order.exists());
+    drop(life);
+    let issued = std::fs::read(&certificate).unwrap();
+
+    // Killed before it could be removed.
+    std::fs::write(&order, &pending).unwrap();
+    let life = Life::begin(folder.path(), pebble.http_port, vec![pebble.issuer()], &[name]);
+    assert!(life.store.get(name).is_some() && !order.exists());
+    drop(life);
+
+    // Killed before the certificate was written: the authority has it still.
+    std::fs::write(&order, &pending).unwrap();
+    std::fs::remove_file(&certificate).unwrap();
+    let life = Life::begin(folder.path(), pebble.http_port, vec![pebble.issuer()], &[name]);
+    life.active(name).await;
+    assert_eq!(std::fs::read(&certificate).unwrap(), issued);
+    assert!(!order.exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,7 +36,9 @@ pub struct Eab {
     pub hmac_key: Secret,
 }
 
-/// A program that sets and removes records in DNS, called as `PROGRAM ARGUMENTS.. present|cleanup NAME VALUE`.
+/// A program that sets and removes records in DNS, called as `PROGRAM ARGUMENTS.. present|cleanup NAME VALUE`. `present` adds
+/// a TXT record beside those that are there, and ends when everybody can see it, within five minutes; `cleanup` removes the
+/// record with this value alone. Names have no dot at the end. What it writes to stderr is told to the operator if it fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
     /// The program; no shell is between.

@@ -14,7 +14,7 @@ use super::certificate;
 use super::files::Place;
 use super::issuer::Issuer;
 use super::name::Name;
-use super::order::Task;
+use super::order::{Task, forget_if_done};
 use super::schedule;
 use super::session::{Desk, Session};
 use super::trouble::{Kind, Trouble};
@@ -115,7 +115,10 @@ impl Desk {
             }
         };
         match certificate::read(&bytes, name) {
-            Ok(certificate) => Some(Current::new(certificate, slug.to_owned())),
+            Ok(certificate) => {
+                forget_if_done(self, slug, name, &bytes);
+                Some(Current::new(certificate, slug.to_owned()))
+            }
             Err(why) => {
                 let aside = self.files.set_aside(slug, place, self.clock.wall());
                 let aside = aside.display();

@@ -151,6 +151,10 @@ impl Engine {
     /// known already. Who may ask has been decided before.
     pub fn ask(&self, name: &str) -> bool {
         let Some(name) = Name::parse(name) else { return false };
+        // Nobody is woken, and nobody held up, for what is known.
+        if self.0.book.borrow().entries.contains_key(&name) {
+            return true;
+        }
         let now = self.0.desk.now();
         self.0.book.send_if_modified(|book| {
             let is_new = !book.entries.contains_key(&name);

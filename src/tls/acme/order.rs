@@ -300,6 +300,17 @@ impl Task<'_> {
     }
 }
 
+/// Forgets an order that has brought this certificate: the process that made it was killed before it could. Gone on with at
+/// the next renewal, it would bring the same one again.
+pub(super) fn forget_if_done(desk: &Desk, slug: &str, name: &Name, certificate: &[u8]) {
+    let place = Place::Order(name);
+    let Ok(Some(bytes)) = desk.files.read(slug, place) else { return };
+    let pending = serde_json::from_slice::<Pending>(&bytes).ok();
+    if pending.is_some_and(|pending| certificate.starts_with(pending.key.trim_end().as_bytes())) {
+        desk.files.remove(slug, place);
+    }
+}
+
 /// Makes the order's authorizations known, so that looking at them again asks nobody.
 async fn look_at_authorization(order: &mut Order) -> Result<(), Error> {
     let mut authorizations = order.authorizations();

@@ -69,6 +69,14 @@ impl Trouble {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the crate adds errors; their own words do for the rare ones")]
     pub(super) fn of(error: &Error, name: &Name) -> Self {
         match error {
+            // About the account: what is said of a name comes with its challenge.
+            Error::Api(problem) if kind_of(problem) == "unauthorized" => {
+                let detail = problem.detail.as_deref().unwrap_or("no more is said");
+                Trouble::new(
+                    Kind::Account,
+                    format!("the authority does not let our account do this for {name}: {detail}"),
+                )
+            }
             Error::Api(problem) => Trouble::said(problem, name),
             Error::Other(inner) if inner.is::<NoAnswer>() => Trouble::new(
                 Kind::Silence,
@@ -186,6 +194,8 @@ mod tests {
             assert_eq!(trouble.kind, expected, "{kind}");
             assert!(trouble.sentence.contains(words) && trouble.sentence.contains("so it is"), "{}", trouble.sentence);
         }
+        let account = Trouble::of(&Error::Api(problem("unauthorized")), &name);
+        assert!(account.kind == Kind::Account && account.sentence.contains("our account"), "{}", account.sentence);
         let silent = Trouble::of(&Error::Other(Box::new(NoAnswer("https://ca: no connection".into()))), &name);
         assert_eq!(silent.kind, Kind::Silence);
     }
