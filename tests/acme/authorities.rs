@@ -28,7 +28,7 @@ async fn an_authority_that_is_away_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t1_the_old_certificate_is_served_while_the_authority_is_away() {
+async fn the_old_certificate_is_served_while_the_authority_is_away() {
     let mut pebble = Pebble::with(Options { validity: Some(3_600), ..Options::default() });
     let folder = tempfile::tempdir().unwrap();
     let name = "kept.example";

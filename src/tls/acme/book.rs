@@ -24,11 +24,28 @@ pub(super) const CHECKS: usize = 2;
 /// The first such question comes within this time.
 const FIRST_CHECK: Duration = Duration::from_secs(600);
 
+/// An authority is not left alone for longer, whatever it says to some names: new ones may do better.
+const LONGEST_QUIET: Duration = Duration::from_secs(3600);
+/// So many names in a row for which a limit was reached are a limit of the account.
+const LIMITS: u32 = 3;
+
 /// All names. Only ever seen as a whole, at one moment.
 #[derive(Debug)]
 pub(super) struct Book {
     pub(super) issuers: Arc<[Arc<Issuer>]>,
     pub(super) entries: BTreeMap<Name, Entry>,
+    /// Authorities that are left alone, whoever needs them: one that is away is not asked once for each name.
+    quiet: BTreeMap<String, Quiet>,
+}
+
+/// How an authority has been of late.
+#[derive(Debug)]
+struct Quiet {
+    /// In a row.
+    failures: u32,
+    /// Names in a row for which a limit was reached: several of them say that it is not about the name.
+    limits: u32,
+    until: SystemTime,
 }
 
 /// What is known of a name.
@@ -99,9 +116,19 @@ pub(super) enum Ending {
     /// With what an authority suggests, and when it wants to be asked again.
     Checked(Option<Window>, Option<Duration>),
     /// Without a certificate.
-    Failed(Trouble, BTreeMap<String, SystemTime>),
+    Failed(Trouble, Vec<Refused>),
     /// With a certificate of the authority with this folder.
     Got(Certificate, String, From),
+}
+
+/// An authority that gave no certificate.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Its folder.
+    pub(super) issuer: String,
+    pub(super) kind: Kind,
+    /// Until when it wants to be left alone, if it said so.
+    pub(super) until: Option<SystemTime>,
 }
 
 /// Where a certificate comes from.
@@ -167,11 +194,6 @@ impl Entry {
         }
     }
 
-    /// Whether somebody who waits for a certificate has waited long enough.
-    pub(super) fn is_settled(&self) -> bool {
-        self.current.is_some() || self.failures > 0 && self.stage == Stage::Idle
-    }
-
     /// Begins anew: another authority may do what the one before could not.
     pub(super) fn retry(&mut self, now: Now) {
         (self.failures, self.pause_until, self.trouble) = (0, now.passed, None);
@@ -204,7 +226,7 @@ impl Entry {
                 self.suggest(window);
                 News::Nothing
             }
-            Ending::Failed(trouble, holds) => self.fail(trouble, holds, now),
+            Ending::Failed(trouble, refused) => self.fail(trouble, refused, now),
             Ending::Got(certificate, issuer, from) => {
                 let not_after = certificate.issued.not_after;
                 self.retry(now);
@@ -228,11 +250,11 @@ impl Entry {
         }
     }
 
-    fn fail(&mut self, trouble: Trouble, holds: BTreeMap<String, SystemTime>, now: Now) -> News {
+    fn fail(&mut self, trouble: Trouble, refused: Vec<Refused>, now: Now) -> News {
         self.failures = self.failures.saturating_add(1);
         let life = self.current.as_ref().map(|current| left(current.certificate.issued.not_after, now.wall));
         let pause = schedule::pause(self.failures, life, roll());
-        self.holds.extend(holds);
+        self.holds.extend(refused.into_iter().filter_map(|refused| Some((refused.issuer, refused.until?))));
         self.holds.retain(|_, until| *until > now.wall);
         self.pause_until = now.passed + pause;
         let is_news = self.trouble.as_ref().is_none_or(|known| known.kind != trouble.kind);
@@ -292,8 +314,7 @@ impl Book {
             let Some(entry) = self.entries.get_mut(&name) else { continue };
             let current = entry.current.clone();
             entry.stage = Stage::Ordering;
-            entry.holds.retain(|_, until| *until > now.wall);
-            let is_free = |issuer: &&Arc<Issuer>| !entry.holds.contains_key(&issuer.slug());
+            let is_free = |issuer: &&Arc<Issuer>| held(&self.quiet, entry, issuer, now).is_zero();
             let issuers = self.issuers.iter().filter(is_free).cloned().collect();
             jobs.push(Job::Order { name, issuers, current, attempt: entry.failures });
         }
@@ -336,10 +357,12 @@ impl Book {
 
     /// How long an order of this name has to wait: also for the first authority that may be asked about it.
     fn order_in(&self, entry: &Entry, now: Now) -> Duration {
-        let hold =
-            |issuer: &Arc<Issuer>| entry.holds.get(&issuer.slug()).map_or(Duration::ZERO, |at| left(*at, now.wall));
-        let held = if entry.holds.is_empty() { None } else { self.issuers.iter().map(hold).min() };
-        entry.order_in(now).max(held.unwrap_or_default())
+        let own = entry.order_in(now);
+        if entry.holds.is_empty() && self.quiet.is_empty() {
+            return own;
+        }
+        let free = self.issuers.iter().map(|issuer| held(&self.quiet, entry, issuer, now)).min();
+        own.max(free.unwrap_or_default())
     }
 
     fn count(&self, stage: Stage) -> usize {
@@ -353,8 +376,54 @@ impl Book {
         waits.filter(|wait| !wait.is_zero()).min().unwrap_or(Duration::MAX)
     }
 
+    /// No names, and nobody to ask.
+    pub(super) fn new() -> Self {
+        Book { issuers: Arc::new([]), entries: BTreeMap::new(), quiet: BTreeMap::new() }
+    }
+
+    /// Takes other authorities. What those before said does not count any more.
+    pub(super) fn turn_to(&mut self, issuers: Arc<[Arc<Issuer>]>, now: Now) {
+        self.issuers = issuers;
+        self.quiet.clear();
+        for entry in self.entries.values_mut() {
+            entry.retry(now);
+        }
+    }
+
+    /// Whether somebody who waits for a certificate has waited long enough: it is there, or none will be soon.
+    pub(super) fn is_settled(&self, name: &Name, now: Now) -> bool {
+        let is_settled = |entry: &Entry| {
+            entry.current.is_some() || entry.stage == Stage::Idle && !self.order_in(entry, now).is_zero()
+        };
+        self.entries.get(name).is_none_or(is_settled)
+    }
+
+    fn listen(&mut self, refused: &Refused, now: Now) {
+        let new = || Quiet { failures: 0, limits: 0, until: now.wall };
+        let quiet = self.quiet.entry(refused.issuer.clone()).or_insert_with(new);
+        // Orders that were under way together count once.
+        if quiet.until > now.wall {
+            return;
+        }
+        if matches!(refused.kind, Kind::Account | Kind::Silence) {
+            quiet.failures = quiet.failures.saturating_add(1);
+            quiet.until = now.wall + schedule::pause(quiet.failures, None, roll()).min(LONGEST_QUIET);
+        }
+        if refused.kind == Kind::Limit {
+            quiet.limits = quiet.limits.saturating_add(1);
+            if quiet.limits >= LIMITS {
+                quiet.until = refused.until.unwrap_or(now.wall).min(now.wall + LONGEST_QUIET);
+            }
+        }
+    }
+
     /// Writes down how a job ended, if its name is still wanted.
     pub(super) fn end(&mut self, name: &Name, ending: Ending, now: Now) -> Option<News> {
+        match &ending {
+            Ending::Failed(_, refused) => refused.iter().for_each(|refused| self.listen(refused, now)),
+            Ending::Got(_, issuer, From::Authority) => _ = self.quiet.remove(issuer),
+            Ending::Checked(..) | Ending::Got(_, _, From::Disk) => {}
+        }
         let news = self.entries.get_mut(name).map(|entry| entry.end(ending, now))?;
         match (news, self.entries.get(name)) {
             // An authority may want to be left alone for longer.
@@ -389,6 +458,13 @@ pub(super) fn way(name: &Name, issuer: &Issuer, attempt: u32) -> Way {
 /// Of troubles with several authorities, the first that an operator can do something about: not that one is away.
 pub(super) fn worst(troubles: Vec<Trouble>) -> Option<Trouble> {
     troubles.into_iter().min_by_key(|trouble| matches!(trouble.kind, Kind::Silence | Kind::Limit))
+}
+
+/// How long this authority is to be left alone about this name.
+fn held(quiet: &BTreeMap<String, Quiet>, entry: &Entry, issuer: &Issuer, now: Now) -> Duration {
+    let slug = issuer.slug();
+    let own = entry.holds.get(&slug).map_or(Duration::ZERO, |until| left(*until, now.wall));
+    own.max(quiet.get(&slug).map_or(Duration::ZERO, |quiet| left(quiet.until, now.wall)))
 }
 
 fn left(at: SystemTime, now: SystemTime) -> Duration {

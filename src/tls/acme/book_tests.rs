@@ -1,10 +1,9 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair};
 
-use super::book::{Book, Current, Ending, Entry, From, Job, News, Now, ORDERS, State, Wish, way, worst};
+use super::book::{Book, Current, Ending, Entry, From, Job, News, Now, ORDERS, Refused, State, Wish, way, worst};
 use super::certificate::{self, Certificate};
 use super::issuer::{Hook, Issuer};
 use super::name::Name;
@@ -20,8 +19,9 @@ fn issuer(host: &str) -> Issuer {
 }
 
 fn book(issuers: &[&str]) -> Book {
-    let issuers = issuers.iter().map(|host| Arc::new(issuer(host))).collect();
-    Book { issuers, entries: BTreeMap::new() }
+    let mut book = Book::new();
+    book.issuers = issuers.iter().map(|host| Arc::new(issuer(host))).collect();
+    book
 }
 
 fn now(time: &TestClock) -> Now {
@@ -55,7 +55,13 @@ fn names(jobs: &[Job]) -> Vec<String> {
 }
 
 fn failed(kind: Kind) -> Ending {
-    Ending::Failed(Trouble::new(kind, "so it is"), BTreeMap::new())
+    refused(kind, None)
+}
+
+/// By `a.example`.
+fn refused(kind: Kind, until: Option<SystemTime>) -> Ending {
+    let refused = Refused { issuer: issuer("a.example").slug(), kind, until };
+    Ending::Failed(Trouble::new(kind, "so it is"), vec![refused])
 }
 
 fn next_try(book: &Book, now: Now) -> Duration {
@@ -123,13 +129,12 @@ fn a_failure_is_news_once_and_a_pause_each_time() {
 #[test]
 fn one_authority_that_wants_to_be_left_alone_does_not_hold_up_the_other() {
     let time = TestClock::new();
-    let hold = |host: &str| BTreeMap::from([(issuer(host).slug(), now(&time).wall + 100 * MINUTE)]);
     for (hosts, alone) in [(&["a.example"][..], true), (&["a.example", "b.example"], false)] {
         let mut book = book(hosts);
         add(&mut book, "x.example", Wish::Listed, None, now(&time));
         assert_eq!(book.due(now(&time)).len(), 1);
-        let limit = Ending::Failed(Trouble::new(Kind::Limit, "so it is"), hold("a.example"));
-        let news = book.end(&name("x.example"), limit, now(&time));
+        let until = Some(now(&time).wall + 100 * MINUTE);
+        let news = book.end(&name("x.example"), refused(Kind::Limit, until), now(&time));
         let wait = next_try(&book, now(&time));
         assert_eq!(wait > 90 * MINUTE, alone, "{wait:?}");
         assert!(matches!(news, Some(News::Failed(_, said)) if said == wait));
@@ -139,6 +144,70 @@ fn one_authority_that_wants_to_be_left_alone_does_not_hold_up_the_other() {
         let asked: Vec<String> = issuers.iter().map(|issuer| issuer.slug()).collect();
         assert_eq!(asked, [if alone { "a.example-dir" } else { "b.example-dir" }]);
     }
+}
+
+#[test]
+fn an_authority_that_is_away_is_not_asked_once_for_each_name() {
+    let (mut book, time) = (book(&["a.example"]), TestClock::new());
+    let all: Vec<String> = (0..40).map(|number| format!("n{number}.example")).collect();
+    for text in &all {
+        add(&mut book, text, Wish::Listed, None, now(&time));
+    }
+    let (mut asked, mut waits) = (0, Vec::new());
+    for _ in 0..4 {
+        // Those that were under way together fail together.
+        let jobs = book.due(now(&time));
+        assert_eq!(jobs.len(), ORDERS);
+        asked += jobs.len();
+        for job in &jobs {
+            assert!(!book.is_settled(job.name(), now(&time)));
+            book.end(job.name(), failed(Kind::Silence), now(&time));
+        }
+        assert!(all.iter().all(|text| book.is_settled(&name(text), now(&time))), "none of them comes soon");
+        assert!(book.due(now(&time)).is_empty());
+        waits.push(book.idle_for(now(&time)));
+        time.advance(book.idle_for(now(&time)));
+    }
+    assert_eq!(asked, 4 * ORDERS);
+    for (wait, minutes) in waits.iter().zip([1, 2, 4, 8]) {
+        assert!(*wait >= MINUTE * minutes && *wait <= MINUTE * minutes * 5 / 4, "{waits:?}");
+    }
+    // It is back: everybody has their turn at once.
+    let mut got = 0;
+    loop {
+        let jobs = book.due(now(&time));
+        if jobs.is_empty() {
+            break;
+        }
+        got += jobs.len();
+        for job in jobs {
+            let issued = certificate(job.name().as_str(), now(&time).wall, 90 * DAY);
+            book.end(job.name(), Ending::Got(issued, issuer("a.example").slug(), From::Authority), now(&time));
+        }
+    }
+    assert!(got >= all.len() - 4 * ORDERS, "{got}");
+}
+
+#[test]
+fn a_limit_of_the_account_is_not_found_out_by_every_name() {
+    let (mut book, time) = (book(&["a.example"]), TestClock::new());
+    for number in 0..20 {
+        add(&mut book, &format!("n{number}.example"), Wish::Listed, None, now(&time));
+    }
+    let until = Some(now(&time).wall + 20 * MINUTE);
+    let first = book.due(now(&time));
+    for job in &first {
+        book.end(job.name(), refused(Kind::Limit, until), now(&time));
+    }
+    assert!(book.due(now(&time)).is_empty());
+    assert_eq!(book.idle_for(now(&time)), 20 * MINUTE);
+    // A limit of one name is nobody else's.
+    let (mut book, name) = (self::book(&["a.example"]), name("one.example"));
+    add(&mut book, "one.example", Wish::Listed, None, now(&time));
+    book.due(now(&time));
+    book.end(&name, refused(Kind::Limit, until), now(&time));
+    add(&mut book, "other.example", Wish::Listed, None, now(&time));
+    assert_eq!(names(&book.due(now(&time))), ["other.example"]);
 }
 
 #[test]

@@ -3,13 +3,12 @@
 //!
 //! In: a [`Job`]. Out: its [`Ending`]. Not here: when it is due (`book`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use instant_acme::{CertificateIdentifier, Error};
 
-use super::book::{Current, Ending, From, Job, way, worst};
+use super::book::{Current, Ending, From, Job, Refused, way, worst};
 use super::certificate;
 use super::files::Place;
 use super::issuer::Issuer;
@@ -48,7 +47,7 @@ impl Job {
 }
 
 async fn order(desk: &Desk, name: &Name, issuers: &[Arc<Issuer>], current: Option<&Current>, attempt: u32) -> Ending {
-    let (mut troubles, mut holds) = (Vec::new(), BTreeMap::new());
+    let (mut troubles, mut refused) = (Vec::new(), Vec::new());
     for issuer in issuers {
         let slug = issuer.slug();
         let own = current.filter(|current| current.issuer == slug);
@@ -57,15 +56,14 @@ async fn order(desk: &Desk, name: &Name, issuers: &[Arc<Issuer>], current: Optio
         match task.run().await {
             Ok(certificate) => return Ending::Got(certificate, slug, From::Authority),
             Err(trouble) => {
-                if let Some(until) = schedule::hold(desk.clock.wall(), trouble.retry_at) {
-                    holds.insert(slug, until);
-                }
+                let until = schedule::hold(desk.clock.wall(), trouble.retry_at);
+                refused.push(Refused { issuer: slug, kind: trouble.kind, until });
                 troubles.push(trouble);
             }
         }
     }
     let none = || Trouble::new(Kind::Limit, "every authority wants to be left alone for now");
-    Ending::Failed(worst(troubles).unwrap_or_else(none), holds)
+    Ending::Failed(worst(troubles).unwrap_or_else(none), refused)
 }
 
 /// Asks when to renew (RFC 9773). An authority that does not know the question is asked rarely.

@@ -24,7 +24,7 @@ pub use book::{NameReport, State};
 pub use challenges::{Challenges, PATH};
 pub use issuer::{Eab, Hook, Issuer, directory};
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,8 +62,7 @@ impl Engine {
         let files = Files::new(folder);
         files.tidy(clock.wall());
         let desk = Desk { clock, files, challenges, client, door: Semaphore::new(1) };
-        let book = Book { issuers: Arc::new([]), entries: BTreeMap::new() };
-        Engine(Arc::new(Shared { desk, store, book: watch::Sender::new(book) }))
+        Engine(Arc::new(Shared { desk, store, book: watch::Sender::new(Book::new()) }))
     }
 
     /// Takes these authorities, tried in this order, instead of those before. A certificate of an authority that is not among
@@ -89,10 +88,7 @@ impl Engine {
         self.serve(&found);
         let now = self.0.desk.now();
         self.0.book.send_modify(|book| {
-            book.issuers = issuers;
-            for entry in book.entries.values_mut() {
-                entry.retry(now);
-            }
+            book.turn_to(issuers, now);
             for (name, current) in found {
                 let Some(entry) = book.entries.get_mut(&name) else { continue };
                 match (current, &mut entry.current) {
@@ -185,7 +181,7 @@ impl Engine {
     pub async fn settled(&self, name: &str) -> Option<Arc<Issued>> {
         let name = Name::parse(name)?;
         let mut changes = self.0.book.subscribe();
-        let settled = changes.wait_for(|book| book.entries.get(&name).is_none_or(Entry::is_settled));
+        let settled = changes.wait_for(|book| book.is_settled(&name, self.0.desk.now()));
         // The sender lives in `self`, so the wait cannot fail.
         drop(settled.await);
         self.0.store.get(name.as_str())
@@ -223,7 +219,7 @@ impl Engine {
                     };
                     if let (Some(name), true) = (names.remove(&id), is_broken) {
                         let trouble = Trouble::new(Kind::Other, "the order broke off by a fault of this program");
-                        self.end(&name, Ending::Failed(trouble, BTreeMap::new()));
+                        self.end(&name, Ending::Failed(trouble, Vec::new()));
                     }
                 }
             }

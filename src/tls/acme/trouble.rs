@@ -69,11 +69,11 @@ impl Trouble {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the crate adds errors; their own words do for the rare ones")]
     pub(super) fn of(error: &Error, name: &Name) -> Self {
         match error {
-            // About the account: what is said of a name comes with its challenge.
+            // What is said of the proof comes with its challenge.
             Error::Api(problem) if kind_of(problem) == "unauthorized" => {
                 let detail = problem.detail.as_deref().unwrap_or("no more is said");
                 Trouble::new(
-                    Kind::Account,
+                    Kind::Other,
                     format!("the authority does not let our account do this for {name}: {detail}"),
                 )
             }
@@ -195,7 +195,7 @@ mod tests {
             assert!(trouble.sentence.contains(words) && trouble.sentence.contains("so it is"), "{}", trouble.sentence);
         }
         let account = Trouble::of(&Error::Api(problem("unauthorized")), &name);
-        assert!(account.kind == Kind::Account && account.sentence.contains("our account"), "{}", account.sentence);
+        assert!(account.kind == Kind::Other && account.sentence.contains("our account"), "{}", account.sentence);
         let silent = Trouble::of(&Error::Other(Box::new(NoAnswer("https://ca: no connection".into()))), &name);
         assert_eq!(silent.kind, Kind::Silence);
     }
