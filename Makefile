@@ -26,6 +26,7 @@ test: ## Run all tests, Tinybird's own clients among them
 	@.ci/setup build
 	@.ci/setup clients
 	@.ci/setup stores
+	@.ci/setup acme
 	@.ci/test
 
 lint: ## Check formatting, clippy and rustdoc, warnings denied

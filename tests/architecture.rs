@@ -360,7 +360,7 @@ const FENCES: [Fence; 12] = [
     Fence {
         what: "a task of its own",
         is: |path| path[0] == "tokio" && has(path, &["spawn", "spawn_local"]),
-        only_in: &["app/", "state/", "telemetry/", "demo/", "proxy/server.rs"],
+        only_in: &["app/", "state/", "telemetry/", "tls/", "demo/", "proxy/server.rs"],
         advice: "await it, or let `app` start it: a task that nobody owns outlives its request",
     },
     Fence {

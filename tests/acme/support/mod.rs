@@ -1,0 +1,8 @@
+//! What the tests of ACME stand on.
+#![expect(unreachable_pub, reason = "`pub` says what tests may use")]
+
+pub mod dns;
+pub mod front;
+pub mod life;
+pub mod pebble;
+pub mod said;
