@@ -15,7 +15,6 @@ pub mod outbound;
 pub mod exchange;
 pub mod jose;
 pub mod state;
-pub mod tls;
 
 pub mod pipeline;
 pub mod tls;
