@@ -24,11 +24,12 @@ async fn an_authority_that_is_away_is_asked_again() {
     life.time.advance(2 * MINUTE);
     life.active(name).await;
     assert_eq!(life.report(name).last_error, None);
-    assert_eq!(said::of(&format!("for {name}:")).len(), 1);
+    assert_eq!(said::of(&format!("no certificate for {name} yet:")).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_old_certificate_is_served_while_the_authority_is_away() {
+    said::listen();
     let mut pebble = Pebble::with(Options { validity: Some(3_600), ..Options::default() });
     let folder = tempfile::tempdir().unwrap();
     let name = "kept.example";
@@ -39,6 +40,8 @@ async fn the_old_certificate_is_served_while_the_authority_is_away() {
     eventually(|| life.report(name).last_error.is_some(), || format!("{:?}", life.report(name))).await;
     assert_eq!(life.report(name).state, State::Active);
     assert!(Arc::ptr_eq(&life.store.get(name).unwrap(), &first));
+    let said = said::of(&format!("the certificate for {name}, which ends at "));
+    assert!(said.len() == 1 && said[0].contains("cannot be renewed yet: the authority does not answer"), "{said:?}");
     // Even when it is over: some callers take it, and none would take nothing.
     life.time.advance(30 * MINUTE);
     eventually(|| life.report(name).state == State::Failed, || format!("{:?}", life.report(name))).await;

@@ -252,8 +252,15 @@ impl Engine {
         });
         match news {
             Some(News::Failed(trouble, pause)) => {
+                let what = match self.0.store.get(name.as_str()) {
+                    Some(old) => format!(
+                        "the certificate for {name}, which ends at {}, cannot be renewed yet",
+                        httpdate::fmt_http_date(old.not_after)
+                    ),
+                    None => format!("no certificate for {name} yet"),
+                };
                 let minutes = pause.as_secs().div_ceil(60);
-                log::warn!("no certificate for {name}: {}. The next try is in {minutes} min", trouble.sentence);
+                log::warn!("{what}: {}. The next try is in {minutes} min", trouble.sentence);
             }
             Some(News::Issued(not_after)) => {
                 log::info!("{name} has a new certificate, valid until {}", httpdate::fmt_http_date(not_after));
