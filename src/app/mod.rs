@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::config::scalar::{self, Secret};
 use crate::config::section::server::{self as section, Threads};
 use crate::proxy::server::{Address, Claim, Signals, Stop, StopWatch, hear_signals, service, settings};
-use crate::proxy::{Proxy, Running};
+use crate::proxy::{self, Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
@@ -117,8 +117,20 @@ impl App {
         let tls = Tls::start(config, &live, clock.clone());
         let unready = Arc::clone(&readiness);
         let parts = Parts {
-            proxy: Proxy::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&access_log)),
-            upkeep: Upkeep::new(Arc::clone(&live), Arc::clone(&state), metrics.clone(), Arc::clone(&replaced)),
+            proxy: Proxy::new(proxy::Parts {
+                live: Arc::clone(&live),
+                state: Arc::clone(&state),
+                metrics: metrics.clone(),
+                access_log: Arc::clone(&access_log),
+                challenges: tls.challenges(),
+            }),
+            upkeep: Upkeep::new(upkeep::Parts {
+                live: Arc::clone(&live),
+                state: Arc::clone(&state),
+                metrics: metrics.clone(),
+                replaced: Arc::clone(&replaced),
+                engine: tls.engine(),
+            }),
             watch: StopWatch::new(stop.clone(), Box::new(move || unready.set(false))),
             server: config.server.clone(),
             addresses: tls.listening(config, &addresses),

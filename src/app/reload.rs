@@ -223,6 +223,7 @@ impl Reloader {
         drop(running);
         snapshot.take_effect(&self.state);
         self.retired.push(self.live.replace(Running::new(snapshot, &self.metrics)));
+        self.tls.take_over(&config);
         self.token.store(token);
         program_log::set_level(config.log.level);
         self.state.keep_upstreams(config.upstreams.keys().map(String::as_str));

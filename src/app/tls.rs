@@ -10,16 +10,19 @@ use std::time::{Duration, SystemTime};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::scalar::{KeyPair, Validity};
+use crate::config::scalar::{HostPattern, KeyPair, Validity};
 use crate::config::section::hosts::Host;
 use crate::config::section::listeners::Listener;
-use crate::config::section::tls::{DefaultCertificate, HostTls};
+use crate::config::section::tls::{Acme, DefaultCertificate, HostTls};
+use crate::outbound::Client;
 use crate::proxy::Running;
 use crate::proxy::server::Address;
 use crate::snapshot::live::Live;
+use crate::tls::acme::{self, Challenges, Engine, Hook, Issuer};
 use crate::tls::certificates::Certificates;
 use crate::tls::internal::Authority;
 use crate::tls::resolver::{Finder, Hosts, Resolver};
+use crate::tls::store::Store;
 
 /// A certificate that ends sooner should have been renewed by now: authorities issue for 90 days at most, and say to renew
 /// when a third is left.
@@ -29,16 +32,22 @@ pub(super) const SOON: Duration = Duration::from_secs(21 * 24 * 60 * 60);
 pub(super) struct Tls {
     resolver: Finder,
     authority: Arc<Authority>,
+    engine: Engine,
+    challenges: Arc<Challenges>,
 }
 
 impl Tls {
     /// Certificates of whatever `live` holds.
     pub(super) fn start(config: &Config, live: &Arc<Live<Running>>, clock: Clock) -> Self {
-        let now = clock.wall();
-        let authority = Arc::new(Authority::new(clock, &config.state.folder()));
-        let resolver = Resolver::new(LiveHosts(Arc::clone(live)), Arc::clone(&authority));
-        let tls = Tls { resolver: Arc::new(resolver), authority };
+        let (now, folder) = (clock.wall(), config.state.folder());
+        let authority = Arc::new(Authority::new(clock.clone(), &folder));
+        let (store, challenges) = (Arc::new(Store::default()), Arc::new(Challenges::default()));
+        let resolver = Resolver::new(LiveHosts(Arc::clone(live)), Arc::clone(&authority), Arc::clone(&store));
+        let (folder, client) = (folder.join("tls").join("acme"), Client::direct(clock.clone()));
+        let engine = Engine::new(clock, folder, store, Arc::clone(&challenges), client);
+        let tls = Tls { resolver: Arc::new(resolver), authority, engine, challenges };
         tls.prepare(config).into_iter().for_each(|why| log::warn!("{why}"));
+        tls.take_over(config);
         // One that is over does not keep the others from being served.
         for sentence in all(config).filter_map(|given| given.fault(now)) {
             log::error!("{sentence}: callers will refuse the connection until another one is there");
@@ -53,6 +62,24 @@ impl Tls {
         listeners.map(|(listener, at)| Address { at: *at, tls: tls(listener) }).collect()
     }
 
+    /// What authorities are answered on port 80.
+    pub(super) fn challenges(&self) -> Arc<Challenges> {
+        Arc::clone(&self.challenges)
+    }
+
+    /// What gets certificates, to be run beside requests.
+    pub(super) fn engine(&self) -> Engine {
+        self.engine.clone()
+    }
+
+    /// From now on the certificates of this configuration are got and renewed; what is on disk for it is served.
+    pub(super) fn take_over(&self, config: &Config) {
+        self.engine.issuers(issuers(config));
+        let is_auto = |(_, host): &(&HostPattern, &Host)| host.tls == Some(HostTls::Auto);
+        let names = config.hosts.iter().filter(is_auto).map(|(pattern, _)| pattern.as_str().to_owned());
+        self.engine.want(&names.collect());
+    }
+
     /// Makes ready what a configuration wants, before it runs; what is wrong with that.
     pub(super) fn prepare(&self, config: &Config) -> Option<String> {
         let is_internal = |host: &Host| host.tls == Some(HostTls::Internal);
@@ -61,6 +88,24 @@ impl Tls {
         }
         self.authority.open().err()
     }
+}
+
+/// The authorities of a configuration.
+fn issuers(config: &Config) -> Vec<Issuer> {
+    let default = [Acme::default()];
+    let all = if config.tls.acme.is_empty() { &default[..] } else { &config.tls.acme };
+    let issuer = |acme: &Acme| {
+        let Acme { directory, email, eab, ca, dns_hook, ca_certificates } = acme;
+        Some(Issuer {
+            // A directory is a URL that can be called, or the file could not be used.
+            directory: directory.url().parse().ok()?,
+            contact: email.clone(),
+            eab: eab.as_ref().map(|eab| acme::Eab { key_id: eab.key_id.clone(), hmac_key: eab.hmac_key.clone() }),
+            ca: ca.as_ref().map(|_| ca_certificates.clone()),
+            dns_hook: dns_hook.as_deref().and_then(Hook::parse),
+        })
+    };
+    all.iter().filter_map(issuer).collect()
 }
 
 /// Why a configuration is not taken over: a certificate that is not valid now would stand where another one was.

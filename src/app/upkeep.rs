@@ -17,6 +17,7 @@ use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::state::counters::{Keeping, Up};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::acme::Engine;
 use crate::upstream::Upstream;
 
 use super::key_report::KeyReport;
@@ -41,13 +42,25 @@ pub(super) struct Upkeep {
     metrics: Metrics,
     /// Woken when another configuration runs.
     replaced: Arc<Notify>,
+    engine: Engine,
     /// The upstreams whose first look-up failed and was reported.
     failing: BTreeSet<Arc<str>>,
 }
 
+/// What it works with.
+pub(super) struct Parts {
+    pub(super) live: Arc<Live<Running>>,
+    pub(super) state: Arc<State>,
+    pub(super) metrics: Metrics,
+    /// Woken when another configuration runs.
+    pub(super) replaced: Arc<Notify>,
+    pub(super) engine: Engine,
+}
+
 impl Upkeep {
-    pub(super) fn new(live: Arc<Live<Running>>, state: Arc<State>, metrics: Metrics, replaced: Arc<Notify>) -> Self {
-        Upkeep { live, state, metrics, replaced, failing: BTreeSet::new() }
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { live, state, metrics, replaced, engine } = parts;
+        Upkeep { live, state, metrics, replaced, engine, failing: BTreeSet::new() }
     }
 
     pub(super) fn look_up_first(&mut self) {
@@ -173,6 +186,6 @@ impl BackgroundService for Upkeep {
             }
         };
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        tokio::join!(names, deadlines, counters, keys, telling, self.state.counters().run());
+        tokio::join!(names, deadlines, counters, keys, telling, self.state.counters().run(), self.engine.run());
     }
 }

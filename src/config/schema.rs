@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use super::Config;
 use super::scalar::{
-    AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, HostPattern, KeyPrefix, Moment,
-    OriginPattern, PathPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
+    AcmeDirectory, AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, HostPattern, KeyPrefix,
+    Moment, OriginPattern, PathPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName,
+    WebAddress,
 };
 use super::section::auth::{Audience, AuthRule};
 use super::section::limits::{By, Cost, Dimension};
@@ -124,6 +125,7 @@ macro_rules! scalars {
 
 scalars! {
     Access, "string", "`off`, `stdout` or the path of a file.", ".+", "stdout";
+    AcmeDirectory, "string", "`letsencrypt`, `letsencrypt-staging`, or the URL of an ACME directory.", r"letsencrypt(-staging)?|https://\S+", "letsencrypt";
     AddressRange, "string", "An address, or a range of addresses with its length.", "[0-9A-Fa-f:.]+(/[0-9]{1,3})?", "10.0.0.0/8";
     Amount, ["integer", "string"], "How much: a number, a size with its unit, or a time with its unit.", "[0-9]+(_[0-9]+)*|[0-9]+ *(([KMGT]i?)?B|ms|[smhd])", "100MB";
     ByteSize, "string", "A size with its unit: B, KB, KiB, MB, MiB, GB, GiB, TB or TiB.", "[0-9]+ *([KMGT]i?)?B", "16KiB";
@@ -250,7 +252,11 @@ impl JsonSchema for HostTls {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        word_or_files("`internal`, or the files of a certificate and its key.", &["internal"], generator)
+        word_or_files(
+            "`auto`, `internal`, or the files of a certificate and its key.",
+            &["auto", "internal"],
+            generator,
+        )
     }
 }
 

@@ -39,6 +39,7 @@ use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{HostLabels, Metrics, RouteMeters};
+use crate::tls::acme::Challenges;
 
 use ctx::Ctx;
 use door::HeadArrived;
@@ -82,12 +83,29 @@ pub struct Proxy {
     state: Arc<State>,
     metrics: Metrics,
     access_log: Arc<AccessLog>,
+    challenges: Arc<Challenges>,
+}
+
+/// What a gateway works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// What it serves, whenever a request begins.
+    pub live: Arc<Live<Running>>,
+    /// What outlives a configuration.
+    pub state: Arc<State>,
+    /// What it counts in.
+    pub metrics: Metrics,
+    /// Where it writes requests down.
+    pub access_log: Arc<AccessLog>,
+    /// What authorities are answered who ask whose host this is.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Proxy {
-    /// A gateway that serves whatever `live` holds.
-    pub fn new(live: Arc<Live<Running>>, state: Arc<State>, metrics: Metrics, access_log: Arc<AccessLog>) -> Self {
-        Proxy { live, state, metrics, access_log }
+    /// A gateway of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { live, state, metrics, access_log, challenges } = parts;
+        Proxy { live, state, metrics, access_log, challenges }
     }
 }
 
@@ -118,6 +136,9 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
+        if request::answer_authority(session, ctx, &self.challenges).await? {
+            return Ok(true);
+        }
         match request::open(session, ctx, &self.state).await? {
             Next::Answered => Ok(true),
             Next::Refuse(refusal, connection) => {

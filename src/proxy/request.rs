@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderName, Version};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 
 use crate::exchange::refusal::Refusal;
+use crate::exchange::reply::Reply;
 use crate::pipeline::client::Client;
 use crate::pipeline::rewrite::Trial;
 use crate::pipeline::statistics::Reach;
@@ -17,6 +19,7 @@ use crate::snapshot::arrival::{Arrival, Stage, Turn};
 use crate::snapshot::route::BodyRule;
 use crate::state::State;
 use crate::telemetry::trace::{Trace, is_request_id, request_id};
+use crate::tls::acme::{self, Challenges};
 
 use super::ctx::Ctx;
 use super::limits::Place;
@@ -57,6 +60,18 @@ pub(super) fn set_timeouts(session: &mut Session, ctx: &Ctx) {
     session.set_read_timeout(Some(READ_TIMEOUT));
     session.set_write_timeout(Some(WRITE_TIMEOUT));
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+}
+
+/// Answers an authority that asks whose host this is (RFC 8555 section 8.3), before anything else is looked at; true if it
+/// was one.
+pub(super) async fn answer_authority(session: &mut Session, ctx: &mut Ctx, challenges: &Challenges) -> Result<bool> {
+    let path = session.req_header().uri.path();
+    let Some(answer) = path.strip_prefix(acme::PATH).and_then(|token| challenges.get(token)) else { return Ok(false) };
+    identify(session.req_header(), ctx);
+    let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
+    let reply = Reply { status: StatusCode::OK, headers, body: Bytes::copy_from_slice(answer.as_bytes()) };
+    respond::send(session, ctx, reply, Connection::Keep).await?;
+    Ok(true)
 }
 
 /// Reads the head and the parameters, and asks the pipeline.

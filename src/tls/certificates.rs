@@ -19,6 +19,8 @@ const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 pub enum Certificates {
     /// Here; the one to prefer first.
     Given(Box<[Arc<CertifiedKey>]>),
+    /// In the store, once an authority has issued it for this host, or for `*.` and its domain.
+    Issued(Box<str>),
     /// The gateway's own authority makes one for these names.
     Internal(Box<[String]>),
     /// There are none: the connection is refused.
@@ -29,6 +31,7 @@ impl Certificates {
     /// Those of the host `pattern`.
     pub fn of_host(pattern: &str, tls: &HostTls) -> Self {
         match tls {
+            HostTls::Auto => Certificates::Issued(pattern.into()),
             HostTls::Files(files) => Self::given(files),
             HostTls::Internal => Certificates::Internal([pattern.to_owned()].into()),
         }

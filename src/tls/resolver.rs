@@ -13,6 +13,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::certificates::{Certificates, suited};
 use super::internal::Authority;
+use super::store::Store;
 
 /// The configured hosts, as they are now.
 pub trait Hosts: Send + Sync {
@@ -27,12 +28,13 @@ pub type Finder = Arc<dyn ResolvesServerCert>;
 pub struct Resolver<H> {
     hosts: H,
     authority: Arc<Authority>,
+    store: Arc<Store>,
 }
 
 impl<H: Hosts> Resolver<H> {
     /// A resolver for the hosts that are served.
-    pub fn new(hosts: H, authority: Arc<Authority>) -> Self {
-        Resolver { hosts, authority }
+    pub fn new(hosts: H, authority: Arc<Authority>, store: Arc<Store>) -> Self {
+        Resolver { hosts, authority, store }
     }
 }
 
@@ -53,6 +55,7 @@ impl<H: Hosts> ResolvesServerCert for Resolver<H> {
         match &*certificates {
             Certificates::Given(keys) => suited(keys, hello.signature_schemes()),
             Certificates::Internal(names) => self.authority.certificate(names),
+            Certificates::Issued(name) => self.store.get(name).map(|issued| Arc::clone(&issued.key)),
             Certificates::Refused => None,
         }
     }

@@ -13,6 +13,7 @@ mod accounts;
 mod authorities;
 mod disk;
 mod dns;
+mod gateway;
 mod issue;
 mod killed;
 mod support;

@@ -6,6 +6,7 @@ use serde_yaml::Value;
 use tollgate::config::interpolate::Environment;
 use tollgate::config::issue::IssueCode;
 use tollgate::config::section::state::State;
+use tollgate::config::section::tls::{Acme, Tls};
 use tollgate::config::section::upstreams::Concurrency;
 use tollgate::config::{Config, load_text};
 
@@ -69,7 +70,8 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(listeners, least.listeners);
     assert_eq!(admin, least.admin);
     assert_eq!(tinybird_api, least.tinybird_api);
-    assert_eq!(tls, least.tls);
+    assert_eq!(tls.acme, [Acme::default()]);
+    assert_eq!(Tls { acme: Vec::new(), ..tls }, least.tls);
     assert_eq!(white_label, least.white_label);
     assert_eq!(server, least.server);
     let beside = least.state.beside.clone();
@@ -109,6 +111,7 @@ fn every_page_of_the_reference_has_every_key() {
         ("state", "state"),
         ("tenants.*", "tenants"),
         ("tls", "tls"),
+        ("tls.acme", "tls"),
         ("upstreams.*", "upstreams"),
         ("upstreams.*.concurrency", "upstreams"),
         ("upstreams.*.mint", "upstreams"),

@@ -44,6 +44,12 @@ pub(in crate::config) fn read_files(
         read_pairs(files, (document, &["hosts", name.as_str(), "tls"]), reader, &mut issues);
     }
     read_pairs(config.tls.default.files_mut(), (document, &["tls", "default"]), reader, &mut issues);
+    let is_list = document.node(&["tls", "acme"]).is_some_and(|node| matches!(node.kind, NodeKind::List(_)));
+    for (index, acme) in config.tls.acme.iter_mut().enumerate() {
+        let (index, Some(ca)) = (index.to_string(), &mut acme.ca) else { continue };
+        let path: Vec<&str> = ["tls", "acme"].into_iter().chain(is_list.then_some(&*index)).chain(["ca"]).collect();
+        acme.ca_certificates = read_authorities(ca, (document, &path), reader, &mut issues);
+    }
     read_lists(config, document, reader, &mut issues);
     if let Access::File(path) = &mut config.log.access {
         *path = document.folder_of(&["log", "access"]).join(&*path);

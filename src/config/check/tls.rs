@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::document::{Node, NodeKind};
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{HostPattern, KeyKind, KeyPair, is_address};
 use crate::config::section::hosts::Host;
 use crate::config::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
 
-use super::Checker;
+use super::{Checker, PRIVATE_SUFFIXES};
 
 impl Checker<'_> {
     pub(super) fn tls(&mut self) {
@@ -22,6 +23,7 @@ impl Checker<'_> {
             self.certificates_of(pattern, host.tls.as_ref());
             self.way_to(pattern, host, listens);
         }
+        self.acme();
         if listens {
             self.reachable_over_tls();
         } else {
@@ -53,6 +55,52 @@ impl Checker<'_> {
             if !kinds.insert(pair.kind()) {
                 self.second_of_a_kind(&path, files, pair.kind());
             }
+        }
+    }
+
+    /// That authorities can do what hosts ask of them.
+    fn acme(&mut self) {
+        let is_auto = |(_, host): &(&HostPattern, &Host)| host.tls == Some(HostTls::Auto);
+        let first = self.config.hosts.iter().find(is_auto);
+        if first.is_none() && self.document.node(&["tls", "acme"]).is_some() && !self.reported(&["hosts"]) {
+            let title = "`acme` has no effect: no host has `tls: auto`".to_owned();
+            self.at_key(IssueCode::NoEffect, &["tls", "acme"], title, "write `tls: auto` for hosts, or remove this");
+        }
+        if self.is_empty_list(&["tls", "acme"]) {
+            let title = "`acme` is empty".to_owned();
+            self.at_value(IssueCode::BadValue, &["tls", "acme"], title, "leave it out for Let's Encrypt");
+        }
+        let has_hook = self.config.tls.acme.iter().any(|acme| acme.dns_hook.is_some());
+        for (pattern, _) in self.config.hosts.iter().filter(is_auto) {
+            let path = ["hosts", pattern.as_str(), "tls"];
+            if pattern.suffix().is_some() && !has_hook {
+                let title = format!("no authority issues a certificate for `{pattern}` without a record in DNS");
+                let help = "write `tls: { acme: { dns_hook: PROGRAM } }`, or name the hosts one by one";
+                self.at_value(IssueCode::TlsRules, &path, title, help);
+            }
+            // An authority of one's own may sign what it likes.
+            let is_public =
+                self.config.tls.acme.iter().all(|acme| acme.directory.to_string().starts_with("letsencrypt"));
+            if let Some(why) = private(pattern.as_str()).filter(|_| is_public) {
+                let title = format!("no authority issues a certificate for `{pattern}`: {why}");
+                self.at_value(IssueCode::TlsRules, &path, title, "`internal` makes one for development");
+            }
+        }
+        self.answers_on_port_80(first.map(|(pattern, _)| pattern), has_hook);
+    }
+
+    /// That authorities find an answer where they ask: on port 80, without TLS.
+    fn answers_on_port_80(&mut self, first: Option<&HostPattern>, has_hook: bool) {
+        let (Some(first), false) = (first, has_hook) else { return };
+        let is_broken = |node: &Node| matches!(node.kind, NodeKind::Broken);
+        let written = self.document.node(&["listeners"]);
+        if written.is_some_and(|all| is_broken(all) || all.is_empty() || all.children().any(is_broken)) {
+            return;
+        }
+        if self.config.listeners.iter().all(|listener| listener.tls) {
+            let title = "authorities ask on port 80, without TLS, and no listener answers there".to_owned();
+            let help = "add a listener without `tls`, to which port 80 leads; or set records in DNS by `dns_hook`";
+            self.at_value(IssueCode::TlsRules, &["hosts", first.as_str(), "tls"], title, help);
         }
     }
 
@@ -126,6 +174,16 @@ impl Checker<'_> {
             let title = "`default` has no effect: no listener has `tls: true`".to_owned();
             self.at_key(IssueCode::NoEffect, &["tls", "default"], title, help);
         }
+    }
+}
+
+/// Why a name is nobody's in the world.
+fn private(pattern: &str) -> Option<&'static str> {
+    let last = pattern.rsplit('.').next().unwrap_or_default();
+    match () {
+        () if !pattern.contains('.') => Some("it is one label"),
+        () if PRIVATE_SUFFIXES.contains(&last) => Some("such names are nobody's"),
+        () => None,
     }
 }
 

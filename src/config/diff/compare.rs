@@ -27,7 +27,7 @@ use crate::config::section::routes::{Method, Require, Route};
 use crate::config::section::server::Server;
 use crate::config::section::state::State;
 use crate::config::section::tenants::Tenant;
-use crate::config::section::tls::Tls;
+use crate::config::section::tls::{Acme, Eab, Tls};
 use crate::config::section::upstreams::{Concurrency, Mint, Timeouts, Upstream, UpstreamTls};
 use crate::config::section::white_label::WhiteLabel;
 use crate::config::show::{key_of, one_line};
@@ -116,7 +116,8 @@ sections! {
     Retry { attempts, on, base, max, budget }
     Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies, limits }
     Tenant { enabled, plan }
-    Tls { default, port }
+    Eab { key_id, hmac_key }
+    Tls { default, port, acme }
     Timeouts { connect, attempt, total, idle }
     WhiteLabel { error_text }
 }
@@ -277,6 +278,21 @@ impl Compare for UpstreamTls {
 
     fn summary(&self) -> String {
         text(self)
+    }
+}
+
+impl Compare for Acme {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let Acme { directory, email, eab, ca, dns_hook, ca_certificates } = self;
+        walk.at("directory", |walk| directory.compare(&new.directory, walk));
+        walk.at("email", |walk| email.compare(&new.email, walk));
+        walk.at("eab", |walk| eab.compare(&new.eab, walk));
+        walk.at("ca", |walk| file(walk, (ca, &new.ca), *ca_certificates == new.ca_certificates));
+        walk.at("dns_hook", |walk| dns_hook.compare(&new.dns_hook, walk));
+    }
+
+    fn summary(&self) -> String {
+        self.directory.to_string()
     }
 }
 

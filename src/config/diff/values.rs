@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::Kind;
 use super::compare::{Compare, Walk, text};
 use crate::config::scalar::{
-    AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, KeyPrefix, MASK, Moment, OriginPattern,
-    Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
+    AcmeDirectory, AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, KeyPrefix, MASK, Moment,
+    OriginPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
 };
 use crate::config::section::auth::{Audience, AuthRule, ProviderKind};
 use crate::config::section::limits::{By, Cost};
@@ -23,7 +23,7 @@ use crate::config::section::params::Conflict;
 use crate::config::section::routes::Format;
 use crate::config::section::server::Threads;
 use crate::config::section::state::OnCounterFailure;
-use crate::config::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
+use crate::config::section::tls::{Acme, CertificateFiles, DefaultCertificate, HostTls};
 use crate::config::section::upstreams::UpstreamAuth;
 use crate::config::section::white_label::ErrorText;
 
@@ -46,6 +46,7 @@ macro_rules! values {
 
 values!(
     bool,
+    AcmeDirectory,
     Amount,
     By,
     Cost,
@@ -205,7 +206,7 @@ impl Compare for HostTls {
     fn summary(&self) -> String {
         match self {
             HostTls::Files(files) => of_all(files),
-            HostTls::Internal => text(self),
+            HostTls::Auto | HostTls::Internal => text(self),
         }
     }
 }
@@ -235,4 +236,23 @@ fn of_files(old: (String, &[CertificateFiles]), new: (String, &[CertificateFiles
 
 fn of_all(files: &[CertificateFiles]) -> String {
     files.iter().map(|files| crate::config::scalar::absolute(&files.cert)).collect::<Vec<_>>().join(", ")
+}
+
+impl Compare for Vec<Acme> {
+    /// By their places: the order is that in which they are tried.
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        if self.len() != new.len() {
+            return walk.changed(self.summary(), new.summary());
+        }
+        for (index, (old, new)) in self.iter().zip(new).enumerate() {
+            match self.len() {
+                1 => old.compare(new, walk),
+                _ => walk.at(index.to_string(), |walk| old.compare(new, walk)),
+            }
+        }
+    }
+
+    fn summary(&self) -> String {
+        self.iter().map(Acme::summary).collect::<Vec<_>>().join(", ")
+    }
 }

@@ -70,7 +70,10 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         // What operators name themselves says nothing about what is in it.
         ["hosts"] | ["hosts", _] => false,
         // Paths of files. Who writes the key itself there is told that it cannot be read, and not shown it.
-        ["hosts", _, "tls", ..] | ["tls", ..] => false,
+        ["hosts", _, "tls", ..] => false,
+        // As for upstreams: what is not known there may be a misspelt key.
+        ["tls", "acme", .., "eab", key] => *key != "key_id",
+        ["tls", ..] => false,
         ["limits" | "plans" | "routes" | "tenants", _, inner @ ..]
         | ["hosts", _, "routes", _, inner @ ..]
         | ["hosts", _, inner @ ..] => inner.iter().any(|key| is_credential_key(key)),

@@ -6,6 +6,7 @@
 
 pub mod api_key;
 
+mod acme_directory;
 mod address_range;
 mod algorithm;
 mod amount;
@@ -32,6 +33,7 @@ mod web_address;
 
 use std::path::{Path, PathBuf};
 
+pub use acme_directory::AcmeDirectory;
 pub use address_range::AddressRange;
 pub use algorithm::{Algorithm, SHORTEST_SECRET};
 pub use amount::Amount;

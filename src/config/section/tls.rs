@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::scalar::KeyPair;
+use crate::config::scalar::{AcmeDirectory, KeyPair, Secret};
 
 /// What listeners with TLS do, whatever the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -21,11 +21,102 @@ pub struct Tls {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub port: Option<u16>,
+    /// The authorities that certificates of hosts with `tls: auto` are asked of, tried in this order; left out: Let's Encrypt.
+    #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_several")]
+    #[schemars(with = "OneOrSeveral")]
+    pub acme: Vec<Acme>,
+}
+
+/// An authority that speaks ACME (RFC 8555). Who names one agrees to its terms of service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Acme {
+    /// Its directory: `letsencrypt`, `letsencrypt-staging`, or a URL.
+    pub directory: AcmeDirectory,
+    /// Where the authority may write to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The account at the authority's own site, where it wants one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eab: Option<Eab>,
+    /// A PEM file with who signs the certificate of the directory itself; left out: the system's authorities.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "crate::config::scalar::absolute_path")]
+    pub ca: Option<PathBuf>,
+    /// A program that sets records in DNS, and its first words: it is called with `present` or `cleanup`, a name and a value. Needed for hosts with `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_hook: Option<String>,
+    /// The certificates of `ca`, DER, read when the configuration is loaded.
+    #[serde(skip)]
+    pub ca_certificates: Vec<Vec<u8>>,
+}
+
+/// What binds an ACME account to one at the authority's own site (RFC 8555 section 7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Eab {
+    /// Its name.
+    pub key_id: String,
+    /// Its key, as the authority shows it.
+    pub hmac_key: Secret,
+}
+
+/// One section, or a list of them.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OneOrSeveral {
+    One(Acme),
+    Several(Vec<Acme>),
+}
+
+mod one_or_several {
+    use std::fmt;
+
+    use serde::de::value::MapAccessDeserializer;
+    use serde::de::{MapAccess, SeqAccess, Visitor};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::Acme;
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Acme>, D::Error> {
+        deserializer.deserialize_any(Sections)
+    }
+
+    pub(super) fn serialize<S: Serializer>(all: &[Acme], serializer: S) -> Result<S::Ok, S::Error> {
+        match all {
+            [only] => only.serialize(serializer),
+            all => all.serialize(serializer),
+        }
+    }
+
+    struct Sections;
+
+    impl<'de> Visitor<'de> for Sections {
+        type Value = Vec<Acme>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a section like { directory: letsencrypt }, or a list of them")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            Ok(vec![Acme::deserialize(MapAccessDeserializer::new(map))?])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut all = Vec::new();
+            while let Some(one) = items.next_element()? {
+                all.push(one);
+            }
+            Ok(all)
+        }
+    }
 }
 
 /// Where the certificate of a host comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostTls {
+    /// An authority that everybody believes issues it (ACME).
+    Auto,
     /// From files: one, or several with keys of different kinds.
     Files(Vec<CertificateFiles>),
     /// The gateway's own authority signs it: for development.
@@ -68,14 +159,14 @@ impl HostTls {
     pub fn files(&self) -> &[CertificateFiles] {
         match self {
             HostTls::Files(files) => files,
-            HostTls::Internal => &[],
+            HostTls::Auto | HostTls::Internal => &[],
         }
     }
 
     pub(in crate::config) fn files_mut(&mut self) -> &mut [CertificateFiles] {
         match self {
             HostTls::Files(files) => files,
-            HostTls::Internal => &mut [],
+            HostTls::Auto | HostTls::Internal => &mut [],
         }
     }
 }
@@ -101,14 +192,16 @@ impl DefaultCertificate {
     }
 }
 
+const AUTO: &str = "auto";
 const INTERNAL: &str = "internal";
 const REFUSE: &str = "refuse";
 
 impl<'de> Deserialize<'de> for HostTls {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = "`internal`, or files: { cert: FILE, key: FILE }";
-        match deserializer.deserialize_any(WordOrFiles { words: &[INTERNAL], expected })? {
+        let expected = "`auto`, `internal`, or files: { cert: FILE, key: FILE }";
+        match deserializer.deserialize_any(WordOrFiles { words: &[AUTO, INTERNAL], expected })? {
             Written::Files(files) => Ok(HostTls::Files(files)),
+            Written::Word(AUTO) => Ok(HostTls::Auto),
             Written::Word(_) => Ok(HostTls::Internal),
         }
     }
@@ -128,6 +221,7 @@ impl<'de> Deserialize<'de> for DefaultCertificate {
 impl Serialize for HostTls {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
+            HostTls::Auto => serializer.serialize_str(AUTO),
             HostTls::Files(files) => one_or_list(files, serializer),
             HostTls::Internal => serializer.serialize_str(INTERNAL),
         }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 use crate::state::counters::{Rule, Standing};
@@ -16,6 +16,7 @@ const CURRENT: HeaderName = HeaderName::from_static("ratelimit");
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const NOTHING: HeaderValue = HeaderValue::from_static("0");
 
 /// How the tightest limit of a request stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,12 +95,17 @@ impl Report {
     /// The header fields.
     pub fn headers(&self, wording: &Wording) -> [(HeaderName, HeaderValue); 5] {
         let Standing { remaining, wait, whole, .. } = self.standing;
+        let (current, remaining) = current(&wording.quoted, remaining, ceil(whole));
+        let reset = match ceil(wait) {
+            0 => NOTHING,
+            seconds => HeaderValue::from(seconds),
+        };
         [
             (POLICY, wording.policy.clone()),
-            (CURRENT, current(&wording.quoted, remaining, ceil(whole))),
+            (CURRENT, current),
             (LIMIT, wording.total.clone()),
-            (REMAINING, HeaderValue::from(remaining)),
-            (RESET, HeaderValue::from(ceil(wait))),
+            (REMAINING, remaining),
+            (RESET, reset),
         ]
     }
 
@@ -109,15 +115,19 @@ impl Report {
     }
 }
 
-/// `"name";r=5;t=2`.
-fn current(quoted: &str, remaining: u64, seconds: u64) -> HeaderValue {
-    let mut text = BytesMut::with_capacity(quoted.len() + 48);
-    text.put_slice(quoted.as_bytes());
-    text.put_slice(b";r=");
-    text.put_slice(HeaderValue::from(remaining).as_bytes());
-    text.put_slice(b";t=");
-    text.put_slice(HeaderValue::from(seconds).as_bytes());
-    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or_else(|_| HeaderValue::from_static("\"limit\""))
+/// `"name";r=5;t=2`, and `5`, which is a part of it: one piece of memory for both.
+fn current(quoted: &str, remaining: u64, seconds: u64) -> (HeaderValue, HeaderValue) {
+    let (mut left, mut time) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (left, time) = (left.format(remaining), time.format(seconds));
+    let mut text = Vec::with_capacity(quoted.len() + left.len() + time.len() + 6);
+    for part in [quoted, ";r=", left, ";t=", time] {
+        text.extend_from_slice(part.as_bytes());
+    }
+    let (text, start) = (Bytes::from(text), quoted.len() + 3);
+    let part = text.slice(start..start + left.len());
+    // A name of a limit and numbers are characters that a header may have.
+    let value = |bytes: Bytes| HeaderValue::from_maybe_shared(bytes).unwrap_or(NOTHING);
+    (value(text), value(part))
 }
 
 /// Whole seconds, so that who waits as long has waited long enough.

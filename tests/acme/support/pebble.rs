@@ -115,6 +115,14 @@ impl Pebble {
         self.ca.clone()
     }
 
+    /// Writes that where `tls.acme.ca` can name it.
+    pub fn write_ca(&self, file: &std::path::Path) {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode(&self.ca);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+        fs::write(file, pem).expect("a file");
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
