@@ -21,6 +21,7 @@ use super::section::limits::{By, Cost, Dimension};
 use super::section::log::Access;
 use super::section::routes::Method;
 use super::section::server::Threads;
+use super::section::white_label::AnswerKey;
 
 /// What stands for a value, in the form of a pattern: it is only known when the file is loaded.
 const REFERENCE: &str = r"^file://|\$";
@@ -122,6 +123,7 @@ macro_rules! scalars {
 }
 
 scalars! {
+    AnswerKey, "string", "The name of a member of an answer, but for `data`.", "(.|\\n){1,64}", "statistics";
     Access, "string", "`off`, `stdout` or the path of a file.", ".+", "stdout";
     AddressRange, "string", "An address, or a range of addresses with its length.", "[0-9A-Fa-f:.]+(/[0-9]{1,3})?", "10.0.0.0/8";
     Amount, ["integer", "string"], "How much: a number, a size with its unit, or a time with its unit.", "[0-9]+(_[0-9]+)*|[0-9]+ *(([KMGT]i?)?B|ms|[smhd])", "100MB";

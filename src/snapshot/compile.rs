@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret, TenantName};
+use crate::config::scalar::{ByteSize, Endpoint, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
-use crate::config::section::routes as section;
+use crate::config::section::routes::{self as section, Format};
 use crate::config::section::tenants::Tenant;
 use crate::config::section::upstreams;
 use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
@@ -19,7 +19,7 @@ use crate::pipeline::limits::{Book, Usuals};
 use crate::pipeline::params::{MAX_PARAMETER_BODY, Params};
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::{Rewrite, Vault};
-use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
+use crate::pipeline::scrub::{Names, Scrub, Tripwire, Wording};
 use crate::pipeline::statistics::Meter;
 use crate::state::State;
 use crate::state::jwks::{Keys, Source};
@@ -83,6 +83,7 @@ impl Snapshot {
             providers,
             wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
             tripwire: Arc::new(Tripwire::compile(credentials(&config).map(Secret::expose))),
+            strip: Names::compile(&config.white_label.strip),
         };
         let mut routes: Vec<Route> = Vec::new();
         let hosts = shared.hosts(&mut routes);
@@ -120,6 +121,7 @@ struct Shared<'a> {
     vault: Vault,
     wording: Arc<Wording>,
     tripwire: Arc<Tripwire>,
+    strip: Names,
 }
 
 impl Shared<'_> {
@@ -164,7 +166,7 @@ impl Shared<'_> {
         let upstream_section = self.config.upstreams.get(name)?;
         let section::Route {
             pipe,
-            proxy,
+            proxy: _,
             formats: _,
             upstream: _,
             methods: _,
@@ -184,6 +186,7 @@ impl Shared<'_> {
         let timeouts = &upstream_section.timeouts;
         let meter = around.or(meter::of_route(self.config, route));
         let rewrite = Rewrite::compile(route, path.format, upstream_section, &self.vault);
+        let scrub = self.scrub(path, &upstream_section.url);
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
@@ -197,19 +200,13 @@ impl Shared<'_> {
             params: Params::compile(params),
             limits: self.book.attach(limits),
             usual: self.usual(path.route),
-            rewrite: match meter {
-                Meter::Off => rewrite,
-                Meter::Statistics => rewrite.for_plain_answers(),
+            rewrite: match meter == Meter::Off && !scrub.strips() {
+                true => rewrite,
+                false => rewrite.for_plain_answers(),
             },
             meter,
             retry: Retry::compile(&upstream_section.retry, timeouts, self.state.retry_budget(name)),
-            scrub: Scrub::compile(
-                self.config.white_label.error_text,
-                &upstream_section.url,
-                (&path.pattern, proxy.as_ref()),
-                Arc::clone(&self.wording),
-                Arc::clone(&self.tripwire),
-            ),
+            scrub,
             queue: self.queues.get(name).map(|guarded| Arc::clone(&guarded.queue)),
             upstream: Arc::clone(self.upstreams.get(name)?),
         })
@@ -217,6 +214,17 @@ impl Shared<'_> {
 }
 
 impl Shared<'_> {
+    /// What of the answers on a path may leave.
+    fn scrub(&self, path: &ServedPath<'_>, url: &Endpoint) -> Scrub {
+        let public = (&path.pattern, path.route.route.proxy.as_ref());
+        let (wording, tripwire) = (Arc::clone(&self.wording), Arc::clone(&self.tripwire));
+        let scrub = Scrub::compile(self.config.white_label.error_text, url, public, wording, tripwire);
+        match path.format == Some(Format::Json) {
+            true => scrub.stripping(self.strip.clone()),
+            false => scrub,
+        }
+    }
+
     /// What requests of a route usually cost.
     fn usual(&self, route: WrittenRoute<'_>) -> Usuals {
         let route = format!("{}{}", route.host.map_or("", HostPattern::as_str), route.key);

@@ -36,6 +36,7 @@ mod retry;
 mod routes;
 mod server;
 mod shutdown;
+mod stripping;
 mod tenants;
 mod tinybird_api;
 mod tinybird_jwt;

@@ -116,7 +116,7 @@ sections! {
     Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies, limits }
     Tenant { enabled, plan }
     Timeouts { connect, attempt, total, idle }
-    WhiteLabel { error_text }
+    WhiteLabel { error_text, strip, openapi, openapi_auth }
 }
 
 impl Compare for Config {

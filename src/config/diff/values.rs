@@ -13,7 +13,7 @@ use super::Kind;
 use super::compare::{Compare, Walk, text};
 use crate::config::scalar::{
     AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, KeyPrefix, MASK, Moment, OriginPattern,
-    Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
+    PathPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
 };
 use crate::config::section::auth::{Audience, AuthRule, ProviderKind};
 use crate::config::section::limits::{By, Cost};
@@ -24,7 +24,7 @@ use crate::config::section::routes::Format;
 use crate::config::section::server::Threads;
 use crate::config::section::state::OnCounterFailure;
 use crate::config::section::upstreams::UpstreamAuth;
-use crate::config::section::white_label::ErrorText;
+use crate::config::section::white_label::{AnswerKey, ErrorText};
 
 /// Values without parts.
 macro_rules! values {
@@ -68,6 +68,7 @@ values!(
     PublicKey,
     ErrorText,
     Level,
+    PathPattern,
     Percent,
     Period,
     Template,
@@ -96,7 +97,7 @@ macro_rules! sets {
     };
 }
 
-sets!(u16, AddressRange, Algorithm, FieldName, TenantName, OriginPattern, String);
+sets!(u16, AddressRange, Algorithm, AnswerKey, FieldName, TenantName, OriginPattern, String);
 
 fn sorted(values: &[impl Serialize]) -> Vec<String> {
     let mut texts: Vec<String> = values.iter().map(text).collect();
