@@ -458,6 +458,7 @@ issue_codes! {
     WeakKey = "TG0116", Error, "A key or a secret is too weak for what it protects.";
     NoCallers = "TG0117", Error, "A route does not say who may call it.";
     LimitRules = "TG0118", Error, "The keys of a limit contradict each other, or do not fit what it counts.";
+    DocumentPath = "TG0129", Error, "The path of the OpenAPI document is a route's, or is none that can be asked for.";
     EveryRoutePublic = "TG0201", Warning, "Nothing says who may call: every route is public.";
     FixedInQueryOnly = "TG0202", Warning, "A proxy route confines parameters in the query only, and callers may send a body.";
     PlainHttp = "TG0203", Warning, "Requests travel to the upstream without TLS.";

@@ -3,17 +3,20 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderName, Version};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 
+use crate::exchange::captures::Captures;
 use crate::exchange::refusal::Refusal;
+use crate::exchange::reply::Reply;
 use crate::pipeline::client::Client;
 use crate::pipeline::rewrite::Trial;
 use crate::pipeline::statistics::Reach;
-use crate::pipeline::{self, Case};
+use crate::pipeline::{self, Case, Entrance};
 use crate::snapshot::arrival::{Arrival, Stage, Turn};
+use crate::snapshot::openapi::Document;
 use crate::snapshot::route::BodyRule;
 use crate::state::State;
 use crate::telemetry::trace::{Trace, is_request_id, request_id};
@@ -85,11 +88,15 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
             respond::send(session, ctx, reply, Connection::Keep).await?;
             return Ok(Next::Answered);
         }
+        (Turn::Describe(document, port), _) => {
+            let entrance = snapshot.entrance_to(opened.site, &document);
+            return describe(session, ctx, (entrance, &document, port), state).await;
+        }
         (Turn::Refuse(refusal, stage), _) => return Ok(Next::Refuse(refusal, after(stage))),
         (Turn::Proceed(captures), Some(route)) => (route, captures),
         (Turn::Proceed(_), None) => return Err(Error::new_in(DECIDED)),
     };
-    let grant = match caller::enter(session, ctx, (route, &captures), state).await {
+    let grant = match caller::enter(session, ctx, (snapshot.entrance(opened.site, route), &captures), state).await {
         Ok(grant) => grant,
         Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Keep)),
     };
@@ -123,6 +130,28 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     ctx.permit = Some(permit);
     ctx.attempt.first = route.upstream.next_turn();
     Ok(Next::Upstream)
+}
+
+/// Tells which routes there are.
+async fn describe(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    (entrance, document, port): (Entrance<'_>, &Document, Option<u16>),
+    state: &State,
+) -> Result<Next> {
+    match caller::enter(session, ctx, (entrance, &Captures::default()), state).await {
+        Ok(grant) => ctx.grant = Some(grant),
+        Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Keep)),
+    }
+    let body = ctx.head.as_ref().map(|head| document.body(head, port)).unwrap_or_default();
+    let headers = vec![
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    let reply = Reply { status: StatusCode::OK, headers, body: body.into() };
+    respond::send(session, ctx, reply, Connection::Keep).await?;
+    Ok(Next::Answered)
 }
 
 /// The head in words that know no Pingora.

@@ -3,8 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use http::Method;
+
 use crate::config::scalar::{ByteSize, Endpoint, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
+use crate::config::section::hosts::Host;
+use crate::config::section::params;
 use crate::config::section::routes::{self as section, Format};
 use crate::config::section::tenants::Tenant;
 use crate::config::section::upstreams;
@@ -28,6 +32,7 @@ use crate::upstream::Upstream;
 
 use super::hosts::{HostTable, Routes, Served};
 use super::meter;
+use super::openapi::{Document, Plan};
 use super::route::{BodyRule, Route};
 use super::{Guarded, Snapshot};
 
@@ -136,14 +141,17 @@ impl Shared<'_> {
                 Some(host) => _ = own.insert(host, compiled),
             }
         }
+        let mut documents = Documents::new(self);
         if self.config.hosts.is_empty() {
-            return HostTable::any(top, self.book.attach(&self.config.server.limits));
+            let (limits, document) = (self.book.attach(&self.config.server.limits), documents.of(None));
+            return HostTable::any(Served { routes: top, authn: None, limits, document });
         }
         let routes_of = |host: &HostPattern| own.get(host).unwrap_or(&top);
         HostTable::listed(self.config.hosts.iter().map(|(host, section)| {
             let authn = section.auth.as_ref().map(|rule| self.authn(Some(rule)));
             let limits = self.book.attach(self.config.server.limits.iter().chain(&section.limits));
-            (host, section, Served { routes: Arc::clone(routes_of(host)), authn, limits })
+            let document = documents.of(Some((host, section)));
+            (host, section, Served { routes: Arc::clone(routes_of(host)), authn, limits, document })
         }))
     }
 
@@ -210,6 +218,45 @@ impl Shared<'_> {
             queue: self.queues.get(name).map(|guarded| Arc::clone(&guarded.queue)),
             upstream: Arc::clone(self.upstreams.get(name)?),
         })
+    }
+}
+
+/// The documents of hosts. Those that share routes and callers share theirs.
+struct Documents<'a> {
+    shared: &'a Shared<'a>,
+    path: Option<Arc<str>>,
+    known: BTreeMap<(Option<&'a HostPattern>, &'a [String]), Arc<Document>>,
+}
+
+impl<'a> Documents<'a> {
+    fn new(shared: &'a Shared<'_>) -> Self {
+        let path = shared.config.white_label.openapi.as_ref().map(|path| path.as_str().into());
+        Documents { shared, path, known: BTreeMap::new() }
+    }
+
+    /// The document of one host, or of every host where none are listed.
+    fn of(&mut self, host: Option<(&'a HostPattern, &'a Host)>) -> Option<Arc<Document>> {
+        let path = Arc::clone(self.path.as_ref()?);
+        let Shared { config, suspended, .. } = self.shared;
+        let own = host.filter(|(_, section)| section.routes.is_some()).map(|(name, _)| name);
+        let outer = host.and_then(|(_, section)| section.auth.as_ref()).or(config.default_auth.as_ref());
+        let known = (own, outer.map(AuthRule::names).unwrap_or_default());
+        if let Some(document) = self.known.get(&known) {
+            return Some(Arc::clone(document));
+        }
+        let sets = config.route_sets().filter(|set| set.host == own);
+        let rule = config.white_label.openapi_auth.as_ref();
+        // It shows nobody's rows: who may read it may do so on a tenant's host.
+        let params = params::Params { allow_public_tenant: true, ..Default::default() };
+        let document = Arc::new(Document {
+            path,
+            guard: RouteGuard::compile(vec![Method::GET, Method::HEAD], ByteSize::of(0)),
+            authn: rule.map(|rule| self.shared.authn(Some(rule))),
+            authz: Authz::compile(&section::Route { params, ..Default::default() }, Arc::clone(suspended)),
+            text: Plan { config, outer }.text(sets.flat_map(RouteSet::routes)).into(),
+        });
+        self.known.insert(known, Arc::clone(&document));
+        Some(document)
     }
 }
 

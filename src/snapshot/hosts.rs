@@ -15,6 +15,7 @@ use crate::pipeline::authn::Authn;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::limits::Attached;
 
+use super::openapi::Document;
 use super::table::PathTable;
 
 /// The pattern of the one site there is without `hosts`.
@@ -35,8 +36,17 @@ pub struct Site {
     pub limits: Attached,
     /// Pages that may call, where the route does not say.
     pub cors: Option<Cors>,
+    /// What says which routes it has, where that can be asked for.
+    pub document: Option<Arc<Document>>,
     /// Its routes, which it may share with other sites.
     pub(super) routes: Arc<Routes>,
+}
+
+impl Site {
+    /// The document that is at a normalised path.
+    pub(super) fn document_at(&self, path: &str) -> Option<&Arc<Document>> {
+        self.document.as_ref().filter(|document| *document.path == *path)
+    }
 }
 
 /// Routes among which the most specific wins.
@@ -55,6 +65,7 @@ pub(super) struct Served {
     pub(super) authn: Option<Authn>,
     /// Those of the server among them.
     pub(super) limits: Attached,
+    pub(super) document: Option<Arc<Document>>,
 }
 
 impl Routes {
@@ -85,8 +96,9 @@ type Positions = HashMap<Box<str>, usize, ahash::RandomState>;
 
 impl HostTable {
     /// One site for every host.
-    pub(super) fn any(routes: Arc<Routes>, limits: Attached) -> Self {
-        let site = Site { index: 0, label: EVERY_HOST.into(), tenant: None, authn: None, limits, cors: None, routes };
+    pub(super) fn any(Served { routes, authn, limits, document }: Served) -> Self {
+        let label = EVERY_HOST.into();
+        let site = Site { index: 0, label, tenant: None, authn, limits, cors: None, document, routes };
         HostTable { sites: Box::new([site]), names: Names::Any }
     }
 
@@ -94,7 +106,7 @@ impl HostTable {
     pub(super) fn listed<'a>(hosts: impl Iterator<Item = (&'a HostPattern, &'a Host, Served)>) -> Self {
         let (mut exact, mut suffixes) = (Positions::default(), Positions::default());
         let mut sites = Vec::new();
-        for (index, (pattern, host, Served { routes, authn, limits })) in hosts.enumerate() {
+        for (index, (pattern, host, Served { routes, authn, limits, document })) in hosts.enumerate() {
             let Host { tenant, auth: _, limits: _, cors, routes: _ } = host;
             match pattern.suffix() {
                 None => exact.insert(pattern.as_str().into(), index),
@@ -107,6 +119,7 @@ impl HostTable {
                 authn,
                 limits,
                 cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
+                document,
                 routes,
             });
         }
@@ -180,7 +193,7 @@ mod tests {
 
     #[test]
     fn without_hosts_every_host_is_served() {
-        let table = HostTable::any(Arc::default(), Attached::default());
+        let table = HostTable::any(Served::default());
         assert_eq!(table.find("anything").map(|site| &*site.label), Some(EVERY_HOST));
         assert!(!table.is_listed());
     }

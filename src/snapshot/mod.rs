@@ -11,6 +11,7 @@ pub mod explain;
 pub mod hosts;
 pub mod live;
 mod meter;
+pub mod openapi;
 pub mod route;
 mod table;
 
@@ -30,6 +31,7 @@ use crate::state::queue::{Queue, Terms};
 use crate::upstream::Upstream;
 
 use hosts::{HostTable, Site};
+use openapi::Document;
 use route::Route;
 
 pub use table::Match;
@@ -146,6 +148,16 @@ impl Snapshot {
         Entrance {
             authn: inner.unwrap_or(&self.authn),
             authz: &route.authz,
+            tenant: site.and_then(|site| site.tenant.as_ref()),
+        }
+    }
+
+    /// Who may read the document of a site.
+    pub fn entrance_to<'a>(&'a self, site: Option<&'a Site>, document: &'a Document) -> Entrance<'a> {
+        let inner = document.authn.as_ref().or_else(|| site.and_then(|site| site.authn.as_ref()));
+        Entrance {
+            authn: inner.unwrap_or(&self.authn),
+            authz: &document.authz,
             tenant: site.and_then(|site| site.tenant.as_ref()),
         }
     }

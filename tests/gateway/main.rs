@@ -28,6 +28,7 @@ mod limits_durable;
 mod limits_show;
 mod log;
 mod metrics;
+mod openapi;
 mod overload;
 mod params;
 mod plans;

@@ -195,7 +195,7 @@ async fn a_cut_answer_is_cut_for_the_caller_too() {
 async fn what_a_query_cost_is_read_before_it_is_taken_out() {
     let gw = TestGateway::with(
         "white_label: { strip: [statistics, meta] }
-limits: { scan: { by: gateway, quota: 1000/day, cost: rows_read } }
+limits: { scan: { by: gateway, quota: 1000/day, cost: rows_read, assume: 10 } }
 routes: { /a: { pipe: a, limits: [scan] } }",
     );
     let response = through(&gw, Answer::json(200, BODY)).await;
