@@ -12,6 +12,7 @@ mod support;
 
 mod admin;
 mod api_keys;
+mod audit;
 mod auth;
 mod callers;
 mod check_online;
