@@ -48,7 +48,7 @@ fn an_answer_that_names_what_runs_behind_it_is_found() {
         assert_eq!(output.status.code(), Some(1), "{answer:?}\n{}{}", out(&output), err(&output));
         assert!(out(&output).contains(word), "{answer:?}\n{}", out(&output));
         assert!(out(&output).contains("GET /a (host localhost; as it is meant)"), "{}", out(&output));
-        assert!(err(&output).contains(" findings"), "talk goes to stderr: {}", err(&output));
+        assert!(err(&output).contains(" finding"), "talk goes to stderr: {}", err(&output));
     }
 }
 
@@ -95,7 +95,11 @@ fn every_route_is_called_and_nothing_is_changed_behind_it() {
         assert!(has(method, target), "{method} {target}");
     }
     let writes = received.iter().filter(|request| request.target.starts_with("/in/") && request.method != "GET");
-    assert!(writes.clone().all(|request| request.method == "HEAD"), "{:?}", writes.map(|r| &r.method).collect::<Vec<_>>());
+    assert!(
+        writes.clone().all(|request| request.method == "HEAD"),
+        "{:?}",
+        writes.map(|r| &r.method).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -129,7 +133,8 @@ routes: { /a: { pipe: a } }
 ";
     let folder = tempfile::tempdir().expect("a folder for the test");
     let key = crate::support::credentials::api_key("Good00000001", "good");
-    std::fs::write(folder.path().join("keys.yaml"), crate::support::credentials::record(&key, ", tenant: acme")).unwrap();
+    std::fs::write(folder.path().join("keys.yaml"), crate::support::credentials::record(&key, ", tenant: acme"))
+        .unwrap();
     let guarded = guarded.replace("./keys.yaml", &folder.path().join("keys.yaml").display().to_string());
     let without = audit(&origin, &guarded, &[]);
     assert_eq!(without.status.code(), Some(0), "{}", out(&without));
@@ -144,7 +149,8 @@ routes: { /a: { pipe: a } }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_runs_can_be_asked() {
-    let sections = "default_auth: public\nroutes: { /a: { pipe: a } }\nhosts: { a.example.com: {}, '*.b.example': {} }\n";
+    let sections =
+        "default_auth: public\nroutes: { /a: { pipe: a } }\nhosts: { a.example.com: {}, '*.b.example': {} }\n";
     let gw = TestGateway::with(sections);
     gw.origin.always(Answer::json(200, "{}"));
     let origin = MockOrigin::start();

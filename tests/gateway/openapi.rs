@@ -158,8 +158,8 @@ async fn who_may_read_it_is_who_may_call_what_says_nothing() {
     for name in ["employees", "partners", "id.example"] {
         assert!(!known.contains(name), "{name}");
     }
-    let line = gw.log(3).await.pop().unwrap();
-    assert_eq!((&line["status"], &line["caller"].is_null()), (&json!(200), &false), "{line}");
+    let lines = gw.log(3).await;
+    assert!(lines.iter().any(|line| line["status"] == 200 && !line["caller"].is_null()), "{lines:#?}");
 
     let all = guarded(&format!(
         "white_label: {{ openapi: /openapi.json, openapi_auth: public }}\ndefault_auth: employees\n{routes}"

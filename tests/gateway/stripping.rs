@@ -128,10 +128,12 @@ async fn an_answer_that_cannot_be_read_is_held_back() {
         Answer::json(206, BODY).header("Content-Range", "bytes 0-9/10"),
         Answer::json(200, BODY).header("Content-Range", "bytes 0-9/10"),
     ];
-    for (number, answer) in answers.into_iter().enumerate() {
+    let count = answers.len();
+    for answer in answers {
         let response = through(&gw, answer).await;
         assert_refused(&response, 502, "upstream_failed");
-        let line = gw.log(number + 1).await.pop().unwrap();
+    }
+    for line in gw.log(count).await {
         assert!(line["fault"].as_str().is_some_and(|fault| fault.contains("compressed")), "{line}");
     }
 }

@@ -36,6 +36,14 @@ pub(super) struct Call {
     pub(super) bytes: Vec<u8>,
 }
 
+impl Call {
+    /// What is called, without parameters.
+    pub(super) fn path(&self) -> &str {
+        let target = self.line.split(' ').nth(1).unwrap_or_default();
+        target.split('?').next().unwrap_or_default()
+    }
+}
+
 /// Whether a call is to succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {

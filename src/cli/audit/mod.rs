@@ -72,7 +72,17 @@ struct Report {
     /// Calls that were meant well, and how many of them succeeded.
     meant: usize,
     succeeded: usize,
-    found: Vec<(Call, u16, Finding)>,
+    found: Vec<Found>,
+}
+
+/// One thing that betrays, and where it was first.
+#[derive(Debug)]
+struct Found {
+    call: Call,
+    status: u16,
+    finding: Finding,
+    /// Further calls of the same path in which it is, too.
+    more: usize,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
@@ -132,8 +142,9 @@ async fn ask(target: &Target, calls: Vec<Call>, brand: &Brand) -> anyhow::Result
             report.meant += 1;
             report.succeeded += usize::from((200..400).contains(&answer.status));
         }
-        let found = brand.find(&answer);
-        report.found.extend(found.into_iter().map(|finding| (call.clone(), answer.status, finding)));
+        for finding in brand.find(&answer) {
+            report.add(Found { call: call.clone(), status: answer.status, finding, more: 0 });
+        }
     }
     Ok(report)
 }
@@ -161,6 +172,20 @@ fn alone(mut config: Config) -> Config {
 }
 
 impl Report {
+    /// One answer that betrays is enough to find where it comes from.
+    fn add(&mut self, found: Found) {
+        let is_it = |known: &&mut Found| {
+            known.call.host == found.call.host
+                && known.call.path() == found.call.path()
+                && known.finding.place == found.finding.place
+                && known.finding.word == found.finding.word
+        };
+        match self.found.iter_mut().find(is_it) {
+            Some(known) => known.more += 1,
+            None => self.found.push(found),
+        }
+    }
+
     /// What a person should know beside what was found.
     fn talk(&self) {
         let (calls, found) = (count(self.calls, "call"), count(self.found.len(), "finding"));
@@ -186,10 +211,11 @@ impl Report {
     }
 
     fn json(&self) -> Value {
-        let found = self.found.iter().map(|(call, status, finding)| {
+        let found = self.found.iter().map(|Found { call, status, finding, more }| {
             json!({
                 "request": { "host": call.host, "line": call.line, "about": call.about },
                 "status": status, "place": finding.place, "word": finding.word, "context": finding.context,
+                "more": more,
             })
         });
         json!({
@@ -199,10 +225,13 @@ impl Report {
     }
 }
 
-fn text((call, status, finding): &(Call, u16, Finding)) -> String {
-    let Finding { place, word, context } = finding;
+fn text(Found { call, status, finding: Finding { place, word, context }, more }: &Found) -> String {
+    let also = match more {
+        0 => String::new(),
+        more => format!("\n  and in   {} of that path", count(*more, "further call")),
+    };
     format!(
-        "{place}: {word}\n  request  {} (host {}; {})\n  answer   {status}\n  there    {context}",
+        "{place}: {word}\n  request  {} (host {}; {})\n  answer   {status}\n  there    {context}{also}",
         call.line, call.host, call.about
     )
 }

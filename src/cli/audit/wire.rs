@@ -19,7 +19,7 @@ use super::calls::Call;
 /// For one call, whatever the upstream takes.
 const TIME: Duration = Duration::from_secs(90);
 /// What of an answer is read. Its beginning and its errors tell more than its rows.
-const MAX_ANSWER: u64 = 4 << 20;
+const MAX_ANSWER: usize = 4 << 20;
 
 /// What came back.
 #[derive(Debug)]
@@ -50,14 +50,50 @@ pub(super) async fn send(client: &Client, target: &Target, call: &Call) -> Resul
         // Who is refused early may find the connection closed, and an answer on it all the same.
         let _ = stream.write_all(&call.bytes).await;
         let _ = stream.flush().await;
-        let _ = stream.take(MAX_ANSWER).read_to_end(&mut bytes).await;
+        // Not every connection is closed behind an answer: what is said of its length counts, too.
+        while bytes.len() < MAX_ANSWER && !is_whole(&bytes, call) {
+            match stream.read_buf(&mut bytes).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
     };
     let _ = tokio::time::timeout(TIME, exchange).await;
     Ok(read(&bytes).map_or(Heard::Nothing, Heard::Answer))
 }
 
+/// Whether these bytes are a whole answer, as far as its head tells where it ends.
+fn is_whole(bytes: &[u8], call: &Call) -> bool {
+    let Some(Raw { answer, body }) = split(bytes) else { return false };
+    let length = answer.says("content-length").and_then(|length| length.parse::<usize>().ok());
+    match (answer.status, length) {
+        (204 | 304, _) => true,
+        _ if call.line.starts_with("HEAD ") => true,
+        (_, Some(length)) => body.len() >= length,
+        (_, None) => answer.is_chunked() && body.ends_with(b"0\r\n\r\n"),
+    }
+}
+
+/// An answer whose body is as it came.
+struct Raw<'a> {
+    answer: Answer,
+    body: &'a [u8],
+}
+
 /// The final answer among these bytes.
 fn read(bytes: &[u8]) -> Option<Answer> {
+    let Raw { mut answer, body } = split(bytes)?;
+    answer.body = if answer.is_chunked() { unchunked(body) } else { body.to_vec() };
+    if answer.says("content-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("gzip")) {
+        let mut plain = Vec::new();
+        // What could be decoded before it broke off counts.
+        let _ = MultiGzDecoder::new(answer.body.as_slice()).take(MAX_ANSWER as u64).read_to_end(&mut plain);
+        answer.body = plain;
+    }
+    Some(answer)
+}
+
+fn split(bytes: &[u8]) -> Option<Raw<'_>> {
     const END: &[u8] = b"\r\n\r\n";
     let end = bytes.windows(END.len()).position(|window| window == END)?;
     let (head, rest) = bytes.split_at_checked(end)?;
@@ -66,25 +102,25 @@ fn read(bytes: &[u8]) -> Option<Answer> {
     let mut lines = head.split("\r\n");
     let line = lines.next()?.to_owned();
     let status = line.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok()?;
-    let split = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
-    let headers: Vec<(String, String)> = lines.filter_map(split).collect();
+    let field = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+    let headers: Vec<(String, String)> = lines.filter_map(field).collect();
     if (100..200).contains(&status) {
         // Headers of an interim answer are seen by callers, too.
-        let mut answer = read(body)?;
-        answer.headers.extend(headers);
-        return Some(answer);
+        let mut raw = split(body)?;
+        raw.answer.headers.extend(headers);
+        return Some(raw);
     }
-    let says = |name: &str, word: &str| {
-        headers.iter().any(|(own, value)| own.eq_ignore_ascii_case(name) && value.eq_ignore_ascii_case(word))
-    };
-    let mut body = if says("transfer-encoding", "chunked") { unchunked(body) } else { body.to_vec() };
-    if says("content-encoding", "gzip") {
-        let mut plain = Vec::new();
-        // What could be decoded before it broke off counts.
-        let _ = MultiGzDecoder::new(body.as_slice()).take(MAX_ANSWER).read_to_end(&mut plain);
-        body = plain;
+    Some(Raw { answer: Answer { line, status, headers, body: Vec::new() }, body })
+}
+
+impl Answer {
+    fn says(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
-    Some(Answer { line, status, headers, body })
+
+    fn is_chunked(&self) -> bool {
+        self.says("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+    }
 }
 
 /// A body without the sizes between its parts, which could stand in the middle of a word.

@@ -10,6 +10,7 @@
 
 mod brackets;
 mod weave;
+mod words;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::config::section::white_label::AnswerKey;
 
 use brackets::Brackets;
 use weave::Weave;
+use words::Marks;
 
 /// How much white space is held back, together with the comma before it. JSON that is written by programs has less.
 const MAX_BLANK: usize = 1024;
@@ -203,8 +205,8 @@ impl Strip {
             self.way = Way::Hold;
         }
         match self.spot {
-            Spot::Nest => self.nest(weave, rest, at),
-            Spot::LongName | Spot::NestText | Spot::Text => self.text(rest),
+            Spot::Nest | Spot::NestText => self.nest(weave, rest, at),
+            Spot::LongName | Spot::Text => self.text(rest),
             Spot::Name => self.name(weave, rest),
             Spot::Through => rest.len(),
             Spot::Word => {
@@ -304,45 +306,41 @@ impl Strip {
     /// A string, to its end.
     fn text(&mut self, rest: &[u8]) -> usize {
         let Some(end) = end_of_text(rest, &mut self.escape) else { return rest.len() };
-        self.spot = if self.spot == Spot::LongName {
-            Spot::Colon
-        } else if self.spot == Spot::NestText {
-            Spot::Nest
-        } else {
-            Spot::Behind
-        };
+        self.spot = if self.spot == Spot::LongName { Spot::Colon } else { Spot::Behind };
         end + 1
     }
 
     /// An object or a list, to its end: almost all of a document is read here.
     fn nest(&mut self, weave: &mut Weave<'_>, rest: &[u8], at: usize) -> usize {
-        let mut read = 0;
-        loop {
-            let ahead = rest.get(read..).unwrap_or_default();
-            let Some(found) = ahead.iter().position(|byte| matches!(byte, b'"' | b'[' | b']' | b'{' | b'}')) else {
-                return rest.len();
-            };
-            read += found + 1;
-            let byte = ahead.get(found).copied().unwrap_or_default();
-            if byte == b'"' {
-                match end_of_text(rest.get(read..).unwrap_or_default(), &mut self.escape) {
-                    Some(end) => read += end + 1,
-                    None => {
-                        self.spot = Spot::NestText;
-                        return rest.len();
+        for (number, bytes) in rest.chunks(words::LENGTH).enumerate() {
+            let mut marks = Marks::of(bytes);
+            if self.escape == Escape::Yes {
+                marks.clear(0);
+                self.escape = Escape::No;
+            }
+            while let Some((index, byte)) = marks.next() {
+                let read = number * words::LENGTH + index + 1;
+                match (self.spot == Spot::NestText, byte) {
+                    (true, b'"') => self.spot = Spot::Nest,
+                    // Whatever stands behind a backslash ends nothing.
+                    (true, b'\\') if index + 1 == bytes.len() => self.escape = Escape::Yes,
+                    (true, b'\\') => marks.clear(index + 1),
+                    (false, b'"') => self.spot = Spot::NestText,
+                    (false, b'[' | b'{') => self.brackets.open(byte),
+                    (false, b']' | b'}') if !self.brackets.close(byte) => {
+                        self.give_up(weave, at + read - 1);
+                        self.spot = Spot::Through;
+                        return read;
                     }
+                    (false, b']' | b'}') if self.brackets.is_closed() => {
+                        self.spot = Spot::Behind;
+                        return read;
+                    }
+                    (_, _) => {}
                 }
-            } else if matches!(byte, b'[' | b'{') {
-                self.brackets.open(byte);
-            } else if !self.brackets.close(byte) {
-                self.give_up(weave, at + read - 1);
-                self.spot = Spot::Through;
-                return read;
-            } else if self.brackets.is_closed() {
-                self.spot = Spot::Behind;
-                return read;
             }
         }
+        rest.len()
     }
 
     /// A comma behind a member: it belongs to the next one.
