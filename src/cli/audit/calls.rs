@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use crate::config::scalar::{HostPattern, PathPattern, Segment};
 use crate::config::section::routes::Route;
-use crate::config::{Config, RouteSet, WrittenRoute};
+use crate::config::{Config, RouteSet, ServedPath};
 use crate::outbound::Target;
 
 /// Stands for whatever a path or a host captures.
@@ -68,15 +68,11 @@ pub(super) fn plan(config: &Config, headers: &Headers, url: Option<&Target>) -> 
             Some(host) => vec![host.clone()],
             None => hosts_of(config, set),
         };
-        // The routes of a set are the same on each of its hosts.
+        let served = config.served_in(set);
         for (nth, host) in hosts.iter().enumerate() {
-            for (number, route) in set.routes().enumerate() {
-                if nth == 0 {
-                    plan.route(host, route);
-                } else if number == 0 {
-                    plan.paths(route).into_iter().take(1).for_each(|path| plan.meant(host, &path));
-                }
-            }
+            // The routes of a set are the same on each of its hosts: all of them on the first, one on the others.
+            let count = if nth == 0 { served.len() } else { 1 };
+            served.iter().take(count).for_each(|path| plan.path(host, path));
             if asked.insert(host.clone()) {
                 plan.host(host);
             }
@@ -95,26 +91,26 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Everything about one route.
-    fn route(&mut self, host: &str, at: WrittenRoute<'_>) {
-        for path in self.paths(at) {
+    /// Everything about one path of a route.
+    fn path(&mut self, host: &str, served: &ServedPath<'_>) {
+        let (path, route) = (filled(&served.pattern), served.route.route);
+        let methods = route.served_methods();
+        if methods.contains(&http::Method::GET) {
             self.meant(host, &path);
-            self.send((host, "HEAD", &path), ("as it is meant", Kind::Provoking), self.headers, b"");
-            self.parameters(host, &path, at.route);
-            self.conditions(host, &path);
-            self.credentials(host, &path);
-            let unserved = ["DELETE", "PATCH", "PUT", "POST"]
-                .into_iter()
-                .find(|method| !at.route.served_methods().iter().any(|served| served.as_str() == *method));
-            if let Some(method) = unserved {
-                self.with_own((host, method, &path), "a method that is not served", &[]);
-            }
-            self.provoke((host, "OPTIONS", &path), "no preflight", &[]);
-            let preflight = [("Origin", ORIGIN), ("Access-Control-Request-Method", "GET")];
-            self.provoke((host, "OPTIONS", &path), "a preflight of nobody's page", &preflight);
-            if at.route.pipe.is_some() {
-                self.bodies(host, &path);
-            }
+        }
+        self.send((host, "HEAD", &path), ("as it is meant", Kind::Provoking), self.headers, b"");
+        self.parameters(host, &path, route);
+        self.conditions(host, &path);
+        self.credentials(host, &path);
+        let is_served = |method: &&str| methods.iter().any(|served| served.as_str() == *method);
+        if let Some(method) = ["DELETE", "PATCH", "PUT", "POST"].into_iter().find(|method| !is_served(method)) {
+            self.with_own((host, method, &path), "a method that is not served", &[]);
+        }
+        self.provoke((host, "OPTIONS", &path), "no preflight", &[]);
+        let preflight = [("Origin", ORIGIN), ("Access-Control-Request-Method", "GET")];
+        self.provoke((host, "OPTIONS", &path), "a preflight of nobody's page", &preflight);
+        if route.pipe.is_some() && methods.contains(&http::Method::POST) {
+            self.bodies(host, &path);
         }
     }
 
@@ -277,12 +273,6 @@ impl Plan<'_> {
         let line = format!("{method} {shown}{more}");
         let bytes = [head.as_bytes(), body].concat();
         self.calls.push(Call { kind, host: host.to_owned(), line, about, bytes });
-    }
-
-    /// A path for each that the route opens.
-    fn paths(&self, at: WrittenRoute<'_>) -> Vec<String> {
-        let paths = at.route.paths(at.key).unwrap_or_default();
-        paths.iter().map(|(pattern, _)| filled(pattern)).collect()
     }
 }
 
