@@ -9,15 +9,17 @@ use pingora::{Error, Result};
 use pingora_proxy::Session;
 
 use crate::exchange::captures::Captures;
+use crate::exchange::grant::Grant;
 use crate::exchange::refusal::Refusal;
 use crate::exchange::reply::Reply;
 use crate::pipeline::client::Client;
+use crate::pipeline::params::ParameterBody;
 use crate::pipeline::rewrite::Trial;
 use crate::pipeline::statistics::Reach;
 use crate::pipeline::{self, Case, Entrance};
 use crate::snapshot::arrival::{Arrival, Stage, Turn};
 use crate::snapshot::openapi::Document;
-use crate::snapshot::route::BodyRule;
+use crate::snapshot::route::{BodyRule, Route};
 use crate::state::State;
 use crate::telemetry::trace::{Trace, is_request_id, request_id};
 
@@ -101,17 +103,9 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
         Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Keep)),
     };
     ctx.grant = Some(grant.clone());
-    let parameters = match route.body {
-        BodyRule::Parameters => match body::read_parameters(session, ctx).await? {
-            Ok(parameters) => parameters,
-            Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Close)),
-        },
-        BodyRule::PassThrough => {
-            if let Err(refusal) = body::check_passed(session, &route.params, &grant) {
-                return Ok(Next::Refuse(refusal, Connection::Close));
-            }
-            None
-        }
+    let parameters = match read_body(session, ctx, route, &grant).await? {
+        Ok(parameters) => parameters,
+        Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Close)),
     };
     let Some(head) = &ctx.head else { return Err(Error::new_in(DECIDED)) };
     let case = Case { params: &route.params, head, captures, grant, body: parameters };
@@ -130,6 +124,22 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     ctx.permit = Some(permit);
     ctx.attempt.first = route.upstream.next_turn();
     Ok(Next::Upstream)
+}
+
+/// What of the body has to be known before it goes upstream.
+///
+/// # Errors
+/// Outer: the caller left. Inner: what the caller is told.
+async fn read_body(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    route: &Route,
+    grant: &Grant,
+) -> Result<Result<Option<ParameterBody>, Refusal>> {
+    match route.body {
+        BodyRule::Parameters => body::read_parameters(session, ctx).await,
+        BodyRule::PassThrough => Ok(body::check_passed(session, &route.params, grant).map(|()| None)),
+    }
 }
 
 /// Tells which routes there are.

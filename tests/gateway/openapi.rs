@@ -31,7 +31,8 @@ fn document(response: &Response) -> Value {
 
 fn names(operation: &Value) -> Vec<(&str, &str)> {
     let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
-    parameters.iter().map(|one| (one["in"].as_str().unwrap(), one["name"].as_str().unwrap())).collect()
+    let each = parameters.iter().map(|one| (one["in"].as_str(), one["name"].as_str()));
+    each.map(|(place, name)| (place.unwrap_or_default(), name.unwrap_or_default())).collect()
 }
 
 #[tokio::test]

@@ -95,20 +95,7 @@ pub struct Explanation {
 pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Explanation {
     let peer = question.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let client = snapshot.proxies.client(Some(peer), &question.headers);
-    let mut explanation = Explanation {
-        request: Read::new(question, client),
-        host: None,
-        route: None,
-        nearby: None,
-        callers: None,
-        cors: Page::default(),
-        parameters: Vec::new(),
-        plan: None,
-        limits: Vec::new(),
-        upstream: None,
-        retries: None,
-        verdict: Verdict::Upstream,
-    };
+    let mut explanation = Explanation::of(Read::new(question, client));
     let parsed = match wire::parse(question) {
         Ok(parsed) => parsed,
         Err(Unparsed { status, why }) => {
@@ -158,6 +145,24 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
 }
 
 impl Explanation {
+    /// Nothing is known yet but what was asked.
+    fn of(request: Read) -> Self {
+        Explanation {
+            request,
+            host: None,
+            route: None,
+            nearby: None,
+            callers: None,
+            cors: Page::default(),
+            parameters: Vec::new(),
+            plan: None,
+            limits: Vec::new(),
+            upstream: None,
+            retries: None,
+            verdict: Verdict::Upstream,
+        }
+    }
+
     /// What comes of asking which routes there are.
     fn read_document(
         &mut self,
