@@ -244,7 +244,8 @@ impl<'a> Documents<'a> {
         if let Some(document) = self.known.get(&known) {
             return Some(Arc::clone(document));
         }
-        let sets = config.route_sets().filter(|set| set.host == own);
+        let routes = host.and_then(|(_, section)| section.routes.as_ref()).unwrap_or(&config.routes);
+        let routes = routes.iter().map(|(key, route)| WrittenRoute { host: own, key, route });
         let rule = config.white_label.openapi_auth.as_ref();
         // It shows nobody's rows: who may read it may do so on a tenant's host.
         let params = params::Params { allow_public_tenant: true, ..Default::default() };
@@ -253,7 +254,7 @@ impl<'a> Documents<'a> {
             guard: RouteGuard::compile(vec![Method::GET, Method::HEAD], ByteSize::of(0)),
             authn: rule.map(|rule| self.shared.authn(Some(rule))),
             authz: Authz::compile(&section::Route { params, ..Default::default() }, Arc::clone(suspended)),
-            text: Plan { config, outer }.text(sets.flat_map(RouteSet::routes)).into(),
+            text: Plan { config, outer }.text(routes).into(),
         });
         self.known.insert(known, Arc::clone(&document));
         Some(document)
