@@ -132,7 +132,11 @@ async fn l4_what_is_no_request_is_refused_without_a_name() {
             client.wait_closed().await;
         }
     }
-    gw.assert_alive().await;
+    let client = H2Client::connect(gw.addr()).await;
+    let tunnel = http::Request::builder().method("CONNECT").uri("localhost:443").body(()).unwrap();
+    let refused = client.request(tunnel, None).await;
+    assert_eq!((refused.status, refused.body.len(), refused.header("server")), (405, 0, None), "{refused:#?}");
+    assert_eq!(client.get("/a").await.status, 200, "other requests of the connection go on");
 }
 
 #[tokio::test]
