@@ -115,23 +115,11 @@ impl App {
         });
         let operators = Operators::start(admin, admin_address)?;
         let tls = Tls::start(config, &live, clock.clone());
-        let unready = Arc::clone(&readiness);
+        let shared = Shared { live: &live, state: &state, metrics: &metrics, access_log: &access_log, tls: &tls };
         let parts = Parts {
-            proxy: Proxy::new(proxy::Parts {
-                live: Arc::clone(&live),
-                state: Arc::clone(&state),
-                metrics: metrics.clone(),
-                access_log: Arc::clone(&access_log),
-                challenges: tls.challenges(),
-            }),
-            upkeep: Upkeep::new(upkeep::Parts {
-                live: Arc::clone(&live),
-                state: Arc::clone(&state),
-                metrics: metrics.clone(),
-                replaced: Arc::clone(&replaced),
-                engine: tls.engine(),
-            }),
-            watch: StopWatch::new(stop.clone(), Box::new(move || unready.set(false))),
+            proxy: shared.proxy(),
+            upkeep: shared.upkeep(&replaced),
+            watch: watch_of(&stop, &readiness),
             server: config.server.clone(),
             addresses: tls.listening(config, &addresses),
         };
@@ -374,6 +362,43 @@ impl Drop for Operators {
         if let Some(server) = self.server.take() {
             let _ = server.join();
         }
+    }
+}
+
+/// Says that the gateway is not ready any more while its listeners are still open.
+fn watch_of(stop: &watch::Sender<Option<Stop>>, readiness: &Arc<Readiness>) -> StopWatch {
+    let unready = Arc::clone(readiness);
+    StopWatch::new(stop.clone(), Box::new(move || unready.set(false)))
+}
+
+/// What requests, and the work beside them, have in common.
+struct Shared<'a> {
+    live: &'a Arc<Live<Running>>,
+    state: &'a Arc<State>,
+    metrics: &'a Metrics,
+    access_log: &'a Arc<AccessLog>,
+    tls: &'a Tls,
+}
+
+impl Shared<'_> {
+    fn proxy(&self) -> Proxy {
+        Proxy::new(proxy::Parts {
+            live: Arc::clone(self.live),
+            state: Arc::clone(self.state),
+            metrics: self.metrics.clone(),
+            access_log: Arc::clone(self.access_log),
+            challenges: self.tls.challenges(),
+        })
+    }
+
+    fn upkeep(&self, replaced: &Arc<Notify>) -> Upkeep {
+        Upkeep::new(upkeep::Parts {
+            live: Arc::clone(self.live),
+            state: Arc::clone(self.state),
+            metrics: self.metrics.clone(),
+            replaced: Arc::clone(replaced),
+            engine: self.tls.engine(),
+        })
     }
 }
 

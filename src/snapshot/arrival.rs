@@ -6,6 +6,8 @@
 //! and everything after them (`pipeline::admit`). The edge serves by this and
 //! [`super::explain`] explains by it, so that neither can differ.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -17,6 +19,7 @@ use crate::pipeline::client::Client;
 
 use super::Snapshot;
 use super::hosts::{Plain, Site};
+use super::openapi::Document;
 use super::route::Route;
 
 /// The head of a request as it came.
@@ -56,6 +59,8 @@ pub struct Opened<'a> {
 pub enum Turn {
     /// The gateway answers it: a preflight, or a redirect to TLS.
     Answer(Reply),
+    /// Its caller wants to know which routes there are, at this port of the host.
+    Describe(Arc<Document>, Option<u16>),
     /// Its body is looked at, then it asks for admission with these captures.
     Proceed(Captures),
     /// It is refused.
@@ -67,7 +72,7 @@ impl Turn {
     pub fn stage(&self) -> Option<Stage> {
         match self {
             Turn::Refuse(_, stage) => Some(*stage),
-            Turn::Answer(_) | Turn::Proceed(_) => None,
+            Turn::Answer(_) | Turn::Describe(..) | Turn::Proceed(_) => None,
         }
     }
 }
@@ -106,12 +111,12 @@ impl Snapshot {
         };
         if arrival.server_name.is_some_and(|name| !is_same_host(name, &head.host)) {
             // What a connection was opened for decides which certificate, and so which owner, its caller has seen.
-            return Opened {
-                head: Some(head),
-                site: None,
-                route: None,
-                turn: Turn::Refuse(Refusal::Misdirected, Stage::Routing),
-            };
+            let turn = Turn::Refuse(Refusal::Misdirected, Stage::Routing);
+            return Opened { head: Some(head), site: None, route: None, turn };
+        }
+        if let Some((site, document)) = site.and_then(|site| Some((site, site.document_at(&head.path)?))) {
+            let turn = self.describe(arrival, (site, document), &head.method);
+            return Opened { head: Some(head), site: Some(site), route: None, turn };
         }
         // A host that is not served is told nothing, not even which paths there are.
         let Some((site, (route, found))) = site.and_then(|site| Some((site, self.find(site, &head.path)?))) else {
@@ -127,6 +132,18 @@ impl Snapshot {
             },
         };
         Opened { head: Some(head), site: Some(site), route: Some(route), turn }
+    }
+
+    /// As for a route, whose path it would be.
+    fn describe(&self, arrival: &Arrival<'_>, (site, document): (&Site, &Arc<Document>), method: &Method) -> Turn {
+        let cors = self.cors_of(Some(site), None);
+        match cors.preflight(method, arrival.headers, document.guard.allow()) {
+            Some(reply) => Turn::Answer(reply),
+            None => match document.guard.inspect(method, announced_length(arrival.headers)) {
+                Err(refusal) => Turn::Refuse(refusal, Stage::Guard),
+                Ok(()) => Turn::Describe(Arc::clone(document), arrival.port()),
+            },
+        }
     }
 }
 
@@ -155,6 +172,13 @@ impl Arrival<'_> {
         // A request that was HTTP/1.1 before may have `host` alone (RFC 9113 section 8.3.1); Pingora has seen to it
         // that both say the same.
         normalise_host(self.authority.or(host).unwrap_or_default())
+    }
+
+    /// The port that stands behind the host, if one does.
+    fn port(&self) -> Option<u16> {
+        let authority = self.authority.or(one_host(self.headers).ok().flatten())?;
+        // Behind an IPv6 literal's bracket, whose own colons are no port's.
+        authority.rsplit(']').next()?.rsplit_once(':')?.1.parse().ok()
     }
 
     fn read(&self, host: Result<String, Refusal>) -> Result<RequestHead, Refusal> {

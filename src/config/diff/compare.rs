@@ -119,7 +119,7 @@ sections! {
     Eab { key_id, hmac_key }
     Tls { default, port, acme }
     Timeouts { connect, attempt, total, idle }
-    WhiteLabel { error_text }
+    WhiteLabel { error_text, strip, openapi, openapi_auth }
 }
 
 impl Compare for Config {
