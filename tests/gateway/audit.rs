@@ -4,6 +4,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::support::eventually::eventually_async;
 use crate::support::gateway::{TOKEN, TestGateway};
 use crate::support::origin::{Answer, MockOrigin};
 
@@ -159,9 +160,13 @@ async fn a_gateway_that_runs_can_be_asked() {
     assert_eq!((output.status.code(), out(&output)), (Some(0), String::new()), "{}", err(&output));
     origin.assert_untouched();
     assert!(gw.origin.received_count() > 5);
-    let lines = gw.log(20).await;
-    let has = |host: &str| lines.iter().any(|line| line["host"] == host);
-    assert!(has("a.example.com") && has("audit.b.example") && has("audit.invalid"), "hosts of the configuration");
+    // The log is written behind the answers.
+    eventually_async("hosts of the configuration in the log", || async {
+        let lines = gw.log(1).await;
+        let has = |host: &str| lines.iter().any(|line| line["host"] == host);
+        has("a.example.com") && has("audit.b.example") && has("audit.invalid")
+    })
+    .await;
 }
 
 #[test]
