@@ -115,6 +115,14 @@ pub(super) fn begin(session: &Session, response: &mut Parts, ctx: &mut Ctx) -> R
         // Pingora passes what is not there through no filter.
         ctx.measured.body = Body::Whole;
     }
+    if meter == Meter::Statistics
+        && response.status.is_success()
+        && response.headers.contains_key(header::CONTENT_ENCODING)
+    {
+        // Else nobody would ever know why the same `assume` is booked for each request.
+        ctx.fault =
+            Some("the upstream compressed its answer though it was asked not to: what it cost is unknown".to_owned());
+    }
     // Judged by the head as it came: what is taken out is not much.
     let asked = Asked { version: request.version, headers: &request.headers };
     let packing = match meter == Meter::Off && !strips {
