@@ -134,6 +134,9 @@ impl Checker<'_> {
         {
             return;
         }
+        if ["hosts", "tls"].iter().any(|key| self.document.is_reported(&[], key)) {
+            return;
+        }
         let has_tls = |host: &Host| host.tls.is_some();
         if !self.config.hosts.values().any(has_tls) {
             let title = "no certificate: every connection to a listener with `tls: true` would be refused".to_owned();
