@@ -40,6 +40,7 @@ mod tenants;
 mod tinybird_api;
 mod tinybird_jwt;
 mod tls;
+mod tls_many;
 mod tokens;
 mod upstream_auth;
 mod upstreams;
