@@ -48,4 +48,4 @@ bench: ## Measure: criterion benches, load against nginx, HAProxy, Caddy and a b
 	cargo bench --locked
 	benches/end_to_end/run.sh
 	python3 benches/end_to_end/reload.py
-	benches/tls/run.sh
+	benches/tls/run.py

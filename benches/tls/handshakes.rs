@@ -1,4 +1,4 @@
-//! The load of `run.sh`, and what it needs on disk: full TLS 1.3 handshakes, one after another on several connections.
+//! The load of `run.py`, and what it needs on disk: full TLS 1.3 handshakes, one after another on several connections.
 //!
 //! `handshakes certificates FOLDER COUNT`: COUNT certificates, `0.pem`, `0.key`, .., for `h0.bench.test`, ..; P-256, of an
 //! authority of its own.
