@@ -306,7 +306,8 @@ def describe():
         "kernel": f"{platform.system()} {platform.release()}",
         "commit": said("git", "rev-parse", "--short", "HEAD").stdout.strip() or "unknown",
         "nginx": nginx.partition("nginx/")[2].split()[0],
-        "openssl": nginx.partition("OpenSSL ")[2].split()[0],
+        # The last one is that which runs, where it is another than it was built with.
+        "openssl": nginx.rpartition("OpenSSL ")[2].split()[0],
         "caddy": said("caddy", "version").stdout.split()[0],
         "load before": load_average(),
     }

@@ -8,6 +8,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use serde_json::{Value, json};
@@ -56,7 +58,7 @@ fn a_page_on_one_host_reads_rows_of_another() {
     let domain = Domain::start(&page.url());
     let seen = page.visited_at("https://app.acme.test/?gateway=https://data.acme.test", &domain.surroundings());
     assert_eq!((&seen["origin"], &seen["secure"]), (&json!("https://app.acme.test"), &json!(true)), "{seen:#}");
-    for (name, rows) in [("simple", 3), ("asked_first", 2)] {
+    for (name, rows) in [("simple", 3), ("asked_first", 2), ("shared", 1)] {
         assert_eq!(seen[name]["status"], 200, "{name}: {seen:#}");
         assert_eq!(seen[name]["body"]["data"].as_array().map(Vec::len), Some(rows), "{name}: {seen:#}");
         assert!(seen[name]["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{name}: {seen:#}");
@@ -65,6 +67,8 @@ fn a_page_on_one_host_reads_rows_of_another() {
         (&seen["refused"]["status"], &seen["refused"]["body"]["code"]),
         (&json!(404), &json!("route_not_found"))
     );
+    // The connection of the page was taken for the other host, refused there, and another one opened.
+    domain.wait_for_log("\"refusal\":\"misdirected\"");
     // The timing of other origins is not shown to pages: what can be told is that nothing older was spoken.
     assert!(seen["protocols"].as_array().is_some_and(|all| all.iter().all(|name| name == "h2")), "{seen:#}");
 }
@@ -147,6 +151,19 @@ impl Domain {
         }
     }
 
+    /// Waits until this stands in the access log, which is written behind the requests.
+    fn wait_for_log(&self, words: &str) {
+        let file = self.folder.path().join("access.log");
+        let said = || fs::read_to_string(&file).unwrap_or_default();
+        for _ in 0..LOOKS {
+            if said().contains(words) {
+                return;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        panic!("{words} does not come up in {}", said());
+    }
+
     /// Whether curl was content, and what it said.
     fn curl(&self, url: &str, options: &[&str]) -> (bool, String) {
         let mut curl = Command::new("curl");
@@ -174,12 +191,15 @@ fn write_certificates(folder: &TempDir) -> Result<(), Box<dyn std::error::Error>
     Ok(())
 }
 
+const LOOKS: u32 = 2000;
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 const PAGE: &str = include_str!("domain.html");
 
 const CONFIG: &str = r#"
 listeners: [{ address: "127.0.0.1:0", tls: true }]
 admin: { address: "127.0.0.1:0" }
-log: { access: off }
+log: { access: access.log, format: json }
 upstreams:
   tinybird: { url: "${UPSTREAM}", token: "${TOKEN}" }
   page: { url: "${PAGE}" }
@@ -189,7 +209,7 @@ hosts:
   data.acme.test:
     tls: { cert: acme.pem, key: acme.key }
     hsts: 180d
-    cors: { origins: ["https://app.acme.test"] }
+    cors: { origins: ["https://app.acme.test"], credentials: true }
   app.acme.test:
     tls: { cert: acme.pem, key: acme.key }
     routes:
