@@ -43,6 +43,8 @@ mod tenants;
 mod tinybird_api;
 mod tinybird_jwt;
 mod tls;
+mod tls_many;
+mod tls_old;
 mod tokens;
 mod upstream_auth;
 mod upstreams;
