@@ -123,6 +123,7 @@ impl App {
                 metrics: metrics.clone(),
                 access_log: Arc::clone(&access_log),
                 challenges: tls.challenges(),
+                demand: tls.demand(),
             }),
             upkeep: Upkeep::new(upkeep::Parts {
                 live: Arc::clone(&live),

@@ -21,7 +21,7 @@ mod trouble;
 mod wire;
 
 pub use book::{NameReport, State};
-pub use challenges::{Challenges, PATH};
+pub use challenges::{Challenges, PATH, Posted};
 pub use issuer::{Eab, Hook, Issuer, directory};
 
 use std::collections::{BTreeSet, HashMap};
@@ -41,6 +41,11 @@ use files::Files;
 use name::Name;
 use session::Desk;
 use trouble::{Kind, Trouble};
+
+/// Whether an authority could issue a certificate for this name.
+pub fn is_name(text: &str) -> bool {
+    Name::parse(text).is_some_and(|name| !name.is_wildcard())
+}
 
 /// The wall clock may be set, so it is looked at again after this time at the latest.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -173,6 +178,42 @@ impl Engine {
                 gone.push(name.shared());
             }
             is_asked
+        });
+        self.0.store.remove(&gone);
+    }
+
+    /// Whether this name is wanted already, by whomever.
+    pub fn wants(&self, name: &str) -> bool {
+        Name::parse(name).is_some_and(|name| self.0.book.borrow().entries.contains_key(&name))
+    }
+
+    /// Keeps of the names that were asked for those that are still `ours`, and takes back those that were asked for before
+    /// this process began: they have a valid certificate on disk, which is served when this returns.
+    pub fn keep_asked(&self, ours: impl Fn(&str) -> bool) {
+        let now = self.0.desk.now();
+        let issuers = Arc::clone(&self.0.book.borrow().issuers);
+        let names: BTreeSet<Name> = issuers.iter().flat_map(|issuer| self.0.desk.files.names(&issuer.slug())).collect();
+        let known: BTreeSet<Name> = self.0.book.borrow().entries.keys().cloned().collect();
+        let new = names.into_iter().filter(|name| !name.is_wildcard() && ours(name.as_str()) && !known.contains(name));
+        let found: Vec<(Name, Option<Current>)> = new
+            .filter_map(|name| {
+                let current = self.0.desk.load(&name, &issuers)?;
+                (current.certificate.issued.not_after > now.wall).then_some((name, Some(current)))
+            })
+            .collect();
+        self.serve(&found);
+        let mut gone = Vec::new();
+        self.0.book.send_modify(|book| {
+            for (name, current) in found {
+                book.entries.entry(name).or_insert_with(|| Entry::new(Wish::Asked, current, now));
+            }
+            book.entries.retain(|name, entry| {
+                let stays = entry.wish == Wish::Listed || ours(name.as_str());
+                if !stays {
+                    gone.push(name.shared());
+                }
+                stays
+            });
         });
         self.0.store.remove(&gone);
     }
