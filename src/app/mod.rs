@@ -5,6 +5,7 @@
 
 pub mod probe;
 
+mod certificate_report;
 mod key_report;
 mod reload;
 mod tls;

@@ -89,7 +89,12 @@ impl Checker<'_> {
                 self.at_value(IssueCode::TlsRules, &path, title, "`internal` makes one for development");
             }
         }
-        self.answers_on_port_80(first.map(|(pattern, _)| pattern), has_hook);
+        let is_on_demand = |(_, host): &(&HostPattern, &Host)| host.tls == Some(HostTls::OnDemand);
+        match self.config.hosts.iter().find(is_on_demand) {
+            // Whether a name leads here is seen there, whoever proves it how.
+            Some((pattern, _)) => self.answers_on_port_80(Some(pattern), false),
+            None => self.answers_on_port_80(first.map(|(pattern, _)| pattern), has_hook),
+        }
         self.on_demand();
     }
 
@@ -97,7 +102,7 @@ impl Checker<'_> {
     fn on_demand(&mut self) {
         let is_on_demand = |host: &Host| host.tls == Some(HostTls::OnDemand);
         let has_one = self.config.hosts.values().any(is_on_demand);
-        if !has_one && self.document.node(&["tls", "on_demand"]).is_some() && !self.reported(&["hosts"]) {
+        if !has_one && self.document.node(&["tls", "on_demand"]).is_some() && !self.is_a_host_reported() {
             let title = "`on_demand` has no effect: no host has `tls: on_demand`".to_owned();
             self.at_key(IssueCode::NoEffect, &["tls", "on_demand"], title, "write it for a host, or remove this");
         }
@@ -135,7 +140,10 @@ impl Checker<'_> {
         }
         if self.config.listeners.iter().all(|listener| listener.tls) {
             let title = "authorities ask on port 80, without TLS, and no listener answers there".to_owned();
-            let help = "add a listener without `tls`, to which port 80 leads; or set records in DNS by `dns_hook`";
+            let help = match self.config.hosts.get(first).and_then(|host| host.tls.as_ref()) {
+                Some(HostTls::OnDemand) => "add a listener without `tls`, to which port 80 leads",
+                _ => "add a listener without `tls`, to which port 80 leads; or set records in DNS by `dns_hook`",
+            };
             self.at_value(IssueCode::TlsRules, &["hosts", first.as_str(), "tls"], title, help);
         }
     }

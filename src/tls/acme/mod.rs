@@ -27,6 +27,7 @@ pub use issuer::{Eab, Hook, Issuer, directory};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -59,6 +60,7 @@ struct Shared {
     desk: Desk,
     store: Arc<Store>,
     book: watch::Sender<Book>,
+    failures: AtomicU64,
 }
 
 impl Engine {
@@ -67,7 +69,7 @@ impl Engine {
         let files = Files::new(folder);
         files.tidy(clock.wall());
         let desk = Desk { clock, files, challenges, client, door: Semaphore::new(1) };
-        Engine(Arc::new(Shared { desk, store, book: watch::Sender::new(Book::new()) }))
+        Engine(Arc::new(Shared { desk, store, book: watch::Sender::new(Book::new()), failures: AtomicU64::new(0) }))
     }
 
     /// Takes these authorities, tried in this order, instead of those before. A certificate of an authority that is not among
@@ -228,6 +230,11 @@ impl Engine {
         self.0.store.get(name.as_str())
     }
 
+    /// How many orders have failed.
+    pub fn failures(&self) -> u64 {
+        self.0.failures.load(Ordering::Relaxed)
+    }
+
     /// What an operator is told of each name.
     pub fn report(&self) -> Vec<NameReport> {
         self.0.book.borrow().report(self.0.desk.now())
@@ -293,6 +300,7 @@ impl Engine {
         });
         match news {
             Some(News::Failed(trouble, pause)) => {
+                self.0.failures.fetch_add(1, Ordering::Relaxed);
                 let what = match self.0.store.get(name.as_str()) {
                     Some(old) => format!(
                         "the certificate for {name}, which ends at {}, cannot be renewed yet",
