@@ -5,6 +5,7 @@
 
 pub mod probe;
 
+mod certificate_report;
 mod key_report;
 mod reload;
 mod tls;
@@ -388,6 +389,7 @@ impl Shared<'_> {
             metrics: self.metrics.clone(),
             access_log: Arc::clone(self.access_log),
             challenges: self.tls.challenges(),
+            demand: self.tls.demand(),
         })
     }
 

@@ -20,6 +20,7 @@ use crate::proxy::server::Address;
 use crate::snapshot::live::Live;
 use crate::tls::acme::{self, Challenges, Engine, Hook, Issuer};
 use crate::tls::certificates::Certificates;
+use crate::tls::domains::Demand;
 use crate::tls::internal::Authority;
 use crate::tls::resolver::{Finder, Hosts, Resolver};
 use crate::tls::store::Store;
@@ -34,6 +35,7 @@ pub(super) struct Tls {
     authority: Arc<Authority>,
     engine: Engine,
     challenges: Arc<Challenges>,
+    demand: Arc<Demand>,
 }
 
 impl Tls {
@@ -44,8 +46,9 @@ impl Tls {
         let (store, challenges) = (Arc::new(Store::default()), Arc::new(Challenges::default()));
         let resolver = Resolver::new(LiveHosts(Arc::clone(live)), Arc::clone(&authority), Arc::clone(&store));
         let (folder, client) = (folder.join("tls").join("acme"), Client::direct(clock.clone()));
-        let engine = Engine::new(clock, folder, store, Arc::clone(&challenges), client);
-        let tls = Tls { resolver: Arc::new(resolver), authority, engine, challenges };
+        let engine = Engine::new(clock.clone(), folder, Arc::clone(&store), Arc::clone(&challenges), client);
+        let demand = Arc::new(Demand::new(clock, engine.clone(), store, Arc::clone(&challenges)));
+        let tls = Tls { resolver: Arc::new(resolver), authority, engine, challenges, demand };
         tls.prepare(config).into_iter().for_each(|why| log::warn!("{why}"));
         tls.take_over(config);
         // One that is over does not keep the others from being served.
@@ -72,12 +75,25 @@ impl Tls {
         self.engine.clone()
     }
 
+    /// What sees to certificates on demand.
+    pub(super) fn demand(&self) -> Arc<Demand> {
+        Arc::clone(&self.demand)
+    }
+
     /// From now on the certificates of this configuration are got and renewed; what is on disk for it is served.
     pub(super) fn take_over(&self, config: &Config) {
         self.engine.issuers(issuers(config));
         let is_auto = |(_, host): &(&HostPattern, &Host)| host.tls == Some(HostTls::Auto);
         let names = config.hosts.iter().filter(is_auto).map(|(pattern, _)| pattern.as_str().to_owned());
         self.engine.want(&names.collect());
+        self.demand.take_over(&config.tls.on_demand);
+        let on_demand: Vec<&HostPattern> = config
+            .hosts
+            .iter()
+            .filter(|(_, host)| host.tls == Some(HostTls::OnDemand))
+            .map(|(pattern, _)| pattern)
+            .collect();
+        self.engine.keep_asked(|name| on_demand.iter().any(|pattern| pattern.covers(name)));
     }
 
     /// Makes ready what a configuration wants, before it runs; what is wrong with that.

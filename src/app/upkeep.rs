@@ -20,6 +20,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::acme::Engine;
 use crate::upstream::Upstream;
 
+use super::certificate_report::CertificateReport;
 use super::key_report::KeyReport;
 
 /// For the first look-up of upstreams; after it the gateway starts without them.
@@ -178,10 +179,13 @@ impl BackgroundService for Upkeep {
         let keys = self.state.key_sources().run(Client::direct(self.state.clock().clone()));
         let telling = async {
             let mut report = KeyReport::new(self.metrics.clone());
+            let mut certificates = CertificateReport::new(self.metrics.clone(), self.engine.clone());
             let mut tick = tokio::time::interval(TELL_EVERY);
             loop {
                 tick.tick().await;
-                report.tell(&self.live.load().snapshot.provider_keys);
+                let running = self.live.load();
+                report.tell(&running.snapshot.provider_keys);
+                certificates.tell(&running.snapshot.config);
                 self.tell_counters();
             }
         };

@@ -255,8 +255,8 @@ impl JsonSchema for HostTls {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         word_or_files(
-            "`auto`, `internal`, or the files of a certificate and its key.",
-            &["auto", "internal"],
+            "`auto`, `on_demand`, `internal`, or the files of a certificate and its key.",
+            &["auto", "internal", "on_demand"],
             generator,
         )
     }

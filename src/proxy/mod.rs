@@ -41,6 +41,7 @@ use crate::state::State;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::{HostLabels, Metrics, RouteMeters};
 use crate::tls::acme::Challenges;
+use crate::tls::domains::Demand;
 
 use ctx::Ctx;
 use door::HeadArrived;
@@ -85,6 +86,7 @@ pub struct Proxy {
     metrics: Metrics,
     access_log: Arc<AccessLog>,
     challenges: Arc<Challenges>,
+    demand: Arc<Demand>,
 }
 
 /// What a gateway works with.
@@ -100,13 +102,15 @@ pub struct Parts {
     pub access_log: Arc<AccessLog>,
     /// What authorities are answered who ask whose host this is.
     pub challenges: Arc<Challenges>,
+    /// What sees to certificates on demand.
+    pub demand: Arc<Demand>,
 }
 
 impl Proxy {
     /// A gateway of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { live, state, metrics, access_log, challenges } = parts;
-        Proxy { live, state, metrics, access_log, challenges }
+        let Parts { live, state, metrics, access_log, challenges, demand } = parts;
+        Proxy { live, state, metrics, access_log, challenges, demand }
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
+use pingora::listeners::Listeners;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
@@ -78,18 +79,20 @@ pub fn service(
     options.h2c = true;
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     options.h2_idle_timeout = Some(keepalive);
-    let mut proxy = http_proxy(settings, proxy);
-    proxy.server_options = Some(options);
-    let mut service = Service::new("gateway".to_owned(), Door::new(proxy, keepalive));
+    let waiting = tls::Waiting { live: Arc::clone(&proxy.live), demand: Arc::clone(&proxy.demand) };
+    let mut listeners = Listeners::new();
+    listeners.set_pre_tls_callback(Arc::new(waiting));
     for Address { at, tls } in addresses {
         match tls {
             Some(resolver) => {
-                service.add_tls_with_settings(&at.to_string(), None, tls::settings(Arc::clone(resolver))?)
+                listeners.add_tls_with_settings(&at.to_string(), None, tls::settings(Arc::clone(resolver))?)
             }
-            None => service.add_tcp(&at.to_string()),
+            None => listeners.add_tcp(&at.to_string()),
         }
     }
-    Ok(service)
+    let mut proxy = http_proxy(settings, proxy);
+    proxy.server_options = Some(options);
+    Ok(Service::with_listeners("gateway".to_owned(), listeners, Door::new(proxy, keepalive)))
 }
 
 /// Where callers connect.

@@ -1,20 +1,32 @@
 //! Listeners with TLS.
 //!
 //! In: what finds certificates. Out: Pingora's settings for a listener; of a
-//! connection, the name for which it was opened. Not here: certificates (`tls`),
+//! connection, the name for which it was opened. A connection to a name that
+//! gets its certificate on demand waits for that before its handshake, which
+//! itself cannot wait. Not here: certificates (`tls`),
 //! what a wrong name means (`snapshot::arrival`).
 
 use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::TlsSettings;
+use pingora::listeners::{PreTlsProcess, TlsAccept};
+use pingora::protocols::GetSocketDigest as _;
+use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::tls::TlsRef;
+use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
+use tokio::io::AsyncReadExt as _;
 
 use crate::exchange::head::CallerScheme;
+use crate::snapshot::live::Live;
+use crate::tls::certificates::{Approval, Certificates};
+use crate::tls::domains::Demand;
+use crate::tls::hello::{Greeting, Hello};
 use crate::tls::resolver::Finder;
+
+use super::Running;
 
 /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, certificates as `resolver` finds them.
 pub(super) fn settings(resolver: Finder) -> pingora::Result<TlsSettings> {
@@ -45,5 +57,49 @@ impl TlsAccept for Handshakes {
     async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
         let name = tls.server_name()?.to_ascii_lowercase();
         Some(Arc::new(ServerName(name.into())))
+    }
+}
+
+/// Lets connections wait for certificates that are got on demand.
+pub(super) struct Waiting {
+    pub(super) live: Arc<Live<Running>>,
+    pub(super) demand: Arc<Demand>,
+}
+
+impl Waiting {
+    /// Who says whether this name may have a certificate, if it is one that gets it on demand.
+    fn approval(&self, name: &str) -> Option<Approval> {
+        match **self.live.load().snapshot.certificates(Some(name)) {
+            Certificates::OnDemand(approval) => Some(approval),
+            Certificates::Given(_) | Certificates::Internal(_) | Certificates::Issued(_) | Certificates::Refused => {
+                None
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl PreTlsProcess for Waiting {
+    async fn process(&self, stream: &mut Stream) -> Result<()> {
+        if !self.live.load().snapshot.has_on_demand() {
+            return Ok(());
+        }
+        let (mut hello, mut piece) = (Hello::default(), [0; 4096]);
+        let name = loop {
+            let read = stream.read(&mut piece).await;
+            let read = read.map_err(|error| Error::because(ErrorType::ReadError, "before the handshake", error))?;
+            match hello.read(piece.get(..read).unwrap_or_default()) {
+                Greeting::Unfinished => {}
+                Greeting::Named(name) => break Some(name),
+                Greeting::Nameless => break None,
+            }
+        };
+        stream.rewind(hello.seen());
+        if let Some((name, approval)) = name.and_then(|name| self.approval(&name).map(|approval| (name, approval))) {
+            let digest = stream.get_socket_digest();
+            let peer = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet().map(|address| address.ip()));
+            self.demand.see_to(&name, approval, peer).await;
+        }
+        Ok(())
     }
 }

@@ -101,6 +101,7 @@ pub(super) struct HostTable {
     names: Names,
     /// For whose name there are none.
     certificates: Arc<Certificates>,
+    has_on_demand: bool,
 }
 
 /// How a site is found.
@@ -131,7 +132,7 @@ impl HostTable {
             certificates: Arc::clone(&certificates),
             routes,
         };
-        HostTable { sites: Box::new([site]), names: Names::Any, certificates }
+        HostTable { sites: Box::new([site]), names: Names::Any, certificates, has_on_demand: false }
     }
 
     /// A site for each pattern, with its routes.
@@ -160,7 +161,7 @@ impl HostTable {
                 routes,
             });
         }
-        HostTable { sites: sites.into(), names: Names::Listed { exact, suffixes }, certificates }
+        HostTable { sites: sites.into(), names: Names::Listed { exact, suffixes }, certificates, has_on_demand: false }
     }
 
     /// The same table, with what its hosts say about their certificates. Who says nothing has those of `*.` and its domain,
@@ -176,6 +177,7 @@ impl HostTable {
             let found = own.get(&*site.label).or_else(|| own.get(above.as_deref()?));
             found.into_iter().for_each(|found| site.certificates = Arc::clone(found));
         }
+        self.has_on_demand = self.sites.iter().any(|site| matches!(*site.certificates, Certificates::OnDemand(_)));
         self
     }
 
@@ -196,6 +198,11 @@ impl HostTable {
             },
         };
         self.sites.get(index)
+    }
+
+    /// Whether some site gets certificates when callers ask for them.
+    pub(super) fn has_on_demand(&self) -> bool {
+        self.has_on_demand
     }
 
     /// Whether hosts are listed, so that others are not served.

@@ -107,6 +107,11 @@ impl Snapshot {
         self.hosts.certificates(name)
     }
 
+    /// Whether some hosts get their certificates when callers ask for them.
+    pub fn has_on_demand(&self) -> bool {
+        self.hosts.has_on_demand()
+    }
+
     /// Whether hosts are listed, so that others are not served.
     pub fn lists_hosts(&self) -> bool {
         self.hosts.is_listed()

@@ -44,6 +44,8 @@ pub struct Metrics {
     upstream_in_flight: IntGaugeVec,
     upstream_waiting: IntGaugeVec,
     upstream_tap_closed: IntGaugeVec,
+    certificate_not_after: IntGaugeVec,
+    acme_failures: IntCounter,
     jwks_age: IntGaugeVec,
     jwks_keys: IntGaugeVec,
     jwks_fetches: IntCounterVec,
@@ -140,6 +142,8 @@ impl Metrics {
             upstream_in_flight: IntGaugeVec::new(opts(names::UPSTREAM_IN_FLIGHT), &["upstream"])?,
             upstream_waiting: IntGaugeVec::new(opts(names::UPSTREAM_WAITING), &["upstream"])?,
             upstream_tap_closed: IntGaugeVec::new(opts(names::UPSTREAM_TAP_CLOSED), &["upstream"])?,
+            certificate_not_after: IntGaugeVec::new(opts(names::CERTIFICATE_NOT_AFTER), &["host", "source"])?,
+            acme_failures: IntCounter::with_opts(opts(names::ACME_FAILURES))?,
             jwks_age: IntGaugeVec::new(opts(names::JWKS_AGE), &["provider"])?,
             jwks_keys: IntGaugeVec::new(opts(names::JWKS_KEYS), &["provider"])?,
             jwks_fetches: IntCounterVec::new(opts(names::JWKS_FETCHES), &["provider", "result"])?,
@@ -171,6 +175,8 @@ impl Metrics {
         registry.register(Box::new(self.upstream_in_flight.clone()))?;
         registry.register(Box::new(self.upstream_waiting.clone()))?;
         registry.register(Box::new(self.upstream_tap_closed.clone()))?;
+        registry.register(Box::new(self.certificate_not_after.clone()))?;
+        registry.register(Box::new(self.acme_failures.clone()))?;
         registry.register(Box::new(self.jwks_age.clone()))?;
         registry.register(Box::new(self.jwks_keys.clone()))?;
         registry.register(Box::new(self.jwks_fetches.clone()))?;
@@ -269,6 +275,20 @@ impl Metrics {
         self.counters_up.set(up);
         self.counters_gateways.set(i64::from(gateways));
         self.counters_failures.inc_by(failures.saturating_sub(self.counters_failures.get()));
+    }
+
+    /// Notes when the certificate of a host ends; none if it has none any more.
+    pub fn set_certificate(&self, host: &str, source: &str, not_after: Option<i64>) {
+        match not_after {
+            Some(not_after) => self.certificate_not_after.with_label_values(&[host, source]).set(not_after),
+            // Zero would be a date. It may not have been there.
+            None => drop(self.certificate_not_after.remove_label_values(&[host, source])),
+        }
+    }
+
+    /// Notes how many orders for certificates have failed.
+    pub fn set_acme_failures(&self, failures: u64) {
+        self.acme_failures.inc_by(failures.saturating_sub(self.acme_failures.get()));
     }
 
     /// Notes how many keys of an identity provider there are, and how old they are, if they ever came.

@@ -76,6 +76,14 @@ pub const CONFIG_TIME: (&str, &str) = (
     "tollgate_config_last_reload_success_timestamp_seconds",
     "Time of day of the last attempt to load a configuration that succeeded, in seconds since 1970",
 );
+/// When a certificate ends.
+pub const CERTIFICATE_NOT_AFTER: (&str, &str) = (
+    "tollgate_certificate_not_after_seconds",
+    "Time of day when the certificate of a host ends, in seconds since 1970; of several, the first",
+);
+/// Orders that came to nothing.
+pub const ACME_FAILURES: (&str, &str) =
+    ("tollgate_acme_failures_total", "Orders for certificates, first ones and renewals, that failed");
 /// The build.
 pub const BUILD_INFO: (&str, &str) = ("tollgate_build_info", "The running version");
 

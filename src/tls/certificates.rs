@@ -23,8 +23,19 @@ pub enum Certificates {
     Issued(Box<str>),
     /// The gateway's own authority makes one for these names.
     Internal(Box<[String]>),
+    /// In the store, once an authority has issued one for the name that the caller asks for.
+    OnDemand(Approval),
     /// There are none: the connection is refused.
     Refused,
+}
+
+/// Who says that a name may have a certificate on demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// The file: it names the host.
+    File,
+    /// Whoever is asked: the file has a pattern that callers fill.
+    Asked,
 }
 
 impl Certificates {
@@ -34,6 +45,8 @@ impl Certificates {
             HostTls::Auto => Certificates::Issued(pattern.into()),
             HostTls::Files(files) => Self::given(files),
             HostTls::Internal => Certificates::Internal([pattern.to_owned()].into()),
+            HostTls::OnDemand if pattern.starts_with("*.") => Certificates::OnDemand(Approval::Asked),
+            HostTls::OnDemand => Certificates::OnDemand(Approval::File),
         }
     }
 

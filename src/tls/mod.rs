@@ -8,6 +8,8 @@
 
 pub mod acme;
 pub mod certificates;
+pub mod domains;
+pub mod hello;
 pub mod internal;
 pub mod resolver;
 pub mod store;

@@ -5,6 +5,7 @@
 //! alert. It is asked once for each connection, takes no lock, and finds the
 //! host in the table that routes requests. Not here: sockets (`proxy`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,16 +47,20 @@ impl<H> fmt::Debug for Resolver<H> {
 
 impl<H: Hosts> ResolvesServerCert for Resolver<H> {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let certificates = match hello.server_name() {
-            Some(name) if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                self.hosts.certificates(Some(&name.to_ascii_lowercase()))
-            }
-            name => self.hosts.certificates(name),
-        };
+        let name = hello.server_name().map(|name| match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(name.to_ascii_lowercase()),
+            false => Cow::Borrowed(name),
+        });
+        let certificates = self.hosts.certificates(name.as_deref());
         match &*certificates {
             Certificates::Given(keys) => suited(keys, hello.signature_schemes()),
             Certificates::Internal(names) => self.authority.certificate(names),
             Certificates::Issued(name) => self.store.get(name).map(|issued| Arc::clone(&issued.key)),
+            Certificates::OnDemand(_) => {
+                let name = name.as_deref()?;
+                let issued = self.store.get(name.strip_suffix('.').unwrap_or(name))?;
+                Some(Arc::clone(&issued.key))
+            }
             Certificates::Refused => None,
         }
     }

@@ -78,13 +78,13 @@ fn an_authority_that_is_away_keeps_nobody_from_being_served() {
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
 
-fn eventually_now(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn eventually_now(what: &str, holds: impl Fn() -> bool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(eventually(holds, || what.to_owned()));
 }
 
 /// The names in the certificate that a handshake gets.
-fn names(address: SocketAddr, name: &str) -> Vec<String> {
+pub(crate) fn names(address: SocketAddr, name: &str) -> Vec<String> {
     let Some(der) = leaf(address, name) else { return Vec::new() };
     let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
     let found = parsed.subject_alternative_name().unwrap().unwrap();
@@ -94,13 +94,13 @@ fn names(address: SocketAddr, name: &str) -> Vec<String> {
         .collect()
 }
 
-fn leaf(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
+pub(crate) fn leaf(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
     let mut stream = open(address, name);
     stream.flush().ok()?;
     Some(stream.conn.peer_certificates()?.first()?.to_vec())
 }
 
-fn call(address: SocketAddr, name: &str, path: &str) -> Option<String> {
+pub(crate) fn call(address: SocketAddr, name: &str, path: &str) -> Option<String> {
     let mut stream = open(address, name);
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
@@ -109,7 +109,7 @@ fn call(address: SocketAddr, name: &str, path: &str) -> Option<String> {
     String::from_utf8(answer).ok()
 }
 
-fn plain(address: SocketAddr, name: &str, path: &str) -> String {
+pub(crate) fn plain(address: SocketAddr, name: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -16,4 +16,5 @@ mod dns;
 mod gateway;
 mod issue;
 mod killed;
+mod on_demand;
 mod support;

@@ -114,6 +114,7 @@ fn every_page_of_the_reference_has_every_key() {
         ("tenants.*", "tenants"),
         ("tls", "tls"),
         ("tls.acme", "tls"),
+        ("tls.on_demand", "tls"),
         ("upstreams.*", "upstreams"),
         ("upstreams.*.concurrency", "upstreams"),
         ("upstreams.*.mint", "upstreams"),

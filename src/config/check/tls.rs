@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::issue::{Issue, IssueCode};
-use crate::config::scalar::{HostPattern, KeyKind, KeyPair, is_address};
+use crate::config::scalar::{HostPattern, KeyKind, KeyPair, Scheme, is_address};
 use crate::config::section::hosts::Host;
 use crate::config::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
 
@@ -60,9 +60,12 @@ impl Checker<'_> {
     /// That authorities can do what hosts ask of them.
     fn acme(&mut self) {
         let is_auto = |(_, host): &(&HostPattern, &Host)| host.tls == Some(HostTls::Auto);
-        let first = self.config.hosts.iter().find(is_auto);
+        let needs_acme = |(_, host): &(&HostPattern, &Host)| {
+            host.tls.as_ref().is_some_and(|tls| matches!(tls, HostTls::Auto | HostTls::OnDemand))
+        };
+        let first = self.config.hosts.iter().find(needs_acme);
         if first.is_none() && self.document.node(&["tls", "acme"]).is_some() && !self.reported(&["hosts"]) {
-            let title = "`acme` has no effect: no host has `tls: auto`".to_owned();
+            let title = "`acme` has no effect: no host has `tls: auto` or `tls: on_demand`".to_owned();
             self.at_key(IssueCode::NoEffect, &["tls", "acme"], title, "write `tls: auto` for hosts, or remove this");
         }
         if self.is_empty_list(&["tls", "acme"]) {
@@ -70,11 +73,11 @@ impl Checker<'_> {
             self.at_value(IssueCode::BadValue, &["tls", "acme"], title, "leave it out for Let's Encrypt");
         }
         let has_hook = self.config.tls.acme.iter().any(|acme| acme.dns_hook.is_some());
-        for (pattern, _) in self.config.hosts.iter().filter(is_auto) {
+        for (pattern, host) in self.config.hosts.iter().filter(needs_acme) {
             let path = ["hosts", pattern.as_str(), "tls"];
-            if pattern.suffix().is_some() && !has_hook {
+            if is_auto(&(pattern, host)) && pattern.suffix().is_some() && !has_hook {
                 let title = format!("no authority issues a certificate for `{pattern}` without a record in DNS");
-                let help = "write `tls: { acme: { dns_hook: PROGRAM } }`, or name the hosts one by one";
+                let help = "write `tls: { acme: { dns_hook: PROGRAM } }`, or name the hosts one by one, or `on_demand`";
                 self.at_value(IssueCode::TlsRules, &path, title, help);
             }
             // An authority of one's own may sign what it likes.
@@ -85,7 +88,45 @@ impl Checker<'_> {
                 self.at_value(IssueCode::TlsRules, &path, title, "`internal` makes one for development");
             }
         }
-        self.answers_on_port_80(first.map(|(pattern, _)| pattern), has_hook);
+        let is_on_demand = |(_, host): &(&HostPattern, &Host)| host.tls == Some(HostTls::OnDemand);
+        match self.config.hosts.iter().find(is_on_demand) {
+            // Whether a name leads here is seen there, whoever proves it how.
+            Some((pattern, _)) => self.answers_on_port_80(Some(pattern), false),
+            None => self.answers_on_port_80(first.map(|(pattern, _)| pattern), has_hook),
+        }
+        self.on_demand();
+    }
+
+    /// That somebody says who may have a certificate, and that there are hosts for what is said.
+    fn on_demand(&mut self) {
+        let is_on_demand = |host: &Host| host.tls == Some(HostTls::OnDemand);
+        let has_one = self.config.hosts.values().any(is_on_demand);
+        if !has_one && self.document.node(&["tls", "on_demand"]).is_some() && !self.is_a_host_reported() {
+            let title = "`on_demand` has no effect: no host has `tls: on_demand`".to_owned();
+            self.at_key(IssueCode::NoEffect, &["tls", "on_demand"], title, "write it for a host, or remove this");
+        }
+        if let Some(via) = &self.config.tls.on_demand.via
+            && via.scheme() != Scheme::Http
+        {
+            let title = "a proxy is spoken to without TLS".to_owned();
+            self.at_value(IssueCode::BadValue, &["tls", "on_demand", "via"], title, "write it like http://proxy:3128");
+        }
+        if self.config.tls.on_demand.ask.is_some() || self.reported(&["tls", "on_demand"]) {
+            return;
+        }
+        let open: Vec<&HostPattern> = self
+            .config
+            .hosts
+            .iter()
+            .filter(|(pattern, host)| is_on_demand(host) && pattern.suffix().is_some())
+            .map(|(pattern, _)| pattern)
+            .collect();
+        for pattern in open {
+            let title = format!("nobody says which names of `{pattern}` may have a certificate");
+            let help =
+                "write `tls: { on_demand: { ask: URL } }`: a page of yours that answers 200 for names of customers";
+            self.at_value(IssueCode::OnDemandRules, &["hosts", pattern.as_str(), "tls"], title, help);
+        }
     }
 
     /// That authorities find an answer where they ask: on port 80, without TLS.
@@ -95,7 +136,10 @@ impl Checker<'_> {
         let listeners = &self.config.listeners;
         if !listeners.is_empty() && listeners.iter().all(|listener| listener.tls) {
             let title = format!("authorities ask for `{first}` on port 80, without TLS, and no listener answers there");
-            let help = "add a listener without `tls`, to which port 80 leads; or set records in DNS by `dns_hook`";
+            let help = match self.config.hosts.get(first).and_then(|host| host.tls.as_ref()) {
+                Some(HostTls::OnDemand) => "add a listener without `tls`, to which port 80 leads",
+                _ => "add a listener without `tls`, to which port 80 leads; or set records in DNS by `dns_hook`",
+            };
             self.at_value(IssueCode::TlsRules, &["listeners", "0", "tls"], title, help);
         }
     }

@@ -27,7 +27,7 @@ use crate::config::section::routes::{Method, Require, Route};
 use crate::config::section::server::Server;
 use crate::config::section::state::State;
 use crate::config::section::tenants::Tenant;
-use crate::config::section::tls::{Acme, Eab, Tls};
+use crate::config::section::tls::{Acme, Eab, OnDemand, Tls};
 use crate::config::section::upstreams::{Concurrency, Mint, Timeouts, Upstream, UpstreamTls};
 use crate::config::section::white_label::WhiteLabel;
 use crate::config::show::{key_of, one_line};
@@ -117,7 +117,8 @@ sections! {
     Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies, limits }
     Tenant { enabled, plan }
     Eab { key_id, hmac_key }
-    Tls { default, port, acme }
+    OnDemand { ask, rate, rate_per_address, via }
+    Tls { default, port, acme, on_demand }
     Timeouts { connect, attempt, total, idle }
     WhiteLabel { error_text, strip, openapi, openapi_auth }
 }

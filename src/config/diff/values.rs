@@ -207,7 +207,7 @@ impl Compare for HostTls {
     fn summary(&self) -> String {
         match self {
             HostTls::Files(files) => of_all(files),
-            HostTls::Auto | HostTls::Internal => text(self),
+            HostTls::Auto | HostTls::Internal | HostTls::OnDemand => text(self),
         }
     }
 }

@@ -83,6 +83,7 @@ issue_codes! {
     LimitRules = "TG0118", Error, "The keys of a limit contradict each other, or do not fit what it counts.";
     CertificateRules = "TG0119", Error, "A certificate cannot be used, or not for this host.";
     TlsRules = "TG0120", Error, "What is said about TLS leads to connections that nobody can open.";
+    OnDemandRules = "TG0121", Error, "Nobody can say who may have a certificate on demand.";
     DocumentPath = "TG0129", Error, "The path of the OpenAPI document is a route's, or is none that can be asked for.";
     EveryRoutePublic = "TG0201", Warning, "Nothing says who may call: every route is public.";
     FixedInQueryOnly = "TG0202", Warning, "A proxy route confines parameters in the query only, and callers may send a body.";

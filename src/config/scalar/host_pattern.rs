@@ -24,6 +24,14 @@ impl HostPattern {
         self.0.strip_prefix("*.")
     }
 
+    /// Whether a host in lower case is one of those that are meant; a `*` is one label.
+    pub fn covers(&self, host: &str) -> bool {
+        match self.suffix() {
+            None => host == self.0,
+            Some(suffix) => host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == suffix),
+        }
+    }
+
     /// How many labels a host that matches has; an address has none.
     pub fn labels(&self) -> usize {
         match is_address(&self.0) {

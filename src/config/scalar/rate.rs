@@ -31,6 +31,11 @@ const UNITS: [(Unit, &[&str]); 4] = [
 const MOST: u64 = 10_000_000;
 
 impl Rate {
+    /// So many a minute; at least one.
+    pub(in crate::config) const fn a_minute(count: u32) -> Self {
+        Rate { count: if count == 0 { 1 } else { count }, per: Unit::Minute }
+    }
+
     /// How many in a unit of time.
     pub fn count(self) -> u32 {
         self.count

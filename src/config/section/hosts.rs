@@ -19,7 +19,7 @@ pub struct Host {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<crate::config::schema::HostTemplate>")]
     pub tenant: Option<Template>,
-    /// Where its certificate comes from: `auto`, `internal`, or files. Left out: the one of `*.` and its domain, if that has one, else that of `tls.default`.
+    /// Where its certificate comes from: `auto`, `on_demand`, `internal`, or files. Left out: the one of `*.` and its domain, if that has one, else that of `tls.default`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<HostTls>,
     /// Sends who comes without TLS to the same address with it, status 308.

@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::scalar::{AcmeDirectory, KeyPair, Secret};
+use crate::config::scalar::{AcmeDirectory, KeyPair, Rate, Secret, WebAddress};
 
 /// What listeners with TLS do, whatever the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -25,6 +25,37 @@ pub struct Tls {
     #[serde(skip_serializing_if = "Vec::is_empty", with = "one_or_several")]
     #[schemars(with = "OneOrSeveral")]
     pub acme: Vec<Acme>,
+    /// Who may get a certificate on a host with `tls: on_demand`, and how many names are looked at.
+    #[serde(skip_serializing_if = "OnDemand::is_default")]
+    pub on_demand: OnDemand,
+}
+
+/// What holds for hosts with `tls: on_demand`, whose callers say for which names certificates are needed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OnDemand {
+    /// A URL of yours that says who may have a certificate: it is called with `domain=NAME` added to its query. Status 200 means yes; everything else, and no answer, means no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ask: Option<WebAddress>,
+    /// How many new names are looked at, whoever asks: 10/m.
+    pub rate: Rate,
+    /// How many new names are looked at for one caller's address, for IPv6 its /64: 3/m.
+    pub rate_per_address: Rate,
+    /// An `http://` proxy outside, through which the gateway looks whether a name leads to it; left out: it calls the name itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<WebAddress>,
+}
+
+impl Default for OnDemand {
+    fn default() -> Self {
+        OnDemand { ask: None, rate: Rate::a_minute(10), rate_per_address: Rate::a_minute(3), via: None }
+    }
+}
+
+impl OnDemand {
+    fn is_default(&self) -> bool {
+        *self == OnDemand::default()
+    }
 }
 
 /// An authority that speaks ACME (RFC 8555). Who names one agrees to its terms of service.
@@ -121,6 +152,8 @@ pub enum HostTls {
     Files(Vec<CertificateFiles>),
     /// The gateway's own authority signs it: for development.
     Internal,
+    /// As [`HostTls::Auto`], for each name that callers ask for, when they do.
+    OnDemand,
 }
 
 /// What callers get for whose name there is no certificate.
@@ -159,14 +192,14 @@ impl HostTls {
     pub fn files(&self) -> &[CertificateFiles] {
         match self {
             HostTls::Files(files) => files,
-            HostTls::Auto | HostTls::Internal => &[],
+            HostTls::Auto | HostTls::Internal | HostTls::OnDemand => &[],
         }
     }
 
     pub(in crate::config) fn files_mut(&mut self) -> &mut [CertificateFiles] {
         match self {
             HostTls::Files(files) => files,
-            HostTls::Auto | HostTls::Internal => &mut [],
+            HostTls::Auto | HostTls::Internal | HostTls::OnDemand => &mut [],
         }
     }
 }
@@ -194,14 +227,16 @@ impl DefaultCertificate {
 
 const AUTO: &str = "auto";
 const INTERNAL: &str = "internal";
+const ON_DEMAND: &str = "on_demand";
 const REFUSE: &str = "refuse";
 
 impl<'de> Deserialize<'de> for HostTls {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = "`auto`, `internal`, or files: { cert: FILE, key: FILE }";
-        match deserializer.deserialize_any(WordOrFiles { words: &[AUTO, INTERNAL], expected })? {
+        let expected = "`auto`, `on_demand`, `internal`, or files: { cert: FILE, key: FILE }";
+        match deserializer.deserialize_any(WordOrFiles { words: &[AUTO, INTERNAL, ON_DEMAND], expected })? {
             Written::Files(files) => Ok(HostTls::Files(files)),
             Written::Word(AUTO) => Ok(HostTls::Auto),
+            Written::Word(ON_DEMAND) => Ok(HostTls::OnDemand),
             Written::Word(_) => Ok(HostTls::Internal),
         }
     }
@@ -224,6 +259,7 @@ impl Serialize for HostTls {
             HostTls::Auto => serializer.serialize_str(AUTO),
             HostTls::Files(files) => one_or_list(files, serializer),
             HostTls::Internal => serializer.serialize_str(INTERNAL),
+            HostTls::OnDemand => serializer.serialize_str(ON_DEMAND),
         }
     }
 }

@@ -20,7 +20,7 @@ pub struct Challenges {
 
 /// An answer that is given until this is dropped.
 #[derive(Debug)]
-pub(super) struct Posted {
+pub struct Posted {
     challenges: Arc<Challenges>,
     token: Box<str>,
 }
@@ -31,7 +31,8 @@ impl Challenges {
         self.answers.load().get(token).cloned()
     }
 
-    pub(super) fn post(self: &Arc<Self>, token: &str, answer: &str) -> Posted {
+    /// Answers this token from now on.
+    pub fn post(self: &Arc<Self>, token: &str, answer: &str) -> Posted {
         let answer: Arc<str> = answer.into();
         self.answers.rcu(|answers| {
             let mut answers = HashMap::clone(answers);

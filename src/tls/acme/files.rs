@@ -72,6 +72,13 @@ impl Files {
         }
     }
 
+    /// The names of all certificates of an authority.
+    pub(super) fn names(&self, authority: &str) -> Vec<Name> {
+        let entries = fs::read_dir(self.folder.join(authority).join("certificates")).into_iter().flatten().flatten();
+        let named = |file: std::ffi::OsString| Name::parse(file.to_str()?.strip_suffix(".pem")?);
+        entries.filter_map(|entry| named(entry.file_name())).collect()
+    }
+
     pub(super) fn write(&self, authority: &str, place: Place<'_>, bytes: &[u8]) -> Result<(), Fault> {
         let path = self.path(authority, place);
         replace(&path, bytes).map_err(|error| Fault { path, error })

@@ -21,12 +21,13 @@ mod trouble;
 mod wire;
 
 pub use book::{NameReport, State};
-pub use challenges::{Challenges, PATH};
+pub use challenges::{Challenges, PATH, Posted};
 pub use issuer::{Eab, Hook, Issuer, directory};
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -42,6 +43,11 @@ use name::Name;
 use session::Desk;
 use trouble::{Kind, Trouble};
 
+/// Whether an authority could issue a certificate for this name.
+pub fn is_name(text: &str) -> bool {
+    Name::parse(text).is_some_and(|name| !name.is_wildcard())
+}
+
 /// The wall clock may be set, so it is looked at again after this time at the latest.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
@@ -54,6 +60,7 @@ struct Shared {
     desk: Desk,
     store: Arc<Store>,
     book: watch::Sender<Book>,
+    failures: AtomicU64,
 }
 
 impl Engine {
@@ -62,7 +69,7 @@ impl Engine {
         let files = Files::new(folder);
         files.tidy(clock.wall());
         let desk = Desk { clock, files, challenges, client, door: Semaphore::new(1) };
-        Engine(Arc::new(Shared { desk, store, book: watch::Sender::new(Book::new()) }))
+        Engine(Arc::new(Shared { desk, store, book: watch::Sender::new(Book::new()), failures: AtomicU64::new(0) }))
     }
 
     /// Takes these authorities, tried in this order, instead of those before. A certificate of an authority that is not among
@@ -177,6 +184,42 @@ impl Engine {
         self.0.store.remove(&gone);
     }
 
+    /// Whether this name is wanted already, by whomever.
+    pub fn wants(&self, name: &str) -> bool {
+        Name::parse(name).is_some_and(|name| self.0.book.borrow().entries.contains_key(&name))
+    }
+
+    /// Keeps of the names that were asked for those that are still `ours`, and takes back those that were asked for before
+    /// this process began: they have a valid certificate on disk, which is served when this returns.
+    pub fn keep_asked(&self, ours: impl Fn(&str) -> bool) {
+        let now = self.0.desk.now();
+        let issuers = Arc::clone(&self.0.book.borrow().issuers);
+        let names: BTreeSet<Name> = issuers.iter().flat_map(|issuer| self.0.desk.files.names(&issuer.slug())).collect();
+        let known: BTreeSet<Name> = self.0.book.borrow().entries.keys().cloned().collect();
+        let new = names.into_iter().filter(|name| !name.is_wildcard() && ours(name.as_str()) && !known.contains(name));
+        let found: Vec<(Name, Option<Current>)> = new
+            .filter_map(|name| {
+                let current = self.0.desk.load(&name, &issuers)?;
+                (current.certificate.issued.not_after > now.wall).then_some((name, Some(current)))
+            })
+            .collect();
+        self.serve(&found);
+        let mut gone = Vec::new();
+        self.0.book.send_modify(|book| {
+            for (name, current) in found {
+                book.entries.entry(name).or_insert_with(|| Entry::new(Wish::Asked, current, now));
+            }
+            book.entries.retain(|name, entry| {
+                let stays = entry.wish == Wish::Listed || ours(name.as_str());
+                if !stays {
+                    gone.push(name.shared());
+                }
+                stays
+            });
+        });
+        self.0.store.remove(&gone);
+    }
+
     /// Waits until a name that was asked for has a certificate, or its order has failed. The caller bounds the time.
     pub async fn settled(&self, name: &str) -> Option<Arc<Issued>> {
         let name = Name::parse(name)?;
@@ -185,6 +228,11 @@ impl Engine {
         // The sender lives in `self`, so the wait cannot fail.
         drop(settled.await);
         self.0.store.get(name.as_str())
+    }
+
+    /// How many orders have failed.
+    pub fn failures(&self) -> u64 {
+        self.0.failures.load(Ordering::Relaxed)
     }
 
     /// What an operator is told of each name.
@@ -262,6 +310,7 @@ impl Engine {
         });
         match news {
             Some(News::Failed(trouble, pause)) => {
+                self.0.failures.fetch_add(1, Ordering::Relaxed);
                 let what = match self.0.store.get(name.as_str()) {
                     Some(old) => format!(
                         "the certificate for {name}, which ends at {}, cannot be renewed yet",

@@ -45,6 +45,11 @@ pub fn answer_challenges(port: u16, challenges: Arc<Challenges>) -> Front {
 }
 
 impl Front {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Listens as long as the test program lives; where.
     pub fn forever(self) -> SocketAddr {
         let address = self.address;
