@@ -13,6 +13,7 @@ mod caller;
 mod ctx;
 mod door;
 mod failure;
+mod joined;
 mod limits;
 mod measure;
 mod queue;

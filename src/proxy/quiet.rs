@@ -8,6 +8,7 @@
 //! says `Server: Pingora`: no option changes that, and no hook is called. But
 //! until then nobody else writes, so whatever comes is that answer.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::door::HeadArrived;
+use super::joined::Joined;
 
 /// For CONNECT, which no route serves.
 const METHOD_NOT_ALLOWED: &[u8] =
@@ -38,11 +40,12 @@ pub(super) struct Quiet {
     arrived: HeadArrived,
     /// What is left to write of our own answer, in place of one that was given so many bytes.
     own: Option<(&'static [u8], usize)>,
+    joined: Joined,
 }
 
 impl Quiet {
     pub(super) fn new(inner: Stream, arrived: HeadArrived) -> Self {
-        Quiet { inner, arrived, own: None }
+        Quiet { inner, arrived, own: None, joined: Joined::default() }
     }
 
     /// Writes our own answer; whoever wrote the other one believes that it was written.
@@ -70,7 +73,7 @@ impl AsyncWrite for Quiet {
         let this = self.get_mut();
         match this.arrived.is_set() {
             false => this.poll_own(context, bytes),
-            true => Pin::new(&mut this.inner).poll_write(context, bytes),
+            true => this.joined.poll_write(&mut this.inner, context, &[IoSlice::new(bytes)]),
         }
     }
 
@@ -81,7 +84,7 @@ impl AsyncWrite for Quiet {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.arrived.is_set() {
-            return Pin::new(&mut this.inner).poll_write_vectored(context, pieces);
+            return this.joined.poll_write(&mut this.inner, context, pieces);
         }
         let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
         let written = ready!(this.poll_own(context, &all))?;
@@ -93,11 +96,15 @@ impl AsyncWrite for Quiet {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+        let this = self.get_mut();
+        ready!(this.joined.poll_out(&mut this.inner, context))?;
+        Pin::new(&mut this.inner).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
+        let this = self.get_mut();
+        ready!(this.joined.poll_out(&mut this.inner, context))?;
+        Pin::new(&mut this.inner).poll_shutdown(context)
     }
 }
 
@@ -112,6 +119,9 @@ impl AsyncRead for Quiet {
 #[async_trait]
 impl Shutdown for Quiet {
     async fn shutdown(&mut self) {
+        // What was written goes out before the end, as from any buffer; a peer that is gone misses nothing.
+        let Quiet { inner, joined, .. } = self;
+        drop(poll_fn(|context| joined.poll_out(inner, context)).await);
         self.inner.shutdown().await;
     }
 }
