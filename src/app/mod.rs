@@ -106,7 +106,9 @@ impl App {
         let token = Arc::new(ArcSwapOption::new(admin_token(origin.as_ref(), config).map(Arc::new)));
         origin.iter_mut().for_each(|origin| origin.watch_token(config));
         let (reloads, asks) = Reloads::channel();
+        let tls = Tls::start(config, &live, &state);
         let admin = Admin::new(admin::Parts {
+            demand: tls.demand(),
             readiness: Arc::clone(&readiness),
             metrics: metrics.clone(),
             current: current(&live),
@@ -115,7 +117,6 @@ impl App {
             token: Arc::clone(&token),
         });
         let operators = Operators::start(admin, admin_address)?;
-        let tls = Tls::start(config, &live, clock.clone());
         let unready = Arc::clone(&readiness);
         let parts = Parts {
             proxy: Proxy::new(proxy::Parts {

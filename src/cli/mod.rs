@@ -8,6 +8,7 @@ mod check;
 mod check_online;
 mod config;
 mod demo;
+mod domains;
 mod explain;
 mod healthcheck;
 mod init;
@@ -75,6 +76,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run only the bundled Tinybird-like API
     DemoUpstream(demo::UpstreamArguments),
+    /// Add, verify, list and remove customers' own domains of a running gateway
+    Domains(domains::Arguments),
     /// Explain a code that `check` prints, with a wrong and a right file
     Explain(explain::Arguments),
     /// Ask a running gateway whether it is ready: exit 0 if so, else 1
@@ -173,6 +176,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Domains(arguments) => domains::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
@@ -212,6 +216,7 @@ impl Command {
             | Command::Config(_)
             | Command::Demo(_)
             | Command::DemoUpstream(_)
+            | Command::Domains(_)
             | Command::Explain(_)
             | Command::Init(_)
             | Command::Keys(_)
@@ -232,6 +237,7 @@ impl Command {
             Command::Demo(_) | Command::DemoUpstream(_) | Command::Healthcheck(_) | Command::Run(_) => Ending::Problems,
             Command::Check(_)
             | Command::Config(_)
+            | Command::Domains(_)
             | Command::Explain(_)
             | Command::Init(_)
             | Command::Keys(_)

@@ -84,7 +84,10 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     let client = snapshot.proxies.client(peer, wire, &session.req_header().headers);
     (ctx.client, ctx.scheme) = (client.address, client.scheme);
     let raw = session.as_ref().as_http1().map(|session| session.get_headers_raw_bytes()).unwrap_or_default();
-    let opened = snapshot.open(&arrival(session.req_header(), (&raw, server_name), client));
+    let opened = snapshot.open(&Arrival {
+        domains: Some(state.domains()),
+        ..arrival(session.req_header(), (&raw, server_name), client)
+    });
     ctx.head = opened.head;
     ctx.site = opened.site.map(|site| site.index);
     ctx.route = opened.route.map(|route| route.index);
@@ -151,7 +154,16 @@ fn arrival<'a>(
         ),
         _ => (request.raw_path(), None),
     };
-    Arrival { method: &request.method, target, authority, headers: &request.headers, raw, client, server_name }
+    Arrival {
+        method: &request.method,
+        target,
+        authority,
+        headers: &request.headers,
+        raw,
+        client,
+        server_name,
+        domains: None,
+    }
 }
 
 fn after(stage: Stage) -> Connection {
