@@ -9,10 +9,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CONFIG ?= conf/tollgate.yaml
 LISTEN ?= 127.0.0.1:8080
 
-.PHONY: help demo run test lint bench
+.PHONY: help demo run test lint conformance bench
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## Start a gateway with a bundled upstream and data (LISTEN=127.0.0.1:8080), and print curl lines to try
 	@.ci/setup build
@@ -36,9 +36,16 @@ lint: ## Check formatting, clippy and rustdoc, warnings denied
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-bench: ## Measure: criterion benches, load against nginx, HAProxy and a bare Pingora proxy, reloads under load
+conformance: ## Let testssl.sh look for old protocols and vulnerabilities, and write what it found into docs/conformance.md
+	@.ci/setup build
+	@.ci/setup conformance
+	cargo build --locked --release
+	tests/conformance/t3_tls.py $${CARGO_TARGET_DIR:-target}/release/tollgate docs/conformance.md
+
+bench: ## Measure: criterion benches, load against nginx, HAProxy, Caddy and a bare Pingora proxy, TLS, reloads under load
 	@.ci/setup build
 	@.ci/setup bench
 	cargo bench --locked
 	benches/end_to_end/run.sh
 	python3 benches/end_to_end/reload.py
+	benches/tls/run.py

@@ -95,8 +95,7 @@ impl App {
         let state = Arc::new(State::open(clock.clone(), &config.state));
         let snapshot = first(config, &state)?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
-        let readiness = Arc::new(Readiness::default());
-        let (stop, _) = watch::channel(None);
+        let (readiness, (stop, _)) = (Arc::new(Readiness::default()), watch::channel(None));
         let (hangup, replaced) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         if signals == Signals::Heed {
             // SIGHUP means a reload only where there is something to load: elsewhere it is a terminal that closes.
@@ -117,24 +116,11 @@ impl App {
             token: Arc::clone(&token),
         });
         let operators = Operators::start(admin, admin_address)?;
-        let unready = Arc::clone(&readiness);
+        let shared = Shared { live: &live, state: &state, metrics: &metrics, access_log: &access_log, tls: &tls };
         let parts = Parts {
-            proxy: Proxy::new(proxy::Parts {
-                live: Arc::clone(&live),
-                state: Arc::clone(&state),
-                metrics: metrics.clone(),
-                access_log: Arc::clone(&access_log),
-                challenges: tls.challenges(),
-                demand: tls.demand(),
-            }),
-            upkeep: Upkeep::new(upkeep::Parts {
-                live: Arc::clone(&live),
-                state: Arc::clone(&state),
-                metrics: metrics.clone(),
-                replaced: Arc::clone(&replaced),
-                engine: tls.engine(),
-            }),
-            watch: StopWatch::new(stop.clone(), Box::new(move || unready.set(false))),
+            proxy: shared.proxy(),
+            upkeep: shared.upkeep(&replaced),
+            watch: watch_of(&stop, &readiness),
             server: config.server.clone(),
             addresses: tls.listening(config, &addresses),
         };
@@ -377,6 +363,44 @@ impl Drop for Operators {
         if let Some(server) = self.server.take() {
             let _ = server.join();
         }
+    }
+}
+
+/// Says that the gateway is not ready any more while its listeners are still open.
+fn watch_of(stop: &watch::Sender<Option<Stop>>, readiness: &Arc<Readiness>) -> StopWatch {
+    let unready = Arc::clone(readiness);
+    StopWatch::new(stop.clone(), Box::new(move || unready.set(false)))
+}
+
+/// What requests, and the work beside them, have in common.
+struct Shared<'a> {
+    live: &'a Arc<Live<Running>>,
+    state: &'a Arc<State>,
+    metrics: &'a Metrics,
+    access_log: &'a Arc<AccessLog>,
+    tls: &'a Tls,
+}
+
+impl Shared<'_> {
+    fn proxy(&self) -> Proxy {
+        Proxy::new(proxy::Parts {
+            live: Arc::clone(self.live),
+            state: Arc::clone(self.state),
+            metrics: self.metrics.clone(),
+            access_log: Arc::clone(self.access_log),
+            challenges: self.tls.challenges(),
+            demand: self.tls.demand(),
+        })
+    }
+
+    fn upkeep(&self, replaced: &Arc<Notify>) -> Upkeep {
+        Upkeep::new(upkeep::Parts {
+            live: Arc::clone(self.live),
+            state: Arc::clone(self.state),
+            metrics: self.metrics.clone(),
+            replaced: Arc::clone(replaced),
+            engine: self.tls.engine(),
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! found, 2 for what could not be done at all, 3 for what needs a restart, 64 for arguments that make no
 //! sense. Data goes to stdout, talk to stderr.
 
+mod audit;
 mod check;
 mod check_online;
 mod config;
@@ -60,6 +61,7 @@ Examples:
   tollgate token verify - -c FILE --route /top < token.txt   why a credential is refused
   tollgate limits show -c FILE --tenant acme         what a tenant has left of each limit
   tollgate usage plan --replay access.jsonl --with plans.yaml   who would be refused under other plans
+  tollgate audit --brand -c conf/tollgate.yaml       whether any answer names what runs behind it
   tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
@@ -67,6 +69,8 @@ const WRONG_CALL: u8 = 64;
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Call every route of a configuration and look for what betrays the upstream: exit 0 nothing, 1 something, 2 not done
+    Audit(audit::Arguments),
     /// Check configurations: exit 0 clean, 1 problems, 2 could not be read
     #[command(visible_alias = "validate")]
     Check(check::Arguments),
@@ -171,6 +175,7 @@ pub fn run() -> ExitCode {
     let answer = arguments.command.answer();
     let failed = arguments.command.failed();
     let ending = match arguments.command {
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
@@ -212,7 +217,8 @@ impl Command {
         match self {
             // A gateway whose log is full has served all the same, and Docker keeps 2 for itself.
             Command::Healthcheck(_) | Command::Run(_) => Answer::Ending,
-            Command::Check(_)
+            Command::Audit(_)
+            | Command::Check(_)
             | Command::Config(_)
             | Command::Demo(_)
             | Command::DemoUpstream(_)
@@ -235,7 +241,8 @@ impl Command {
         match self {
             // A gateway that did not start, whatever the reason; and one that is not healthy: Docker keeps 2 for itself.
             Command::Demo(_) | Command::DemoUpstream(_) | Command::Healthcheck(_) | Command::Run(_) => Ending::Problems,
-            Command::Check(_)
+            Command::Audit(_)
+            | Command::Check(_)
             | Command::Config(_)
             | Command::Domains(_)
             | Command::Explain(_)

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use crate::app::{App, Origin, apart};
 use crate::clock::Clock;
 use crate::config::interpolate::Environment;
+use crate::config::section::auth::AuthRule;
+use crate::config::section::listeners::Listener;
 use crate::config::{Config, ConfigFile};
 use crate::proxy::server::{Signals, survive_hangups};
 use crate::telemetry::program_log;
@@ -49,7 +51,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 
 /// What an operator wants to know when it starts.
 pub(super) fn announce(config: &Config, app: &App) {
-    let addresses: Vec<String> = app.addresses().iter().map(|address| format!("http://{address}")).collect();
+    let scheme = |listener: &Listener| if listener.tls { "https" } else { "http" };
+    let addresses = config.listeners.iter().zip(app.addresses());
+    let addresses: Vec<String> =
+        addresses.map(|(listener, address)| format!("{}://{address}", scheme(listener))).collect();
     log::info!("listening on {}", addresses.join(", "));
     log::info!("{}, {}", count(config.all_routes().count(), "route"), count(config.served_paths().len(), "path"));
     if !config.hosts.is_empty() {
@@ -59,11 +64,44 @@ pub(super) fn announce(config: &Config, app: &App) {
         log::info!("upstream {name}: {}", upstream.url);
     }
     log::info!("health and metrics on http://{} (/livez, /readyz, /metrics)", app.admin_address());
-    if config.all_routes().next().is_some() && !app.addresses().iter().all(is_local) {
+    if config.all_routes().next().is_some() && is_open(config) && !app.addresses().iter().all(is_local) {
         log::warn!("every route is public, and other machines can reach the gateway");
     }
 }
 
+/// Whether everybody may call every route.
+fn is_open(config: &Config) -> bool {
+    let is_public = |rule: Option<&AuthRule>| rule.map_or(config.auth.is_empty(), |rule| *rule == AuthRule::Public);
+    config.all_routes().flat_map(|at| config.callers_of(at)).all(|(_, rule)| is_public(rule))
+}
+
 fn is_local(address: &SocketAddr) -> bool {
     address.ip().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_open;
+    use crate::config::interpolate::Environment;
+    use crate::config::load_text;
+
+    #[test]
+    fn a_gateway_is_open_where_every_route_is() {
+        let (auth, routes) = (
+            "auth: { p: { type: api_key, keys: keys.yaml } }\n",
+            "upstreams: { t: { url: 'https://api.example.com' } }\nroutes: { /a: { pipe: a, auth: public }, /b: { pipe: b } }\n",
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("keys.yaml"), "").unwrap();
+        for (text, open) in [
+            (routes.to_owned(), true),
+            (format!("{routes}default_auth: public\n"), true),
+            (format!("{auth}{routes}default_auth: p\n"), false),
+            (format!("{auth}{routes}default_auth: public\nhosts: {{ a.test: {{}}, b.test: {{ auth: p }} }}\n"), false),
+        ] {
+            let loaded = load_text("a.yaml", &text, folder.path().to_owned(), &Environment::of([]));
+            let config = loaded.unwrap_or_else(|issues| panic!("{issues}")).config;
+            assert_eq!(is_open(&config), open, "{text}");
+        }
+    }
 }

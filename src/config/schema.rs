@@ -23,6 +23,7 @@ use super::section::log::Access;
 use super::section::routes::Method;
 use super::section::server::Threads;
 use super::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
+use super::section::white_label::AnswerKey;
 
 /// What stands for a value, in the form of a pattern: it is only known when the file is loaded.
 const REFERENCE: &str = r"^file://|\$";
@@ -124,6 +125,7 @@ macro_rules! scalars {
 }
 
 scalars! {
+    AnswerKey, "string", "The name of a member of an answer, but for `data`.", "(.|\\n){1,64}", "statistics";
     Access, "string", "`off`, `stdout` or the path of a file.", ".+", "stdout";
     AcmeDirectory, "string", "`letsencrypt`, `letsencrypt-staging`, or the URL of an ACME directory.", r"letsencrypt(-staging)?|https://\S+", "letsencrypt";
     AddressRange, "string", "An address, or a range of addresses with its length.", "[0-9A-Fa-f:.]+(/[0-9]{1,3})?", "10.0.0.0/8";

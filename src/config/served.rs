@@ -47,7 +47,7 @@ impl Config {
     pub fn every_auth_rule(&self) -> Vec<&AuthRule> {
         let routes = self.all_routes().filter_map(|route| route.route.auth.as_ref());
         let hosts = self.hosts.values().filter_map(|host| host.auth.as_ref());
-        routes.chain(hosts).chain(&self.default_auth).collect()
+        routes.chain(hosts).chain(&self.default_auth).chain(&self.white_label.openapi_auth).collect()
     }
 
     /// Every route that is written, those of the top level first.

@@ -78,7 +78,7 @@ impl Proxy {
         let head_only = session.req_header().method == Method::HEAD;
         match head.status.is_client_error() || head.status.is_server_error() {
             true => self.replace_error(head, ctx, head_only)?,
-            false => measure::begin(session, head, ctx),
+            false => measure::begin(session, head, ctx)?,
         }
         if session.req_header().version < Version::HTTP_11 && head.headers.remove(header::TRANSFER_ENCODING).is_some() {
             // HTTP/1.0 knows no chunks: the end of the connection ends the body.

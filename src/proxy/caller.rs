@@ -15,31 +15,22 @@ use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::authn::{Desk, Rejection};
 use crate::pipeline::{Entrance, Turned};
-use crate::snapshot::route::Route;
 use crate::state::State;
 
 use super::ctx::Ctx;
 
-/// What the caller of a matched route may do.
+/// What the caller may do that comes in here.
 ///
 /// # Errors
 /// What it is told.
 pub(super) async fn enter(
     session: &Session,
     ctx: &mut Ctx,
-    (route, captures): (&Route, &Captures),
+    (entrance, captures): (Entrance<'_>, &Captures),
     state: &State,
 ) -> Result<Grant, Refusal> {
-    let running = std::sync::Arc::clone(&ctx.running);
     let Some(head) = &ctx.head else { return Err(Refusal::RouteNotFound) };
-    let door = Door {
-        entrance: running.snapshot.entrance(ctx.site(), route),
-        headers: &session.req_header().headers,
-        head,
-        captures,
-        client: ctx.client,
-        state,
-    };
+    let door = Door { entrance, headers: &session.req_header().headers, head, captures, client: ctx.client, state };
     let turned = match door.enter() {
         Ok(grant) => return Ok(grant),
         Err(Turned::Away(Rejection::NewerKeys { keys, kid, .. })) => {

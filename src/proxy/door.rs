@@ -1,7 +1,8 @@
 //! Tells HTTP/1 from HTTP/2 on a new connection, within a time.
 //!
 //! In: a connection. Out: its requests, handed to Pingora's proxy. Not here:
-//! handshakes of TLS, in which ALPN tells.
+//! handshakes of TLS, in which ALPN tells; what is answered to what is no request
+//! (`quiet`).
 //!
 //! Pingora's own look waits without an end for all 24 bytes of HTTP/2's
 //! preface. A shorter request (`GET / HTTP/1.0`, as load balancers send it, or
@@ -14,14 +15,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::apps::{HttpServerApp, ReusedHttpStream, ServerApp};
+use bytes::Bytes;
+use http::{Method, StatusCode, header};
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::time::{Interval, interval};
 
 use super::Proxy;
+use super::quiet::Quiet;
 
 /// How HTTP/2 begins. No method of HTTP/1 is called `PRI`, and no request of it is shorter.
 const START: &[u8; 4] = b"PRI ";
@@ -31,17 +37,53 @@ const PREFACE: usize = 24;
 /// The proxy behind the look at a connection's first bytes.
 pub struct Door {
     proxy: Arc<HttpProxy<Proxy>>,
+    streams: Arc<Streams>,
     patience: Duration,
+}
+
+/// The proxy for requests of HTTP/2, whose heads have come already.
+struct Streams(Arc<HttpProxy<Proxy>>);
+
+#[async_trait]
+impl HttpServerApp for Streams {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if session.req_header().method != Method::CONNECT {
+            return self.0.process_new_http(session, shutdown).await;
+        }
+        // Pingora would refuse it in its own name.
+        let mut refusal = ResponseHeader::build(StatusCode::METHOD_NOT_ALLOWED, Some(2)).ok()?;
+        refusal.insert_header(header::CONTENT_LENGTH, 0).ok()?;
+        refusal.insert_header(header::CACHE_CONTROL, "no-store").ok()?;
+        session.write_error_response(refusal, Bytes::new()).await.ok()?;
+        session.shutdown().await;
+        None
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.0.h2_options()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.0.server_options()
+    }
 }
 
 impl Door {
     /// A door to `proxy` that shuts on connections which say nothing for `patience`.
     pub fn new(proxy: HttpProxy<Proxy>, patience: Duration) -> Self {
-        Door { proxy: Arc::new(proxy), patience }
+        let proxy = Arc::new(proxy);
+        Door { streams: Arc::new(Streams(Arc::clone(&proxy))), proxy, patience }
     }
 
     /// Whether HTTP/2 begins here; none if the connection is over before that is known.
     async fn is_http2(&self, stream: &mut Stream) -> Option<bool> {
+        if stream.get_ssl_digest().is_some() {
+            return Some(stream.selected_alpn_proto() == Some(ALPN::H2));
+        }
         let look = async {
             let mut start = [0; START.len()];
             stream.try_peek(&mut start).await.ok()?;
@@ -63,9 +105,9 @@ impl Door {
         &self,
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
-        patience: &mut Interval,
+        (arrived, patience): (&HeadArrived, &mut Interval),
     ) -> Option<ReusedHttpStream> {
-        let arrived = HeadArrived::default();
+        arrived.reset();
         session.set_connection_user_context(Some(Box::new(arrived.clone())));
         let mut exchange = self.proxy.process_new_http(session, shutdown);
         let mut lapsed = 0;
@@ -75,14 +117,14 @@ impl Door {
                 served = &mut exchange => return served,
                 _ = patience.tick() => lapsed += 1,
             }
-            if lapsed >= 2 && !arrived.0.load(Ordering::Relaxed) {
+            if lapsed >= 2 && !arrived.is_set() {
                 return None;
             }
         }
     }
 }
 
-/// Whether the head of a request has come: set by the proxy, read by the door.
+/// Whether the head of the current request of a connection has come: set by the proxy, read by the door.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeadArrived(Arc<AtomicBool>);
 
@@ -90,6 +132,16 @@ impl HeadArrived {
     /// It has.
     pub(super) fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The next one has not.
+    fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -108,10 +160,11 @@ impl ServerApp for Door {
             None => self.is_http2(&mut stream).await?,
         };
         if is_http2 {
-            return self.proxy.process_new(stream, shutdown).await;
+            return self.streams.process_new(stream, shutdown).await;
         }
+        let arrived = HeadArrived::default();
         // As Pingora does it for connections that are not HTTP/2.
-        let mut session = ServerSession::new_http1(stream);
+        let mut session = ServerSession::new_http1(Box::new(Quiet::new(stream, arrived.clone())));
         // Pingora reads zero as "for ever".
         session.set_keepalive(if *shutdown.borrow() { None } else { Some(self.patience.as_secs().max(1)) });
         let options = self.proxy.server_options();
@@ -120,13 +173,13 @@ impl ServerApp for Door {
         let mut patience = interval(self.patience);
         // Else its first tick would come at once.
         patience.reset();
-        let mut served = self.serve(session, shutdown, &mut patience).await;
+        let mut served = self.serve(session, shutdown, (&arrived, &mut patience)).await;
         while let Some((stream, settings)) = served.map(|served| served.consume()) {
             let mut session = ServerSession::new_http1(stream);
             if let Some(settings) = settings {
                 settings.apply_to_session(&mut session);
             }
-            served = self.serve(session, shutdown, &mut patience).await;
+            served = self.serve(session, shutdown, (&arrived, &mut patience)).await;
         }
         None
     }

@@ -1,19 +1,23 @@
-//! An answer as it passes: weighed, read for its cost, compressed.
+//! An answer as it passes: weighed, read for its cost, stripped, compressed.
 //!
-//! In: the cleaned head of an answer, its body in pieces. Out: the same, shorter
-//! where the caller likes it; and how it ended. Not here: whether to compress
-//! and what an end costs (`pipeline`); bodies of errors (`answer`).
+//! In: the cleaned head of an answer, its body in pieces. Out: the same, without
+//! what callers do not get, and shorter where the caller likes it; and how it
+//! ended. Not here: what callers get, whether to compress and what an end costs
+//! (`pipeline`); bodies of errors (`answer`).
 
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
-use pingora::{ErrorType, OrErr, Result};
+use pingora::{Error, ErrorType, OrErr, Result};
 use pingora_proxy::Session;
 
+use crate::exchange::refusal::Refusal;
 use crate::exchange::statistics::Statistics;
 use crate::pipeline::compress::{Asked, Gzip, Packing, vary, weakened};
+use crate::pipeline::scrub::{BodyFate, Strip};
 use crate::pipeline::statistics::{Body, End, Meter, Tail};
 
+use super::DECIDED;
 use super::ctx::Ctx;
 
 /// What is known of the answer of the current try.
@@ -29,7 +33,35 @@ pub(super) struct Measured {
     pub(super) statistics: Statistics,
     packing: Packing,
     tail: Option<Tail>,
+    sieve: Sieve,
     gzip: Option<Gzip>,
+}
+
+/// What is taken out of a body.
+#[derive(Debug, Default)]
+enum Sieve {
+    /// Everything.
+    Everything,
+    /// Some members.
+    Members(Box<Strip>),
+    /// Nothing.
+    #[default]
+    Nothing,
+}
+
+impl Sieve {
+    /// What of a piece is left, and of what was held before it.
+    fn piece(&mut self, piece: Option<Bytes>, end: bool) -> Option<Bytes> {
+        match self {
+            Sieve::Everything => Some(Bytes::new()),
+            Sieve::Members(strip) => {
+                let left = strip.piece(&piece.unwrap_or_default());
+                let held = if end { strip.end() } else { Bytes::new() };
+                Some(if held.is_empty() { left } else { [left, held].concat().into() })
+            }
+            Sieve::Nothing => piece,
+        }
+    }
 }
 
 impl Measured {
@@ -51,6 +83,8 @@ impl Measured {
         if end {
             self.finish();
         }
+        *piece = self.sieve.piece(piece.take(), end);
+        let plain = piece.as_deref().unwrap_or_default();
         let packed = match (&mut self.gzip, end) {
             (None, _) => return Ok(()),
             (Some(_), false) if plain.is_empty() => return Ok(()),
@@ -69,21 +103,82 @@ impl Measured {
     }
 }
 
-/// Takes note of a head that is on its way to the caller, and says there how the body is packed.
-pub(super) fn begin(session: &Session, response: &mut Parts, ctx: &mut Ctx) {
+/// Takes note of a head that is on its way to the caller, and says there what becomes of the body.
+pub(super) fn begin(session: &Session, response: &mut Parts, ctx: &mut Ctx) -> Result<()> {
     let request = session.req_header();
-    let meter = ctx.route().map_or(Meter::Off, |route| route.meter);
+    let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
+    let (meter, strips) = (route.meter, route.scrub.strips());
+    let fate = route.scrub.body(&request.method, response.status, &response.headers);
     ctx.measured.answered = Some(response.status);
     ctx.measured.tail = meter.tail(response.status, &response.headers);
     if has_no_body(&request.method, response) {
         // Pingora passes what is not there through no filter.
         ctx.measured.body = Body::Whole;
     }
-    if meter == Meter::Off {
-        return;
+    if meter == Meter::Statistics
+        && response.status.is_success()
+        && response.headers.contains_key(header::CONTENT_ENCODING)
+    {
+        // Else nobody would ever know why the same `assume` is booked for each request.
+        ctx.fault =
+            Some("the upstream compressed its answer though it was asked not to: what it cost is unknown".to_owned());
     }
+    // Judged by the head as it came: what is taken out is not much.
     let asked = Asked { version: request.version, headers: &request.headers };
-    let packing = Packing::judge(response.status, &response.headers, asked);
+    let packing = match meter == Meter::Off && !strips {
+        true => Packing::AsItIs,
+        false => Packing::judge(response.status, &response.headers, asked),
+    };
+    if sift(fate, response, ctx)? == Framing::Changed && request.method != Method::HEAD {
+        response.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    pack(packing, &request.method, response, ctx);
+    Ok(())
+}
+
+/// Whether the length of a body is another one than the upstream said.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    AsItWas,
+    Changed,
+}
+
+/// Takes out of the body what callers do not get, and out of the head what was true of the rest only.
+fn sift(fate: BodyFate, response: &mut Parts, ctx: &mut Ctx) -> Result<Framing> {
+    match fate {
+        BodyFate::Keep => return Ok(Framing::AsItWas),
+        BodyFate::Nothing => {
+            for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::TRANSFER_ENCODING, header::ETAG] {
+                response.headers.remove(name);
+            }
+            response.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            ctx.measured.sieve = Sieve::Everything;
+            return Ok(Framing::AsItWas);
+        }
+        BodyFate::Strip(strip) => ctx.measured.sieve = Sieve::Members(Box::new(strip)),
+        BodyFate::Unreadable => {
+            ctx.fault = Some(
+                "the upstream compressed an answer, or sent a part of one, though it was asked for all of it as it is: nothing can be stripped from that".to_owned(),
+            );
+            ctx.refusal = Some(Refusal::UpstreamFailed);
+            return Err(Error::new_up(DECIDED));
+        }
+        BodyFate::WouldStrip => {}
+    }
+    if let Some(tag) = weakened(&response.headers) {
+        response.headers.insert(header::ETAG, tag);
+    }
+    if response.status == StatusCode::NOT_MODIFIED {
+        return Ok(Framing::AsItWas);
+    }
+    // Neither lengths nor places within the upstream's body say anything about this one.
+    response.headers.remove(header::CONTENT_LENGTH);
+    response.headers.remove(header::ACCEPT_RANGES);
+    Ok(Framing::Changed)
+}
+
+/// Says how the body is packed.
+fn pack(packing: Packing, method: &Method, response: &mut Parts, ctx: &mut Ctx) {
     if packing == Packing::AsItIs {
         return;
     }
@@ -98,10 +193,9 @@ pub(super) fn begin(session: &Session, response: &mut Parts, ctx: &mut Ctx) {
         return;
     }
     response.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    // Neither lengths nor places within the upstream's body say anything about this one.
     response.headers.remove(header::CONTENT_LENGTH);
     response.headers.remove(header::ACCEPT_RANGES);
-    if request.method != Method::HEAD {
+    if *method != Method::HEAD {
         response.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         ctx.measured.packing = packing;
         ctx.measured.gzip = Some(Gzip::new());

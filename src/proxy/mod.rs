@@ -16,6 +16,7 @@ mod failure;
 mod limits;
 mod measure;
 mod queue;
+mod quiet;
 mod request;
 mod respond;
 pub mod server;

@@ -9,15 +9,20 @@ use pingora::http::RequestHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 
+use crate::exchange::captures::Captures;
+use crate::exchange::grant::Grant;
 use crate::exchange::refusal::Refusal;
 use crate::exchange::reply::Reply;
 use crate::pipeline::client::Client;
+use crate::pipeline::params::ParameterBody;
 use crate::pipeline::rewrite::Trial;
 use crate::pipeline::statistics::Reach;
-use crate::pipeline::{self, Case};
+use crate::pipeline::{self, Case, Entrance};
 use crate::snapshot::arrival::{Arrival, Stage, Turn};
-use crate::snapshot::route::BodyRule;
+use crate::snapshot::openapi::Document;
+use crate::snapshot::route::{BodyRule, Route};
 use crate::state::State;
+use crate::state::domains::Domains;
 use crate::telemetry::trace::{Trace, is_request_id, request_id};
 use crate::tls::acme::{self, Challenges};
 
@@ -84,10 +89,7 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     let client = snapshot.proxies.client(peer, wire, &session.req_header().headers);
     (ctx.client, ctx.scheme) = (client.address, client.scheme);
     let raw = session.as_ref().as_http1().map(|session| session.get_headers_raw_bytes()).unwrap_or_default();
-    let opened = snapshot.open(&Arrival {
-        domains: Some(state.domains()),
-        ..arrival(session.req_header(), (&raw, server_name), client)
-    });
+    let opened = snapshot.open(&arrival(session.req_header(), (&raw, server_name), client, state.domains()));
     ctx.head = opened.head;
     ctx.site = opened.site.map(|site| site.index);
     ctx.route = opened.route.map(|route| route.index);
@@ -101,26 +103,22 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
             respond::send(session, ctx, reply, Connection::Keep).await?;
             return Ok(Next::Answered);
         }
+        (Turn::Describe(document, port), _) => {
+            let entrance = snapshot.entrance_to(opened.site, &document);
+            return describe(session, ctx, (entrance, &document, port), state).await;
+        }
         (Turn::Refuse(refusal, stage), _) => return Ok(Next::Refuse(refusal, after(stage))),
         (Turn::Proceed(captures), Some(route)) => (route, captures),
         (Turn::Proceed(_), None) => return Err(Error::new_in(DECIDED)),
     };
-    let grant = match caller::enter(session, ctx, (route, &captures), state).await {
+    let grant = match caller::enter(session, ctx, (snapshot.entrance(opened.site, route), &captures), state).await {
         Ok(grant) => grant,
         Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Keep)),
     };
     ctx.grant = Some(grant.clone());
-    let parameters = match route.body {
-        BodyRule::Parameters => match body::read_parameters(session, ctx).await? {
-            Ok(parameters) => parameters,
-            Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Close)),
-        },
-        BodyRule::PassThrough => {
-            if let Err(refusal) = body::check_passed(session, &route.params, &grant) {
-                return Ok(Next::Refuse(refusal, Connection::Close));
-            }
-            None
-        }
+    let parameters = match read_body(session, ctx, route, &grant).await? {
+        Ok(parameters) => parameters,
+        Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Close)),
     };
     let Some(head) = &ctx.head else { return Err(Error::new_in(DECIDED)) };
     let case = Case { params: &route.params, head, captures, grant, body: parameters };
@@ -141,11 +139,50 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     Ok(Next::Upstream)
 }
 
+/// What of the body has to be known before it goes upstream.
+///
+/// # Errors
+/// Outer: the caller left. Inner: what the caller is told.
+async fn read_body(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    route: &Route,
+    grant: &Grant,
+) -> Result<Result<Option<ParameterBody>, Refusal>> {
+    match route.body {
+        BodyRule::Parameters => body::read_parameters(session, ctx).await,
+        BodyRule::PassThrough => Ok(body::check_passed(session, &route.params, grant).map(|()| None)),
+    }
+}
+
+/// Tells which routes there are.
+async fn describe(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    (entrance, document, port): (Entrance<'_>, &Document, Option<u16>),
+    state: &State,
+) -> Result<Next> {
+    match caller::enter(session, ctx, (entrance, &Captures::default()), state).await {
+        Ok(grant) => ctx.grant = Some(grant),
+        Err(refusal) => return Ok(Next::Refuse(refusal, Connection::Keep)),
+    }
+    let body = ctx.head.as_ref().map(|head| document.body(head, port)).unwrap_or_default();
+    let headers = vec![
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    let reply = Reply { status: StatusCode::OK, headers, body: body.into() };
+    respond::send(session, ctx, reply, Connection::Keep).await?;
+    Ok(Next::Answered)
+}
+
 /// The head in words that know no Pingora.
 fn arrival<'a>(
     request: &'a RequestHeader,
     (raw, server_name): (&'a [u8], Option<&'a str>),
     client: Client,
+    domains: &'a Domains,
 ) -> Arrival<'a> {
     let (target, authority) = match request.version {
         Version::HTTP_2 => (
@@ -162,7 +199,7 @@ fn arrival<'a>(
         raw,
         client,
         server_name,
-        domains: None,
+        domains: Some(domains),
     }
 }
 

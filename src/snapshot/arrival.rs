@@ -6,6 +6,8 @@
 //! and everything after them (`pipeline::admit`). The edge serves by this and
 //! [`super::explain`] explains by it, so that neither can differ.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -18,6 +20,7 @@ use crate::state::domains::Domains;
 
 use super::Snapshot;
 use super::hosts::{Plain, Site};
+use super::openapi::Document;
 use super::route::Route;
 
 /// The head of a request as it came.
@@ -59,6 +62,8 @@ pub struct Opened<'a> {
 pub enum Turn {
     /// The gateway answers it: a preflight, or a redirect to TLS.
     Answer(Reply),
+    /// Its caller wants to know which routes there are, at this port of the host.
+    Describe(Arc<Document>, Option<u16>),
     /// Its body is looked at, then it asks for admission with these captures.
     Proceed(Captures),
     /// It is refused.
@@ -70,7 +75,7 @@ impl Turn {
     pub fn stage(&self) -> Option<Stage> {
         match self {
             Turn::Refuse(_, stage) => Some(*stage),
-            Turn::Answer(_) | Turn::Proceed(_) => None,
+            Turn::Answer(_) | Turn::Describe(..) | Turn::Proceed(_) => None,
         }
     }
 }
@@ -94,11 +99,8 @@ impl Snapshot {
         // First, because what refuses a request of a known host is told in that host's terms.
         let host = arrival.host();
         let named = host.as_ref().ok().and_then(|host| self.site_of(host));
-        // A customer's own domain is served as a host of the file; the file's hosts are never somebody's domain.
-        let alias = match (named, arrival.domains, host.as_ref()) {
-            (None, Some(domains), Ok(host)) => domains.host_of(host),
-            (Some(_), _, _) | (_, None, _) | (_, _, Err(_)) => None,
-        };
+        // The file's hosts are never somebody's domain.
+        let alias = host.as_ref().ok().filter(|_| named.is_none()).and_then(|host| arrival.domains?.host_of(host));
         let site = named.or_else(|| self.site_of(alias.as_deref()?));
         let refused = |head, refusal, stage| Opened { head, site, route: None, turn: Turn::Refuse(refusal, stage) };
         if let Err(refusal) = self.guard.inspect(arrival.target, arrival.headers, arrival.raw) {
@@ -115,12 +117,12 @@ impl Snapshot {
         };
         if arrival.server_name.is_some_and(|name| !is_same_host(name, &head.host)) {
             // What a connection was opened for decides which certificate, and so which owner, its caller has seen.
-            return Opened {
-                head: Some(head),
-                site: None,
-                route: None,
-                turn: Turn::Refuse(Refusal::Misdirected, Stage::Routing),
-            };
+            let turn = Turn::Refuse(Refusal::Misdirected, Stage::Routing);
+            return Opened { head: Some(head), site: None, route: None, turn };
+        }
+        if let Some((site, document)) = site.and_then(|site| Some((site, site.document_at(&head.path)?))) {
+            let turn = self.describe(arrival, (site, document), &head.method);
+            return Opened { head: Some(head), site: Some(site), route: None, turn };
         }
         // From here on it is a request for that host: tenants, parameters and limits are those of the host.
         alias.filter(|_| site.is_some()).into_iter().for_each(|alias| alias.as_ref().clone_into(&mut head.host));
@@ -138,6 +140,18 @@ impl Snapshot {
             },
         };
         Opened { head: Some(head), site: Some(site), route: Some(route), turn }
+    }
+
+    /// As for a route, whose path it would be.
+    fn describe(&self, arrival: &Arrival<'_>, (site, document): (&Site, &Arc<Document>), method: &Method) -> Turn {
+        let cors = self.cors_of(Some(site), None);
+        match cors.preflight(method, arrival.headers, document.guard.allow()) {
+            Some(reply) => Turn::Answer(reply),
+            None => match document.guard.inspect(method, announced_length(arrival.headers)) {
+                Err(refusal) => Turn::Refuse(refusal, Stage::Guard),
+                Ok(()) => Turn::Describe(Arc::clone(document), arrival.port()),
+            },
+        }
     }
 }
 
@@ -166,6 +180,13 @@ impl Arrival<'_> {
         // A request that was HTTP/1.1 before may have `host` alone (RFC 9113 section 8.3.1); Pingora has seen to it
         // that both say the same.
         normalise_host(self.authority.or(host).unwrap_or_default())
+    }
+
+    /// The port that stands behind the host, if one does.
+    fn port(&self) -> Option<u16> {
+        let authority = self.authority.or(one_host(self.headers).ok().flatten())?;
+        // Behind an IPv6 literal's bracket, whose own colons are no port's.
+        authority.rsplit(']').next()?.rsplit_once(':')?.1.parse().ok()
     }
 
     fn read(&self, host: Result<String, Refusal>) -> Result<RequestHead, Refusal> {

@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::scalar::{ByteSize, HostPattern, PathPattern, Secret, TenantName};
+use http::Method;
+
+use crate::config::scalar::{ByteSize, Endpoint, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
-use crate::config::section::routes as section;
+use crate::config::section::hosts::Host;
+use crate::config::section::params;
+use crate::config::section::routes::{self as section, Format};
 use crate::config::section::tenants::Tenant;
 use crate::config::section::upstreams;
 use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
@@ -19,7 +23,7 @@ use crate::pipeline::limits::{Book, Usuals};
 use crate::pipeline::params::{MAX_PARAMETER_BODY, Params};
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::{Rewrite, Vault};
-use crate::pipeline::scrub::{Scrub, Tripwire, Wording};
+use crate::pipeline::scrub::{Names, Scrub, Tripwire, Wording};
 use crate::pipeline::statistics::Meter;
 use crate::state::State;
 use crate::state::jwks::{Keys, Source};
@@ -28,6 +32,7 @@ use crate::upstream::Upstream;
 
 use super::hosts::{HostTable, Routes, Served};
 use super::meter;
+use super::openapi::{Document, Plan};
 use super::route::{BodyRule, Route};
 use super::{Guarded, Snapshot};
 
@@ -77,13 +82,11 @@ impl Snapshot {
             upstreams: continued(upstreams, previous),
             queues: queues(upstreams, state),
             suspended: suspended(tenants),
-            vault: Vault {
-                credentials: providers.values().map(|provider| provider.header().clone()).collect(),
-                minted: Arc::clone(state.minted()),
-            },
+            vault: vault(providers.values(), state),
             providers,
             wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
             tripwire: Arc::new(Tripwire::compile(credentials(&config).map(Secret::expose))),
+            strip: Names::compile(&config.white_label.strip),
         };
         let mut routes: Vec<Route> = Vec::new();
         let hosts = shared.hosts(&mut routes);
@@ -122,6 +125,7 @@ struct Shared<'a> {
     vault: Vault,
     wording: Arc<Wording>,
     tripwire: Arc<Tripwire>,
+    strip: Names,
 }
 
 impl Shared<'_> {
@@ -136,14 +140,17 @@ impl Shared<'_> {
                 Some(host) => _ = own.insert(host, compiled),
             }
         }
+        let mut documents = Documents::new(self);
         if self.config.hosts.is_empty() {
-            return HostTable::any(top, self.book.attach(&self.config.server.limits), &self.config.tls);
+            let (limits, document) = (self.book.attach(&self.config.server.limits), documents.of(None));
+            return HostTable::any(Served { routes: top, authn: None, limits, document }, &self.config.tls);
         }
         let routes_of = |host: &HostPattern| own.get(host).unwrap_or(&top);
         let sites = self.config.hosts.iter().map(|(host, section)| {
             let authn = section.auth.as_ref().map(|rule| self.authn(Some(rule)));
             let limits = self.book.attach(self.config.server.limits.iter().chain(&section.limits));
-            (host, section, Served { routes: Arc::clone(routes_of(host)), authn, limits })
+            let document = documents.of(Some((host, section)));
+            (host, section, Served { routes: Arc::clone(routes_of(host)), authn, limits, document })
         });
         HostTable::listed(sites, &self.config.tls).with_certificates(self.config.hosts.iter())
     }
@@ -167,7 +174,7 @@ impl Shared<'_> {
         let upstream_section = self.config.upstreams.get(name)?;
         let section::Route {
             pipe,
-            proxy,
+            proxy: _,
             formats: _,
             upstream: _,
             methods: _,
@@ -187,6 +194,7 @@ impl Shared<'_> {
         let timeouts = &upstream_section.timeouts;
         let meter = around.or(meter::of_route(self.config, route));
         let rewrite = Rewrite::compile(route, path.format, upstream_section, &self.vault);
+        let scrub = self.scrub(path, &upstream_section.url);
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
@@ -200,26 +208,71 @@ impl Shared<'_> {
             params: Params::compile(params),
             limits: self.book.attach(limits),
             usual: self.usual(path.route),
-            rewrite: match meter {
-                Meter::Off => rewrite,
-                Meter::Statistics => rewrite.for_plain_answers(),
+            rewrite: match meter == Meter::Off && !scrub.strips() {
+                true => rewrite,
+                false => rewrite.for_plain_answers(),
             },
             meter,
             retry: Retry::compile(&upstream_section.retry, timeouts, self.state.retry_budget(name)),
-            scrub: Scrub::compile(
-                self.config.white_label.error_text,
-                &upstream_section.url,
-                (&path.pattern, proxy.as_ref()),
-                Arc::clone(&self.wording),
-                Arc::clone(&self.tripwire),
-            ),
+            scrub,
             queue: self.queues.get(name).map(|guarded| Arc::clone(&guarded.queue)),
             upstream: Arc::clone(self.upstreams.get(name)?),
         })
     }
 }
 
+/// The documents of hosts. Those that share routes and callers share theirs.
+struct Documents<'a> {
+    shared: &'a Shared<'a>,
+    path: Option<Arc<str>>,
+    known: BTreeMap<(Option<&'a HostPattern>, &'a [String]), Arc<Document>>,
+}
+
+impl<'a> Documents<'a> {
+    fn new(shared: &'a Shared<'_>) -> Self {
+        let path = shared.config.white_label.openapi.as_ref().map(|path| path.as_str().into());
+        Documents { shared, path, known: BTreeMap::new() }
+    }
+
+    /// The document of one host, or of every host where none are listed.
+    fn of(&mut self, host: Option<(&'a HostPattern, &'a Host)>) -> Option<Arc<Document>> {
+        let path = Arc::clone(self.path.as_ref()?);
+        let Shared { config, suspended, .. } = self.shared;
+        let own = host.filter(|(_, section)| section.routes.is_some()).map(|(name, _)| name);
+        let outer = host.and_then(|(_, section)| section.auth.as_ref()).or(config.default_auth.as_ref());
+        let known = (own, outer.map(AuthRule::names).unwrap_or_default());
+        if let Some(document) = self.known.get(&known) {
+            return Some(Arc::clone(document));
+        }
+        let routes = host.and_then(|(_, section)| section.routes.as_ref()).unwrap_or(&config.routes);
+        let routes = routes.iter().map(|(key, route)| WrittenRoute { host: own, key, route });
+        let rule = config.white_label.openapi_auth.as_ref();
+        // It shows nobody's rows: who may read it may do so on a tenant's host.
+        let params = params::Params { allow_public_tenant: true, ..Default::default() };
+        let document = Arc::new(Document {
+            path,
+            guard: RouteGuard::compile(vec![Method::GET, Method::HEAD], ByteSize::of(0)),
+            authn: rule.map(|rule| self.shared.authn(Some(rule))),
+            authz: Authz::compile(&section::Route { params, ..Default::default() }, Arc::clone(suspended)),
+            text: Plan { config, outer }.text(routes).into(),
+        });
+        self.known.insert(known, Arc::clone(&document));
+        Some(document)
+    }
+}
+
 impl Shared<'_> {
+    /// What of the answers on a path may leave.
+    fn scrub(&self, path: &ServedPath<'_>, url: &Endpoint) -> Scrub {
+        let public = (&path.pattern, path.route.route.proxy.as_ref());
+        let (wording, tripwire) = (Arc::clone(&self.wording), Arc::clone(&self.tripwire));
+        let scrub = Scrub::compile(self.config.white_label.error_text, url, public, wording, tripwire);
+        match path.format == Some(Format::Json) {
+            true => scrub.stripping(self.strip.clone()),
+            false => scrub,
+        }
+    }
+
     /// What requests of a route usually cost.
     fn usual(&self, route: WrittenRoute<'_>) -> Usuals {
         let route = format!("{}{}", route.host.map_or("", HostPattern::as_str), route.key);
@@ -250,6 +303,12 @@ impl Shared<'_> {
 fn https_port(config: &Config) -> Option<u16> {
     let first = config.listeners.iter().find(|listener| listener.tls).map(|listener| listener.address.port());
     config.tls.port.or(first).filter(|port| ![0, 443].contains(port))
+}
+
+/// What callers' credentials are taken from, and where minted ones are.
+fn vault<'a>(providers: impl Iterator<Item = &'a Arc<Provider>>, state: &State) -> Vault {
+    let credentials = providers.map(|provider| provider.header().clone()).collect();
+    Vault { credentials, minted: Arc::clone(state.minted()) }
 }
 
 /// The tenants that are switched off.

@@ -19,6 +19,7 @@ use crate::pipeline::cors::Cors;
 use crate::pipeline::limits::Attached;
 use crate::tls::certificates::Certificates;
 
+use super::openapi::Document;
 use super::table::PathTable;
 
 /// The pattern of the one site there is without `hosts`.
@@ -43,9 +44,18 @@ pub struct Site {
     pub plain: Plain,
     /// For how long browsers are to use TLS only: `Strict-Transport-Security` (RFC 6797 section 6.1).
     pub hsts: Option<HeaderValue>,
+    /// What says which routes it has, where that can be asked for.
+    pub document: Option<Arc<Document>>,
     certificates: Arc<Certificates>,
     /// Its routes, which it may share with other sites.
     pub(super) routes: Arc<Routes>,
+}
+
+impl Site {
+    /// The document that is at a normalised path.
+    pub(super) fn document_at(&self, path: &str) -> Option<&Arc<Document>> {
+        self.document.as_ref().filter(|document| *document.path == *path)
+    }
 }
 
 /// What becomes of requests without TLS.
@@ -73,6 +83,7 @@ pub(super) struct Served {
     pub(super) authn: Option<Authn>,
     /// Those of the server among them.
     pub(super) limits: Attached,
+    pub(super) document: Option<Arc<Document>>,
 }
 
 impl Routes {
@@ -106,17 +117,18 @@ type Positions = HashMap<Box<str>, usize, ahash::RandomState>;
 
 impl HostTable {
     /// One site for every host.
-    pub(super) fn any(routes: Arc<Routes>, limits: Attached, tls: &Tls) -> Self {
+    pub(super) fn any(Served { routes, authn, limits, document }: Served, tls: &Tls) -> Self {
         let certificates = Arc::new(Certificates::by_default(&tls.default));
         let site = Site {
             index: 0,
             label: EVERY_HOST.into(),
             tenant: None,
-            authn: None,
+            authn,
             limits,
             cors: None,
             plain: Plain::Serve,
             hsts: None,
+            document,
             certificates: Arc::clone(&certificates),
             routes,
         };
@@ -128,7 +140,7 @@ impl HostTable {
         let certificates = Arc::new(Certificates::by_default(&tls.default));
         let (mut exact, mut suffixes) = (Positions::default(), Positions::default());
         let mut sites: Vec<Site> = Vec::new();
-        for (index, (pattern, host, Served { routes, authn, limits })) in hosts.enumerate() {
+        for (index, (pattern, host, Served { routes, authn, limits, document })) in hosts.enumerate() {
             // Its certificates follow, when all hosts are known.
             let Host { tenant, tls: _, redirect_http, hsts, auth: _, limits: _, cors, routes: _ } = host;
             match pattern.suffix() {
@@ -144,6 +156,7 @@ impl HostTable {
                 cors: cors.as_ref().map(|cors| Cors::compile(Some(cors))),
                 plain: if *redirect_http { Plain::Redirect } else { Plain::Serve },
                 hsts: hsts.and_then(strict_transport),
+                document,
                 certificates: Arc::clone(&certificates),
                 routes,
             });
@@ -251,7 +264,7 @@ mod tests {
 
     #[test]
     fn without_hosts_every_host_is_served() {
-        let table = HostTable::any(Arc::default(), Attached::default(), &Tls::default());
+        let table = HostTable::any(Served::default(), &Tls::default());
         assert_eq!(table.find("anything").map(|site| &*site.label), Some(EVERY_HOST));
         assert!(!table.is_listed());
     }

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod hosts;
 pub mod live;
 mod meter;
+pub mod openapi;
 pub mod route;
 mod table;
 
@@ -32,6 +33,7 @@ use crate::tls::certificates::{Approval, Certificates};
 use crate::upstream::Upstream;
 
 use hosts::{HostTable, Site};
+use openapi::Document;
 use route::Route;
 
 pub use table::Match;
@@ -172,6 +174,16 @@ impl Snapshot {
         Entrance {
             authn: inner.unwrap_or(&self.authn),
             authz: &route.authz,
+            tenant: site.and_then(|site| site.tenant.as_ref()),
+        }
+    }
+
+    /// Who may read the document of a site.
+    pub fn entrance_to<'a>(&'a self, site: Option<&'a Site>, document: &'a Document) -> Entrance<'a> {
+        let inner = document.authn.as_ref().or_else(|| site.and_then(|site| site.authn.as_ref()));
+        Entrance {
+            authn: inner.unwrap_or(&self.authn),
+            authz: &document.authz,
             tenant: site.and_then(|site| site.tenant.as_ref()),
         }
     }

@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
@@ -16,12 +17,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tollgate::demo::{Credential, WORKSPACE_ID, sign};
 
-use crate::LONGEST_SILENCE;
 use crate::guarded::{Guarded, PIPE, STATIC_TOKEN};
+use crate::{LONGEST_SILENCE, run};
 
 #[test]
 fn a_page_of_an_allowed_origin_reads_its_tenants_rows_and_refreshes_on_403() {
-    let page = Page::serve("app.localhost");
+    let page = Page::serve("app.localhost", PAGE);
     let guarded = guarded(&page);
     let seen = page.visited(&guarded.gateway());
     assert_eq!(seen["origin"], page.origin.as_str());
@@ -55,7 +56,7 @@ fn a_page_of_an_allowed_origin_reads_its_tenants_rows_and_refreshes_on_403() {
 
 #[test]
 fn a_page_of_a_third_origin_is_refused_by_the_browser() {
-    let (page, stranger) = (Page::serve("app.localhost"), Page::serve("evil.localhost"));
+    let (page, stranger) = (Page::serve("app.localhost", PAGE), Page::serve("evil.localhost", PAGE));
     let guarded = guarded(&page);
     let seen = stranger.visited(&guarded.gateway());
     assert_eq!(seen["origin"], stranger.origin.as_str());
@@ -74,7 +75,7 @@ fn guarded(page: &Page) -> Guarded {
 }
 
 /// A customer's own server: the page, tokens for whoever is signed in there (everybody), and where the page reports.
-struct Page {
+pub(crate) struct Page {
     origin: String,
     address: SocketAddr,
     reports: Receiver<String>,
@@ -82,7 +83,7 @@ struct Page {
 
 impl Page {
     /// Under a name that browsers look for on this machine.
-    fn serve(name: &str) -> Self {
+    pub(crate) fn serve(name: &str, page: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap_or_else(|error| panic!("{error}"));
         let address = listener.local_addr().unwrap_or_else(|error| panic!("{error}"));
         let (sender, reports) = mpsc::sync_channel(16);
@@ -90,15 +91,25 @@ impl Page {
             for stream in listener.incoming().flatten() {
                 let sender = sender.clone();
                 // Chromium opens connections in advance and says nothing on them: none may hold up another.
-                thread::spawn(move || serve(stream, &sender));
+                thread::spawn(move || serve(stream, page, &sender));
             }
         });
         Self { origin: format!("http://{name}:{}", address.port()), address, reports }
     }
 
+    /// Where it really is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Loads the page in a browser, and waits for what it saw.
     fn visited(&self, gateway: &str) -> Value {
-        let mut browser = Browser::start(&format!("{}/?gateway={gateway}", self.origin));
+        self.visited_at(&format!("{}/?gateway={gateway}", self.origin), &Surroundings::default())
+    }
+
+    /// As [`Page::visited`], where the browser finds it elsewhere.
+    pub(crate) fn visited_at(&self, url: &str, surroundings: &Surroundings) -> Value {
+        let mut browser = Browser::start(url, surroundings);
         let report = self.reports.recv_timeout(LONGEST_SILENCE).unwrap_or_else(|_| {
             panic!("{} reported nothing for {LONGEST_SILENCE:?}; Chromium said:\n{}", self.address, browser.end())
         });
@@ -107,7 +118,7 @@ impl Page {
 }
 
 /// One request, one answer, one connection.
-fn serve(stream: TcpStream, reports: &SyncSender<String>) -> Option<()> {
+fn serve(stream: TcpStream, page: &str, reports: &SyncSender<String>) -> Option<()> {
     stream.set_read_timeout(Some(LONGEST_SILENCE)).ok()?;
     let mut reader = BufReader::new(&stream);
     let (mut line, mut length) = (String::new(), 0);
@@ -127,7 +138,7 @@ fn serve(stream: TcpStream, reports: &SyncSender<String>) -> Option<()> {
     let mut words = call.split(' ');
     let target = (words.next()?, words.next()?.split('?').next()?);
     let (status, media, text) = match target {
-        ("GET", "/") => ("200 OK", "text/html; charset=utf-8", PAGE.replace("PIPE", PIPE)),
+        ("GET", "/") => ("200 OK", "text/html; charset=utf-8", page.replace("PIPE", PIPE)),
         ("POST", "/expired-token") => ("200 OK", "text/plain", token(-120)),
         ("POST", "/token") => ("200 OK", "text/plain", token(600)),
         ("POST", "/report") => {
@@ -152,6 +163,15 @@ fn token(seconds: i64) -> String {
     sign(&json!({ "workspace_id": WORKSPACE_ID, "name": "page", "exp": exp, "scopes": scopes }))
 }
 
+/// What a browser is told about the world.
+#[derive(Default)]
+pub(crate) struct Surroundings {
+    /// Further switches.
+    pub(crate) switches: Vec<String>,
+    /// The certificate of an authority that it is to believe, PEM.
+    pub(crate) authority: Option<PathBuf>,
+}
+
 /// A browser with a profile of its own; ends with the value, and all of its processes with it.
 struct Browser {
     child: Child,
@@ -159,12 +179,16 @@ struct Browser {
 }
 
 impl Browser {
-    fn start(url: &str) -> Self {
+    fn start(url: &str, surroundings: &Surroundings) -> Self {
         let profile = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for a profile: {error}"));
+        if let Some(authority) = &surroundings.authority {
+            believe(authority, profile.path());
+        }
         for name in NAMES {
             let said = fs::File::create(profile.path().join("said")).unwrap_or_else(|error| panic!("{error}"));
             let mut command = Command::new(name);
-            command.args(SWITCHES).arg(format!("--user-data-dir={}", profile.path().display())).arg(url);
+            command.args(SWITCHES).args(&surroundings.switches);
+            command.arg(format!("--user-data-dir={}", profile.path().display())).arg(url);
             // Neither a desktop nor a proxy of whoever runs the tests may play a part.
             command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", profile.path());
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).process_group(0);
@@ -190,6 +214,24 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Writes an authority where Chromium looks for a user's own on Linux.
+fn believe(authority: &Path, home: &Path) {
+    let store = home.join(".pki/nssdb");
+    fs::create_dir_all(&store).unwrap_or_else(|error| panic!("{error}"));
+    let store = format!("sql:{}", store.display());
+    let file = authority.display().to_string();
+    for arguments in [
+        &["-N", "-d", &store, "--empty-password"][..],
+        // Good for signing servers' certificates, and for nothing else.
+        &["-A", "-d", &store, "-n", "tests", "-t", "C,,", "-i", &file],
+    ] {
+        let (is_fine, said) = run(Command::new("certutil").args(arguments)).unwrap_or_else(|problem| {
+            panic!("{problem}: run `make test`, or `.ci/setup clients` once before `cargo test`")
+        });
+        assert!(is_fine, "certutil: {said}");
     }
 }
 

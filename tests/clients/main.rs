@@ -4,6 +4,7 @@
 //! themselves are in the drivers, in the clients' own languages. `make test` installs the clients (`.ci/setup clients`).
 
 mod browser;
+mod domain;
 mod guarded;
 mod jwt;
 
@@ -42,8 +43,12 @@ fn drive(program: &Path, driver: &Path) -> Result<(), String> {
 fn pass(program: &Path, driver: &Path, arguments: &[&str]) -> Result<(), String> {
     let mut client = Command::new(program);
     // An empty environment: proxies and the clients' own variables (TINYBIRD_TOKEN, GITHUB_HEAD_REF, ..) must not play a part.
-    client.arg(driver).args(arguments).env_clear();
-    let (finished, said) = run(&mut client)?;
+    ended_well(driver, client.arg(driver).args(arguments).env_clear())
+}
+
+/// Runs a driver's process to its end; an error carries what it printed.
+fn ended_well(driver: &Path, client: &mut Command) -> Result<(), String> {
+    let (finished, said) = run(client)?;
     if finished && said.lines().any(|line| line.starts_with("ok ")) {
         return Ok(());
     }

@@ -304,6 +304,7 @@ fn other(path: &[String], value: &Value) -> Option<Value> {
         ("level", _) => "debug".into(),
         ("max_body" | "max_headers" | "max_uri", _) => "7KiB".into(),
         ("methods", _) => "PUT".into(),
+        ("openapi", _) => "/another.json".into(),
         ("origins", _) => "https://other.example.com".into(),
         ("trusted_proxies", _) => "192.0.2.0/24".into(),
         ("upstream", value) => if value == "tinybird" { "clickhouse" } else { "tinybird" }.into(),

@@ -11,7 +11,7 @@ use crate::{completed, load_with_a_token, markdown, project, read};
 
 const REFUSALS: &str =
     "<!-- The table is written by a test, from src/exchange/refusal.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\n";
-const ISSUES: &str = "<!-- From here on written by a test, from src/config/issue.rs and src/config/explanations: \
+const ISSUES: &str = "<!-- From here on written by a test, from src/config/issue/codes.rs and src/config/explanations: \
                       UPDATE_EXPECT=1 cargo test --test docs -->\n";
 
 /// Codes that a block cannot show, or not mend, each with what stands in for it.
@@ -99,7 +99,7 @@ fn every_explanation_belongs_to_a_code() {
     let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
     let known = |file: &Path| IssueCode::ALL.iter().any(|code| file.file_stem().unwrap() == code.to_string().as_str());
     let orphans: Vec<_> = files.filter(|file| !known(file)).collect();
-    assert!(orphans.is_empty(), "remove {orphans:?}, or write their codes into the table of src/config/issue.rs");
+    assert!(orphans.is_empty(), "remove {orphans:?}, or write their codes into the table of src/config/issue/codes.rs");
 }
 
 #[test]

@@ -73,6 +73,27 @@ fn every_example_runs_and_answers_as_its_comments_say() {
     }
 }
 
+#[test]
+fn no_example_betrays_what_runs_behind_it() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    for example in files("conf/examples", "yaml") {
+        let options = DemoOptions { address: any_port(), token: TOKEN.to_owned(), clock: Clock::system() };
+        let demo = runtime.block_on(Demo::start(options)).unwrap();
+        let upstream = format!("http://{}", demo.address());
+        let mut credentials = Credentials::new();
+        let folder = copied("conf/examples");
+        bring(&read(&example), &mut credentials, folder.path());
+        let file = folder.path().join(example.file_name().unwrap()).display().to_string();
+        let words = ["audit", "--brand", "-c", &file].map(str::to_owned);
+        let mut audit = tollgate(&words);
+        audit.env("TINYBIRD_URL", &upstream).env("WAREHOUSE_URL", format!("{upstream}/v0/pipes"));
+        let output = audit.env("OIDC_ISSUER", credentials.issuer()).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((output.status.code(), &*out), (Some(0), ""), "{}\n{err}", example.display());
+        assert!(err.contains("nothing betrays what runs behind them"), "{err}");
+    }
+}
+
 /// The rows of an answer in JSON.
 fn rows_of(answer: &Answer) -> String {
     let data = answer.text.split("\"data\"").nth(1).and_then(|data| data.split("\"rows\"").next());

@@ -145,7 +145,7 @@ async fn r1_bytes_that_no_target_has() {
         client.send([b"GET ", target, b" HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat()).await;
         let response = client.try_read_response().await;
         let Ok(response) = response else { continue };
-        assert_nothing_but_banner(&response);
+        assert_nothing_betrayed(&response);
         if response.status == 200 {
             // Refused or made valid: bytes that are no UTF-8, and letters of a query, may be encoded.
             let seen = gw.origin.only_request();
@@ -178,7 +178,7 @@ async fn r1_absolute_form_names_no_other_host() {
     ] {
         let response = Request::get(target).send(gw.addr()).await;
         assert!([400, 404].contains(&response.status), "{target}: {response:?}");
-        assert_nothing_but_banner(&response);
+        assert_nothing_betrayed(&response);
     }
     gw.origin.assert_untouched();
     // The same host in both places: refused, or served as the path alone.
@@ -518,7 +518,7 @@ async fn h3_odd_framing_goes_on_clean_or_not_at_all() {
         client.half_close().await;
         let mut statuses = Vec::new();
         while let Ok(response) = client.try_read_response().await {
-            assert_nothing_but_banner(&response);
+            assert_nothing_betrayed(&response);
             statuses.push(response.status);
         }
         assert!(
@@ -875,17 +875,7 @@ fn trace_of(gw: &TestGateway) -> Vec<String> {
 fn assert_bare(what: &str, response: &Response) {
     assert_eq!((response.status, response.body.len()), (400, 0), "{what}: {response:?}");
     assert_eq!(response.header("connection").as_deref(), Some("close"), "{what}");
-    assert_nothing_but_banner(response);
-}
-
-/// Pingora's own refusals carry its name, which nothing can turn off; nothing else may stand in them.
-#[track_caller]
-fn assert_nothing_but_banner(response: &Response) {
-    if response.body.is_empty() && response.header("server").as_deref() == Some("Pingora") {
-        assert!(!response.contains(TOKEN) && [400, 405].contains(&response.status), "{response:?}");
-    } else {
-        assert_nothing_betrayed(response);
-    }
+    assert_nothing_betrayed(response);
 }
 
 /// As `assert_refused`, saying for what.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 
-use crate::support::client::{Request, Response};
+use crate::support::client::{RawClient, Request, Response};
 use crate::support::gateway::{TOKEN, TestGateway, assert_nothing_betrayed, assert_refused};
 use crate::support::h2_client::H2Client;
 use crate::support::origin::{Answer, At, GzipFault, Piece, Then};
@@ -105,6 +105,38 @@ async fn l4_only_known_headers_leave() {
     let known: Vec<_> = known.into_iter().filter(|name| *name != "connection" && *name != "date").collect();
     assert_eq!(names, known);
     assert!(!response.contains("was-here") && !response.contains("twice"), "{response:#?}");
+}
+
+#[tokio::test]
+async fn l4_what_is_no_request_is_refused_without_a_name() {
+    let gw = gateway();
+    for (bytes, status) in [
+        ("GET /a HTTP/1.1\r\nHost: localhost\r\nX-A\x01: b\r\n\r\n", 400),
+        ("GET /a HTTP/1.1\r\nHost: localhost\r\nHost: other\r\n\r\n", 400),
+        ("no request\r\n\r\n", 400),
+        ("CONNECT localhost:443 HTTP/1.1\r\nHost: localhost:443\r\n\r\n", 405),
+    ] {
+        // Also on a connection that has served others.
+        for before in 0..3 {
+            let mut client = RawClient::connect(gw.addr()).await;
+            for _ in 0..before {
+                assert_eq!(Request::get("/a").send_on(&mut client).await.status, 200);
+            }
+            client.send(bytes).await;
+            let response = client.read_response().await;
+            assert_eq!((response.status, response.body.len()), (status, 0), "{bytes:?}: {response:#?}");
+            assert_nothing_betrayed(&response);
+            let mut names = response.header_names();
+            names.sort();
+            assert_eq!(names, ["cache-control", "connection", "content-length"], "{bytes:?}");
+            client.wait_closed().await;
+        }
+    }
+    let client = H2Client::connect(gw.addr()).await;
+    let tunnel = http::Request::builder().method("CONNECT").uri("localhost:443").body(()).unwrap();
+    let refused = client.request(tunnel, None).await;
+    assert_eq!((refused.status, refused.body.len(), refused.header("server")), (405, 0, None), "{refused:#?}");
+    assert_eq!(client.get("/a").await.status, 200, "other requests of the connection go on");
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ impl<'a> Door<'a> {
         match (opened.turn, opened.head) {
             (Turn::Proceed(captures), Some(head)) => Ok((headers, head, captures)),
             (Turn::Refuse(refusal, _), _) => Err(refusal),
-            (Turn::Answer(_) | Turn::Proceed(_), _) => Err(Refusal::RouteNotFound),
+            (Turn::Answer(_) | Turn::Describe(..) | Turn::Proceed(_), _) => Err(Refusal::RouteNotFound),
         }
     }
 }

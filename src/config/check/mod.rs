@@ -18,6 +18,7 @@ mod state;
 mod tenancy;
 mod tls;
 mod traps;
+mod white_label;
 
 pub(super) use files::read_files;
 
@@ -68,6 +69,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     checker.limits();
     checker.plans();
     checker.state();
+    checker.white_label();
     for route in config.all_routes() {
         if checker.issues.is_enough() {
             checker.issues.cut();
@@ -90,6 +92,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
         let served = config.served_in(set);
         checker.overlaps(set, &served, &overlaps);
         checker.conflicts(set, &served, &mut conflicts);
+        checker.hidden_by_document(set, &served);
         drop(served);
         checker.tinybird_api(set);
     }
@@ -115,7 +118,9 @@ pub(super) fn plans_alone(config: &Config, document: &Document) -> Issues {
 pub(super) fn openness(config: &Config, document: &Document) -> Issues {
     let mut issues = Issues::default();
     // Once there is `auth`, every route says who may call it.
-    let says_nothing = config.auth.is_empty() && config.every_auth_rule().is_empty();
+    // Who may read the document of the routes says nothing of the routes.
+    let rules = config.every_auth_rule().len() - usize::from(config.white_label.openapi_auth.is_some());
+    let says_nothing = config.auth.is_empty() && rules == 0;
     if let Some(first) = config.all_routes().next().filter(|_| says_nothing) {
         let title = "every route is public: anyone who reaches a listener may call it";
         issues.push(

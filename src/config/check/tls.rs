@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::document::{Node, NodeKind};
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{HostPattern, KeyKind, KeyPair, Scheme, is_address};
 use crate::config::section::hosts::Host;
@@ -145,18 +144,15 @@ impl Checker<'_> {
     /// That authorities find an answer where they ask: on port 80, without TLS.
     fn answers_on_port_80(&mut self, first: Option<&HostPattern>, has_hook: bool) {
         let (Some(first), false) = (first, has_hook) else { return };
-        let is_broken = |node: &Node| matches!(node.kind, NodeKind::Broken);
-        let written = self.document.node(&["listeners"]);
-        if written.is_some_and(|all| is_broken(all) || all.is_empty() || all.children().any(is_broken)) {
-            return;
-        }
-        if self.config.listeners.iter().all(|listener| listener.tls) {
-            let title = "authorities ask on port 80, without TLS, and no listener answers there".to_owned();
+        // Of listeners that were reported, nothing is left.
+        let listeners = &self.config.listeners;
+        if !listeners.is_empty() && listeners.iter().all(|listener| listener.tls) {
+            let title = format!("authorities ask for `{first}` on port 80, without TLS, and no listener answers there");
             let help = match self.config.hosts.get(first).and_then(|host| host.tls.as_ref()) {
                 Some(HostTls::OnDemand) => "add a listener without `tls`, to which port 80 leads",
                 _ => "add a listener without `tls`, to which port 80 leads; or set records in DNS by `dns_hook`",
             };
-            self.at_value(IssueCode::TlsRules, &["hosts", first.as_str(), "tls"], title, help);
+            self.at_value(IssueCode::TlsRules, &["listeners", "0", "tls"], title, help);
         }
     }
 
@@ -192,6 +188,9 @@ impl Checker<'_> {
     fn reachable_over_tls(&mut self) {
         if self.config.tls.default != DefaultCertificate::Refuse || self.is_a_host_reported() || self.reported(&["tls"])
         {
+            return;
+        }
+        if ["hosts", "tls"].iter().any(|key| self.document.is_reported(&[], key)) {
             return;
         }
         let has_tls = |host: &Host| host.tls.is_some();

@@ -120,7 +120,7 @@ sections! {
     OnDemand { ask, rate, rate_per_address, via }
     Tls { default, port, acme, on_demand }
     Timeouts { connect, attempt, total, idle }
-    WhiteLabel { error_text }
+    WhiteLabel { error_text, strip, openapi, openapi_auth }
 }
 
 impl Compare for Config {

@@ -13,7 +13,7 @@ use super::Kind;
 use super::compare::{Compare, Walk, text};
 use crate::config::scalar::{
     AcmeDirectory, AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, KeyPrefix, MASK, Moment,
-    OriginPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
+    OriginPattern, PathPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
 };
 use crate::config::section::auth::{Audience, AuthRule, ProviderKind};
 use crate::config::section::limits::{By, Cost};
@@ -25,7 +25,7 @@ use crate::config::section::server::Threads;
 use crate::config::section::state::OnCounterFailure;
 use crate::config::section::tls::{Acme, CertificateFiles, DefaultCertificate, HostTls};
 use crate::config::section::upstreams::UpstreamAuth;
-use crate::config::section::white_label::ErrorText;
+use crate::config::section::white_label::{AnswerKey, ErrorText};
 
 /// Values without parts.
 macro_rules! values {
@@ -70,6 +70,7 @@ values!(
     PublicKey,
     ErrorText,
     Level,
+    PathPattern,
     Percent,
     Period,
     Template,
@@ -98,7 +99,7 @@ macro_rules! sets {
     };
 }
 
-sets!(u16, AddressRange, Algorithm, FieldName, TenantName, OriginPattern, String);
+sets!(u16, AddressRange, Algorithm, AnswerKey, FieldName, TenantName, OriginPattern, String);
 
 fn sorted(values: &[impl Serialize]) -> Vec<String> {
     let mut texts: Vec<String> = values.iter().map(text).collect();

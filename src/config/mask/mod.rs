@@ -62,7 +62,7 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         ["upstreams", ..] => false,
         // As for upstreams: what is not known may be a misspelt secret.
         ["auth", _, key, ..] => !PLAIN_PROVIDER_KEYS.contains(key),
-        ["auth" | "default_auth", ..] => false,
+        ["auth" | "default_auth", ..] | ["white_label", "openapi_auth", ..] => false,
         ["routes", _, "auth" | "require", ..]
         | ["hosts", _, "auth", ..]
         | ["hosts", _, "routes", _, "auth" | "require", ..] => false,

@@ -11,7 +11,7 @@ use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::Wording;
+use super::{Terms, Wording};
 
 /// Larger error bodies are replaced, in bytes, before and after decoding.
 pub const MAX_ERROR_BODY: usize = 64 << 10;
@@ -83,9 +83,12 @@ fn inflate(decoder: impl Read) -> Option<Vec<u8>> {
 }
 
 /// The JSON body that the caller gets.
-pub(super) fn compose(status: StatusCode, text: Option<&[u8]>, wording: &Wording, request_id: &str) -> Vec<u8> {
+pub(super) fn compose(status: StatusCode, text: Option<&[u8]>, terms: Terms<'_>, request_id: &str) -> Vec<u8> {
     let mut object = match text.and_then(|text| serde_json::from_slice(text).ok()) {
-        Some(Value::Object(object)) => cleaned(object, wording),
+        Some(Value::Object(mut object)) => {
+            object.retain(|name, _| !terms.strip.has(name));
+            cleaned(object, terms.wording)
+        }
         _ => Map::new(),
     };
     if !object.get("error").is_some_and(Value::is_string) {

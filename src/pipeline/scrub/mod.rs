@@ -1,20 +1,23 @@
 //! What of an upstream's answer may leave.
 //!
 //! In: headers and error bodies as the upstream sent them. Out: those that are
-//! allowed, rewritten where they name the upstream. Not here: bodies of
-//! successful answers, which pass as bytes.
+//! allowed, rewritten where they name the upstream; and what becomes of the body
+//! of a successful answer, which passes as bytes, but for members of a pipe's
+//! JSON that are to be taken out. Not here: sending (`proxy`).
 
 mod error_body;
 mod redirect;
+mod strip;
 mod tripwire;
 
 pub use error_body::{Encoding, ErrorBody, MAX_ERROR_BODY};
+pub use strip::{Names, Strip};
 pub use tripwire::Tripwire;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use regex::Regex;
 
 use crate::config::scalar::{Endpoint, PathPattern, Template};
@@ -29,6 +32,23 @@ pub struct Scrub {
     redirect: Redirect,
     wording: Arc<Wording>,
     tripwire: Arc<Tripwire>,
+    /// Members that answers of this route lose.
+    strip: Names,
+}
+
+/// What becomes of the body of an answer that is no error.
+#[derive(Debug)]
+pub enum BodyFate {
+    /// It passes as it is.
+    Keep,
+    /// There is none any more: what stands in a redirect's body names where it leads, in words of the upstream.
+    Nothing,
+    /// It passes without some members.
+    Strip(Strip),
+    /// Members would have to be taken out of it, and cannot.
+    Unreadable,
+    /// It would have lost some members, if there were one: an answer to HEAD, or one that says that nothing changed.
+    WouldStrip,
 }
 
 /// What becomes of one header of an answer.
@@ -55,7 +75,48 @@ impl Scrub {
         wording: Arc<Wording>,
         tripwire: Arc<Tripwire>,
     ) -> Self {
-        Scrub { error_text, redirect: Redirect::compile(upstream, public), wording, tripwire }
+        let redirect = Redirect::compile(upstream, public);
+        Scrub { error_text, redirect, wording, tripwire, strip: Names::default() }
+    }
+
+    /// The same, for a route whose answers are JSON documents of a pipe, which lose these members.
+    #[must_use]
+    pub fn stripping(mut self, names: Names) -> Self {
+        self.strip = names;
+        self
+    }
+
+    /// Whether answers have to come plain and whole, because members are taken out of them.
+    pub fn strips(&self) -> bool {
+        !self.strip.is_empty()
+    }
+
+    /// What becomes of the body of an answer that is no error, to a request with this method.
+    ///
+    /// The type is not asked: what is sent as something else and is a JSON document all the same loses its members, too,
+    /// and what is none passes.
+    pub fn body(&self, method: &Method, status: StatusCode, headers: &HeaderMap) -> BodyFate {
+        let says_nothing = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT].contains(&status);
+        if status == StatusCode::NOT_MODIFIED {
+            return if self.strips() { BodyFate::WouldStrip } else { BodyFate::Keep };
+        }
+        if status.is_redirection() {
+            return BodyFate::Nothing;
+        }
+        let is_empty = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+        if !self.strips() || !status.is_success() || says_nothing || is_empty {
+            return BodyFate::Keep;
+        }
+        let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+        let is_part = status == StatusCode::PARTIAL_CONTENT || headers.contains_key(header::CONTENT_RANGE);
+        if is_part || !headers.get_all(header::CONTENT_ENCODING).iter().all(is_plain) {
+            // Whatever the upstream was asked for.
+            return BodyFate::Unreadable;
+        }
+        match *method == Method::HEAD {
+            true => BodyFate::WouldStrip,
+            false => BodyFate::Strip(Strip::new(self.strip.clone())),
+        }
     }
 
     /// What becomes of a header.
@@ -92,15 +153,27 @@ impl Scrub {
         if text.as_ref().is_some_and(|text| self.tripwire.trips(text)) {
             return Err(Tripped);
         }
-        let body = error_body::compose(status, text.as_deref(), &self.wording, request_id);
+        let body = error_body::compose(status, text.as_deref(), self.terms(), request_id);
         // Looked at again: what was behind JSON's escapes is plain now.
         if text.is_some() && self.tripwire.trips(&body) { Err(Tripped) } else { Ok(body) }
     }
 
     /// The body for an error status when nothing the upstream sent may be used.
     pub fn bare_error_body(&self, status: StatusCode, request_id: &str) -> Vec<u8> {
-        error_body::compose(status, None, &self.wording, request_id)
+        error_body::compose(status, None, self.terms(), request_id)
     }
+
+    fn terms(&self) -> Terms<'_> {
+        Terms { wording: &self.wording, strip: &self.strip }
+    }
+}
+
+/// What must not stand in the body of an error.
+#[derive(Clone, Copy, Debug)]
+struct Terms<'a> {
+    wording: &'a Wording,
+    /// Members of the document.
+    strip: &'a Names,
 }
 
 /// Headers of an upstream that may leave; its own identity, cookies, CORS and

@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
 use crate::exchange::captures::Captures;
@@ -95,20 +95,7 @@ pub struct Explanation {
 pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Explanation {
     let peer = question.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let client = snapshot.proxies.client(Some(peer), question.scheme, &question.headers);
-    let mut explanation = Explanation {
-        request: Read::new(question, client),
-        host: None,
-        route: None,
-        nearby: None,
-        callers: None,
-        cors: Page::default(),
-        parameters: Vec::new(),
-        plan: None,
-        limits: Vec::new(),
-        upstream: None,
-        retries: None,
-        verdict: Verdict::Upstream,
-    };
+    let mut explanation = Explanation::of(Read::new(question, client));
     let parsed = match wire::parse(question) {
         Ok(parsed) => parsed,
         Err(Unparsed { status, why }) => {
@@ -144,6 +131,10 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
             explanation.cors.add(&reply.headers);
             Verdict::Answered { status: reply.status.as_u16() }
         }
+        (Turn::Describe(document, _), _) => {
+            let entrance = snapshot.entrance_to(site, &document);
+            explanation.read_document(entrance, (&parsed.headers, head.as_ref()), now)
+        }
         (Turn::Refuse(Refusal::RouteNotFound, _), _) if site.is_none() => Verdict::unknown_host(),
         (Turn::Refuse(refusal, _), _) => Verdict::refused(&refusal, route),
         (Turn::Proceed(captures), Some((head, route))) => explanation.follow(
@@ -156,6 +147,43 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
 }
 
 impl Explanation {
+    /// Nothing is known yet but what was asked.
+    fn of(request: Read) -> Self {
+        Explanation {
+            request,
+            host: None,
+            route: None,
+            nearby: None,
+            callers: None,
+            cors: Page::default(),
+            parameters: Vec::new(),
+            plan: None,
+            limits: Vec::new(),
+            upstream: None,
+            retries: None,
+            verdict: Verdict::Upstream,
+        }
+    }
+
+    /// What comes of asking which routes there are.
+    fn read_document(
+        &mut self,
+        at: Entrance<'_>,
+        asked: (&HeaderMap, Option<&RequestHead>),
+        now: SystemTime,
+    ) -> Verdict {
+        let (headers, Some(head)) = asked else { return Verdict::refused(&Refusal::RouteNotFound, None) };
+        let desk = Desk { now, verified: None, guessers: None };
+        let entered = at.enter(headers, head, &Captures::default(), &desk);
+        self.callers = Some(Callers::new(at.authn, Some(&entered)));
+        self.nearby = None;
+        match entered {
+            Ok(_) => Verdict::Answered { status: 200 },
+            Err(Turned::Away(rejection)) => Verdict::refused(&rejection.refusal(), None),
+            Err(Turned::Back { refusal, .. }) => Verdict::refused(&refusal, None),
+        }
+    }
+
     fn follow(&mut self, journey: &Journey<'_>, captures: Captures) -> Verdict {
         let entered = journey.enter(&captures);
         self.callers = Some(Callers::new(journey.entrance.authn, Some(&entered)));

@@ -143,8 +143,9 @@ fn of_page(page: &Page, verdict: &Verdict) -> Vec<String> {
     let Page { origin, readable, headers } = page;
     let Some(origin) = origin.as_deref().map(tame) else { return Vec::new() };
     let preflight = match verdict {
-        Verdict::Answered { .. } => "preflight answered: ",
-        Verdict::Refused { .. } | Verdict::Unparsed { .. } | Verdict::Upstream => "",
+        Verdict::Answered { status: 204 } => "preflight answered: ",
+        // Beside what is refused: the description of the host's routes.
+        Verdict::Answered { .. } | Verdict::Refused { .. } | Verdict::Unparsed { .. } | Verdict::Upstream => "",
     };
     let words = if *readable { "may read the answer" } else { "may not read the answer: no `cors` rule names it" };
     let mut lines = vec![format!("{preflight}pages of {origin} {words}")];

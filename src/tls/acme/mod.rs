@@ -256,10 +256,20 @@ impl Engine {
                 });
                 names.insert(task.id(), name);
             }
-            let idle = self.0.book.borrow().idle_for(self.0.desk.now()).min(LONGEST_SLEEP);
+            let sleep = async {
+                let idle = {
+                    let book = self.0.book.borrow();
+                    (!book.entries.is_empty()).then(|| book.idle_for(self.0.desk.now()).min(LONGEST_SLEEP))
+                };
+                match idle {
+                    Some(idle) => self.0.desk.clock.sleep(idle).await,
+                    // Without names nothing ever comes due.
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 _ = changes.changed() => {}
-                () = self.0.desk.clock.sleep(idle) => {}
+                () = sleep => {}
                 Some(ended) = tasks.join_next_with_id() => {
                     let (id, is_broken) = match ended {
                         Ok((id, ())) => (id, false),
