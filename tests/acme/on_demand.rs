@@ -13,7 +13,7 @@ use tollgate::config::interpolate::Environment;
 use tollgate::config::load_text;
 use tollgate::proxy::server::Signals;
 
-use crate::gateway::{call, leaf, names, plain};
+use crate::gateway::{call, eventually_now, leaf, names, plain};
 use crate::support::front::{Front, serve};
 use crate::support::pebble::Pebble;
 
@@ -259,6 +259,9 @@ fn a_customers_own_domain_is_served_as_the_host_it_was_added_for_once_it_leads_h
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("tenant=a"), "{answer}");
         assert!(!answer.contains("tenant=b"), "{answer}");
     }
+    let family = r#"tollgate_certificate_not_after_seconds{host="*.customers.example",source="acme"}"#;
+    let is_told = || String::from_utf8(app.metrics().encode().unwrap()).unwrap().contains(family);
+    eventually_now("its end among the metrics", is_told);
     let (_, told) = admin(&app, "GET", "/domains", "");
     assert_eq!(told["domains"][0]["state"], "active", "{told}");
     assert!(told["domains"][0]["certificate"]["days_left"].as_i64().unwrap() > 60, "{told}");
