@@ -4,6 +4,7 @@
 //! listeners of callers; a path there is a route or 404.
 
 mod access;
+mod domains;
 pub mod health;
 mod limits;
 pub mod reload;
@@ -29,6 +30,7 @@ use crate::state::State;
 use crate::state::queue::Load;
 use crate::state::throttle::{self, Throttle};
 use crate::telemetry::metrics::Metrics;
+use crate::tls::domains::Demand;
 
 use access::{Access, Asker, Need, Refused};
 use health::Readiness;
@@ -61,6 +63,8 @@ pub struct Parts {
     pub current: Current,
     /// What outlives a configuration: what was counted is in it.
     pub state: Arc<State>,
+    /// What sees to certificates on demand.
+    pub demand: Arc<Demand>,
     /// Where reloads are asked for.
     pub reloads: Reloads,
     /// The admin token; who changes it, changes it for the next request.
@@ -73,6 +77,7 @@ pub struct Admin {
     metrics: Metrics,
     current: Current,
     state: Arc<State>,
+    demand: Arc<Demand>,
     reloads: Reloads,
     access: Access,
     /// Refusals that are logged.
@@ -99,6 +104,10 @@ struct Sent<'a> {
 enum Resource {
     Config,
     ConfigDiff,
+    Domains,
+    DomainsAdd,
+    DomainsRemove,
+    DomainsVerify,
     Limits,
     LimitsReset,
     Livez,
@@ -113,6 +122,10 @@ impl Resource {
         match path {
             "/config" => Some(Resource::Config),
             "/config/diff" => Some(Resource::ConfigDiff),
+            "/domains" => Some(Resource::Domains),
+            "/domains/add" => Some(Resource::DomainsAdd),
+            "/domains/remove" => Some(Resource::DomainsRemove),
+            "/domains/verify" => Some(Resource::DomainsVerify),
             "/limits" => Some(Resource::Limits),
             "/limits/reset" => Some(Resource::LimitsReset),
             "/livez" => Some(Resource::Livez),
@@ -128,11 +141,17 @@ impl Resource {
         match self {
             Resource::Config
             | Resource::ConfigDiff
+            | Resource::Domains
             | Resource::Limits
             | Resource::Livez
             | Resource::Metrics
             | Resource::Readyz => Method::GET,
-            Resource::LimitsReset | Resource::Reload | Resource::RoutesTest => Method::POST,
+            Resource::DomainsAdd
+            | Resource::DomainsRemove
+            | Resource::DomainsVerify
+            | Resource::LimitsReset
+            | Resource::Reload
+            | Resource::RoutesTest => Method::POST,
         }
     }
 
@@ -143,6 +162,10 @@ impl Resource {
             // They show how the gateway is set up, read files, or change what runs.
             Resource::Config
             | Resource::ConfigDiff
+            | Resource::Domains
+            | Resource::DomainsAdd
+            | Resource::DomainsRemove
+            | Resource::DomainsVerify
             | Resource::Limits
             | Resource::LimitsReset
             | Resource::Reload
@@ -154,11 +177,11 @@ impl Resource {
 impl Admin {
     /// Answers from these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { readiness, metrics, current, state, reloads, token } = parts;
+        let Parts { readiness, metrics, current, state, demand, reloads, token } = parts;
         let clock = state.clock().clone();
         let noise = Throttle::new(clock.clone(), MAX_NOISE, throttle::FEW);
         let access = Access::new(token, clock.clone());
-        Admin { readiness, metrics, current, state, reloads, access, noise, clock }
+        Admin { readiness, metrics, current, state, demand, reloads, access, noise, clock }
     }
 
     /// The service that listens on `address`.
@@ -176,8 +199,8 @@ impl Admin {
             self.note_refusal(asker, resource, &refused);
             return Err(Box::new(refuse(refused)));
         }
-        let known = "/livez /readyz /metrics, and with the token: /config /config/diff /limits, POST /limits/reset \
-                     /reload /routes/test\n";
+        let known = "/livez /readyz /metrics, and with the token: /config /config/diff /domains /limits, POST \
+                     /domains/add /domains/remove /domains/verify /limits/reset /reload /routes/test\n";
         let resource = resource.ok_or_else(|| Box::new(text(StatusCode::NOT_FOUND, known)))?;
         let allowed = resource.method();
         if *asker.method == allowed || (allowed == Method::GET && *asker.method == Method::HEAD) {
@@ -204,6 +227,10 @@ impl Admin {
         match resource {
             Resource::Config => self.config(asker),
             Resource::ConfigDiff => self.load_again(Wish::Compare, asker).await,
+            Resource::Domains => self.domains().list(),
+            Resource::DomainsAdd => self.domains().add(body, &asker.name()).await,
+            Resource::DomainsRemove => self.domains().remove(body, &asker.name()),
+            Resource::DomainsVerify => self.domains().verify(body, &asker.name()).await,
             Resource::Limits => limits::show(&(self.current)(), self.state.counters(), query).await,
             Resource::LimitsReset => self.reset_limits(asker, body).await,
             Resource::Livez => text(StatusCode::OK, "alive\n"),
@@ -249,6 +276,10 @@ impl Admin {
                 text(StatusCode::INTERNAL_SERVER_ERROR, "see the log\n")
             }
         }
+    }
+
+    fn domains(&self) -> domains::Desk<'_> {
+        domains::Desk { snapshot: (self.current)(), domains: self.state.domains(), demand: &self.demand }
     }
 
     async fn reset_limits(&self, asker: &Asker<'_>, body: &[u8]) -> Response<Vec<u8>> {

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use crate::config::Config;
 use crate::config::section::hosts::Host;
 use crate::config::section::tls::{CertificateFiles, HostTls};
+use crate::state::domains::Domains;
 use crate::telemetry::metrics::Metrics;
 use crate::tls::acme::{Engine, NameReport};
 
@@ -39,14 +40,14 @@ impl CertificateReport {
     }
 
     /// Tells about this configuration, and forgets what it does not have.
-    pub(super) fn tell(&mut self, config: &Arc<Config>) {
+    pub(super) fn tell(&mut self, config: &Arc<Config>, domains: &Domains) {
         self.metrics.set_acme_failures(self.engine.failures());
         if !self.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, config)) {
             self.files = of_files(config);
             self.seen = Some(Arc::clone(config));
         }
         let mut ends = self.files.clone();
-        of_authorities(config, &self.engine.report(), &mut ends);
+        of_authorities(config, domains, &self.engine.report(), &mut ends);
         if ends == self.told {
             return;
         }
@@ -71,12 +72,17 @@ fn of_files(config: &Config) -> Ends {
     of_hosts.chain(default).collect()
 }
 
-fn of_authorities(config: &Config, names: &[NameReport], ends: &mut Ends) {
+fn of_authorities(config: &Config, domains: &Domains, names: &[NameReport], ends: &mut Ends) {
     let is_issued = |host: &Host| host.tls.as_ref().is_some_and(|tls| matches!(tls, HostTls::Auto | HostTls::OnDemand));
     let issued: Vec<_> = config.hosts.iter().filter(|(_, host)| is_issued(host)).map(|(pattern, _)| pattern).collect();
+    let all: Vec<_> = config.hosts.keys().collect();
     for report in names {
-        let exact = issued.iter().find(|pattern| pattern.as_str() == &*report.name);
-        let pattern = exact.or_else(|| issued.iter().find(|pattern| pattern.covers(&report.name)));
+        // A customer's own domain counts for the host that it is served as.
+        let alias = domains.host_of(&report.name);
+        let name = alias.as_deref().unwrap_or(&report.name);
+        let among = if alias.is_some() { &all } else { &issued };
+        let exact = among.iter().find(|pattern| pattern.as_str() == name);
+        let pattern = exact.or_else(|| among.iter().find(|pattern| pattern.covers(name)));
         let (Some(pattern), Some(not_after)) = (pattern, report.not_after) else { continue };
         let since = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let end = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);

@@ -95,8 +95,7 @@ impl App {
         let state = Arc::new(State::open(clock.clone(), &config.state));
         let snapshot = first(config, &state)?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
-        let readiness = Arc::new(Readiness::default());
-        let (stop, _) = watch::channel(None);
+        let (readiness, (stop, _)) = (Arc::new(Readiness::default()), watch::channel(None));
         let (hangup, replaced) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         if signals == Signals::Heed {
             // SIGHUP means a reload only where there is something to load: elsewhere it is a terminal that closes.
@@ -106,7 +105,9 @@ impl App {
         let token = Arc::new(ArcSwapOption::new(admin_token(origin.as_ref(), config).map(Arc::new)));
         origin.iter_mut().for_each(|origin| origin.watch_token(config));
         let (reloads, asks) = Reloads::channel();
+        let tls = Tls::start(config, &live, &state);
         let admin = Admin::new(admin::Parts {
+            demand: tls.demand(),
             readiness: Arc::clone(&readiness),
             metrics: metrics.clone(),
             current: current(&live),
@@ -115,7 +116,6 @@ impl App {
             token: Arc::clone(&token),
         });
         let operators = Operators::start(admin, admin_address)?;
-        let tls = Tls::start(config, &live, clock.clone());
         let shared = Shared { live: &live, state: &state, metrics: &metrics, access_log: &access_log, tls: &tls };
         let parts = Parts {
             proxy: shared.proxy(),

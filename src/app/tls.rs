@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::scalar::{HostPattern, KeyPair, Validity};
 use crate::config::section::hosts::Host;
@@ -18,6 +17,7 @@ use crate::outbound::Client;
 use crate::proxy::Running;
 use crate::proxy::server::Address;
 use crate::snapshot::live::Live;
+use crate::state::State;
 use crate::tls::acme::{self, Challenges, Engine, Hook, Issuer};
 use crate::tls::certificates::Certificates;
 use crate::tls::domains::Demand;
@@ -36,19 +36,22 @@ pub(super) struct Tls {
     engine: Engine,
     challenges: Arc<Challenges>,
     demand: Arc<Demand>,
+    state: Arc<State>,
 }
 
 impl Tls {
     /// Certificates of whatever `live` holds.
-    pub(super) fn start(config: &Config, live: &Arc<Live<Running>>, clock: Clock) -> Self {
+    pub(super) fn start(config: &Config, live: &Arc<Live<Running>>, state: &Arc<State>) -> Self {
+        let clock = state.clock().clone();
         let (now, folder) = (clock.wall(), config.state.folder());
         let authority = Arc::new(Authority::new(clock.clone(), &folder));
         let (store, challenges) = (Arc::new(Store::default()), Arc::new(Challenges::default()));
-        let resolver = Resolver::new(LiveHosts(Arc::clone(live)), Arc::clone(&authority), Arc::clone(&store));
+        let resolver =
+            Resolver::new(LiveHosts(Arc::clone(live), Arc::clone(state)), Arc::clone(&authority), Arc::clone(&store));
         let (folder, client) = (folder.join("tls").join("acme"), Client::direct(clock.clone()));
         let engine = Engine::new(clock.clone(), folder, Arc::clone(&store), Arc::clone(&challenges), client);
         let demand = Arc::new(Demand::new(clock, engine.clone(), store, Arc::clone(&challenges)));
-        let tls = Tls { resolver: Arc::new(resolver), authority, engine, challenges, demand };
+        let tls = Tls { resolver: Arc::new(resolver), authority, engine, challenges, demand, state: Arc::clone(state) };
         tls.prepare(config).into_iter().for_each(|why| log::warn!("{why}"));
         tls.take_over(config);
         // One that is over does not keep the others from being served.
@@ -93,7 +96,14 @@ impl Tls {
             .filter(|(_, host)| host.tls == Some(HostTls::OnDemand))
             .map(|(pattern, _)| pattern)
             .collect();
-        self.engine.keep_asked(|name| on_demand.iter().any(|pattern| pattern.covers(name)));
+        let domains = self.state.domains();
+        let is_domain = |name: &str| domains.host_of(name).is_some();
+        self.engine.keep_asked(|name| is_domain(name) || on_demand.iter().any(|pattern| pattern.covers(name)));
+        domains
+            .all()
+            .iter()
+            .filter(|domain| is_domain(&domain.name))
+            .for_each(|domain| self.demand.obtain(&domain.name));
     }
 
     /// Makes ready what a configuration wants, before it runs; what is wrong with that.
@@ -165,10 +175,10 @@ impl Given<'_> {
 }
 
 /// The hosts as they are configured whenever a connection is opened.
-struct LiveHosts(Arc<Live<Running>>);
+struct LiveHosts(Arc<Live<Running>>, Arc<State>);
 
 impl Hosts for LiveHosts {
     fn certificates(&self, name: Option<&str>) -> Arc<Certificates> {
-        Arc::clone(self.0.load().snapshot.certificates(name))
+        self.0.load().snapshot.certificates_among(name, self.1.domains())
     }
 }

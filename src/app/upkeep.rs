@@ -185,7 +185,7 @@ impl BackgroundService for Upkeep {
                 tick.tick().await;
                 let running = self.live.load();
                 report.tell(&running.snapshot.provider_keys);
-                certificates.tell(&running.snapshot.config);
+                certificates.tell(&running.snapshot.config, self.state.domains());
                 self.tell_counters();
             }
         };

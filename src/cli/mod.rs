@@ -9,6 +9,7 @@ mod check;
 mod check_online;
 mod config;
 mod demo;
+mod domains;
 mod explain;
 mod healthcheck;
 mod init;
@@ -79,6 +80,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run only the bundled Tinybird-like API
     DemoUpstream(demo::UpstreamArguments),
+    /// Add, verify, list and remove customers' own domains of a running gateway
+    Domains(domains::Arguments),
     /// Explain a code that `check` prints, with a wrong and a right file
     Explain(explain::Arguments),
     /// Ask a running gateway whether it is ready: exit 0 if so, else 1
@@ -178,6 +181,7 @@ pub fn run() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoUpstream(arguments) => demo::run_upstream(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Domains(arguments) => domains::run(&arguments),
         Command::Healthcheck(arguments) => healthcheck::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
@@ -218,6 +222,7 @@ impl Command {
             | Command::Config(_)
             | Command::Demo(_)
             | Command::DemoUpstream(_)
+            | Command::Domains(_)
             | Command::Explain(_)
             | Command::Init(_)
             | Command::Keys(_)
@@ -239,6 +244,7 @@ impl Command {
             Command::Audit(_)
             | Command::Check(_)
             | Command::Config(_)
+            | Command::Domains(_)
             | Command::Explain(_)
             | Command::Init(_)
             | Command::Keys(_)

@@ -22,6 +22,7 @@ use crate::snapshot::arrival::{Arrival, Stage, Turn};
 use crate::snapshot::openapi::Document;
 use crate::snapshot::route::{BodyRule, Route};
 use crate::state::State;
+use crate::state::domains::Domains;
 use crate::telemetry::trace::{Trace, is_request_id, request_id};
 use crate::tls::acme::{self, Challenges};
 
@@ -88,7 +89,7 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     let client = snapshot.proxies.client(peer, wire, &session.req_header().headers);
     (ctx.client, ctx.scheme) = (client.address, client.scheme);
     let raw = session.as_ref().as_http1().map(|session| session.get_headers_raw_bytes()).unwrap_or_default();
-    let opened = snapshot.open(&arrival(session.req_header(), (&raw, server_name), client));
+    let opened = snapshot.open(&arrival(session.req_header(), (&raw, server_name), client, state.domains()));
     ctx.head = opened.head;
     ctx.site = opened.site.map(|site| site.index);
     ctx.route = opened.route.map(|route| route.index);
@@ -181,6 +182,7 @@ fn arrival<'a>(
     request: &'a RequestHeader,
     (raw, server_name): (&'a [u8], Option<&'a str>),
     client: Client,
+    domains: &'a Domains,
 ) -> Arrival<'a> {
     let (target, authority) = match request.version {
         Version::HTTP_2 => (
@@ -189,7 +191,16 @@ fn arrival<'a>(
         ),
         _ => (request.raw_path(), None),
     };
-    Arrival { method: &request.method, target, authority, headers: &request.headers, raw, client, server_name }
+    Arrival {
+        method: &request.method,
+        target,
+        authority,
+        headers: &request.headers,
+        raw,
+        client,
+        server_name,
+        domains: Some(domains),
+    }
 }
 
 fn after(stage: Stage) -> Connection {

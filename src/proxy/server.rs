@@ -79,7 +79,11 @@ pub fn service(
     options.h2c = true;
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     options.h2_idle_timeout = Some(keepalive);
-    let waiting = tls::Waiting { live: Arc::clone(&proxy.live), demand: Arc::clone(&proxy.demand) };
+    let waiting = tls::Waiting {
+        live: Arc::clone(&proxy.live),
+        demand: Arc::clone(&proxy.demand),
+        state: Arc::clone(&proxy.state),
+    };
     let mut listeners = Listeners::new();
     listeners.set_pre_tls_callback(Arc::new(waiting));
     for Address { at, tls } in addresses {

@@ -21,6 +21,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::exchange::head::CallerScheme;
 use crate::snapshot::live::Live;
+use crate::state::State;
 use crate::tls::certificates::{Approval, Certificates};
 use crate::tls::domains::Demand;
 use crate::tls::hello::{Greeting, Hello};
@@ -64,12 +65,13 @@ impl TlsAccept for Handshakes {
 pub(super) struct Waiting {
     pub(super) live: Arc<Live<Running>>,
     pub(super) demand: Arc<Demand>,
+    pub(super) state: Arc<State>,
 }
 
 impl Waiting {
     /// Who says whether this name may have a certificate, if it is one that gets it on demand.
     fn approval(&self, name: &str) -> Option<Approval> {
-        match **self.live.load().snapshot.certificates(Some(name)) {
+        match *self.live.load().snapshot.certificates_among(Some(name), self.state.domains()) {
             Certificates::OnDemand(approval) => Some(approval),
             Certificates::Given(_) | Certificates::Internal(_) | Certificates::Issued(_) | Certificates::Refused => {
                 None
@@ -81,7 +83,7 @@ impl Waiting {
 #[async_trait]
 impl PreTlsProcess for Waiting {
     async fn process(&self, stream: &mut Stream) -> Result<()> {
-        if !self.live.load().snapshot.has_on_demand() {
+        if !self.live.load().snapshot.has_on_demand() && self.state.domains().is_empty() {
             return Ok(());
         }
         let (mut hello, mut piece) = (Hello::default(), [0; 4096]);

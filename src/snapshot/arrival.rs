@@ -16,6 +16,7 @@ use crate::exchange::head::{CallerScheme, RequestHead, normalise_host, split_tar
 use crate::exchange::refusal::Refusal;
 use crate::exchange::reply::Reply;
 use crate::pipeline::client::Client;
+use crate::state::domains::Domains;
 
 use super::Snapshot;
 use super::hosts::{Plain, Site};
@@ -39,6 +40,8 @@ pub struct Arrival<'a> {
     pub client: Client,
     /// The name for which the connection was opened with TLS, in lower case.
     pub server_name: Option<&'a str>,
+    /// Customers' own domains, where there can be some.
+    pub domains: Option<&'a Domains>,
 }
 
 /// A request whose head has been looked at.
@@ -95,7 +98,10 @@ impl Snapshot {
     pub fn open(&self, arrival: &Arrival<'_>) -> Opened<'_> {
         // First, because what refuses a request of a known host is told in that host's terms.
         let host = arrival.host();
-        let site = host.as_ref().ok().and_then(|host| self.site_of(host));
+        let named = host.as_ref().ok().and_then(|host| self.site_of(host));
+        // The file's hosts are never somebody's domain.
+        let alias = host.as_ref().ok().filter(|_| named.is_none()).and_then(|host| arrival.domains?.host_of(host));
+        let site = named.or_else(|| self.site_of(alias.as_deref()?));
         let refused = |head, refusal, stage| Opened { head, site, route: None, turn: Turn::Refuse(refusal, stage) };
         if let Err(refusal) = self.guard.inspect(arrival.target, arrival.headers, arrival.raw) {
             return refused(None, refusal, Stage::Framing);
@@ -105,7 +111,7 @@ impl Snapshot {
         {
             return Opened { head: None, site: Some(site), route: None, turn: Turn::Answer(reply) };
         }
-        let head = match arrival.read(host) {
+        let mut head = match arrival.read(host) {
             Ok(head) => head,
             Err(refusal) => return refused(None, refusal, Stage::Reading),
         };
@@ -118,6 +124,8 @@ impl Snapshot {
             let turn = self.describe(arrival, (site, document), &head.method);
             return Opened { head: Some(head), site: Some(site), route: None, turn };
         }
+        // From here on it is a request for that host: tenants, parameters and limits are those of the host.
+        alias.filter(|_| site.is_some()).into_iter().for_each(|alias| alias.as_ref().clone_into(&mut head.host));
         // A host that is not served is told nothing, not even which paths there are.
         let Some((site, (route, found))) = site.and_then(|site| Some((site, self.find(site, &head.path)?))) else {
             return refused(Some(head), Refusal::RouteNotFound, Stage::Routing);

@@ -26,9 +26,10 @@ use crate::pipeline::guard::HeadGuard;
 use crate::pipeline::limits::plans::Plans;
 use crate::pipeline::limits::{Attached, Limit};
 use crate::state::State;
+use crate::state::domains::Domains;
 use crate::state::jwks::Keys;
 use crate::state::queue::{Queue, Terms};
-use crate::tls::certificates::Certificates;
+use crate::tls::certificates::{Approval, Certificates};
 use crate::upstream::Upstream;
 
 use hosts::{HostTable, Site};
@@ -105,6 +106,18 @@ impl Snapshot {
     /// The certificates for who opens a connection to a name in lower case, or to none.
     pub fn certificates(&self, name: Option<&str>) -> &Arc<Certificates> {
         self.hosts.certificates(name)
+    }
+
+    /// As [`Snapshot::certificates`], where the name may be a customer's own domain, too.
+    pub fn certificates_among(&self, name: Option<&str>, domains: &Domains) -> Arc<Certificates> {
+        let domain =
+            name.map(|name| name.strip_suffix('.').unwrap_or(name)).filter(|name| self.site_of(name).is_none());
+        let host = domain.and_then(|domain| domains.host_of(domain));
+        match host.and_then(|host| self.site_of(&host)) {
+            // Who verified it has approved of it.
+            Some(_) => Arc::new(Certificates::OnDemand(Approval::Given)),
+            None => Arc::clone(self.certificates(name)),
+        }
     }
 
     /// Whether some hosts get their certificates when callers ask for them.

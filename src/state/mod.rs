@@ -6,8 +6,10 @@
 pub mod admin_token;
 pub mod counters;
 pub mod deadlines;
+pub mod domains;
 mod fingerprint;
 pub mod jwks;
+pub mod looks;
 pub mod minted;
 pub mod queue;
 pub mod retry_budget;
@@ -20,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use counters::Counters;
 use deadlines::Deadlines;
+use domains::Domains;
 use jwks::{KeySources, Keys, Source};
 use minted::Minted;
 use queue::Queues;
@@ -40,6 +43,7 @@ pub struct State {
     clock: Clock,
     counters: Counters,
     deadlines: Arc<Deadlines>,
+    domains: Domains,
     minted: Arc<Minted>,
     queues: Queues,
     guessers: Throttle,
@@ -60,6 +64,7 @@ impl State {
         State {
             counters: Counters::open(clock.clone(), section),
             deadlines: Arc::default(),
+            domains: Domains::open(clock.clone(), &section.folder()),
             minted: Arc::default(),
             queues: Queues::new(clock.clone()),
             guessers: Throttle::new(clock.clone(), MAX_GUESSES, throttle::MANY),
@@ -90,6 +95,11 @@ impl State {
     /// The connections with a deadline.
     pub fn deadlines(&self) -> &Arc<Deadlines> {
         &self.deadlines
+    }
+
+    /// Customers' own domains.
+    pub fn domains(&self) -> &Domains {
+        &self.domains
     }
 
     /// Tokens that were made for upstreams.

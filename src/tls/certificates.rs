@@ -32,8 +32,8 @@ pub enum Certificates {
 /// Who says that a name may have a certificate on demand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Approval {
-    /// The file: it names the host.
-    File,
+    /// The operator has, by naming the host or adding the domain.
+    Given,
     /// Whoever is asked: the file has a pattern that callers fill.
     Asked,
 }
@@ -46,7 +46,7 @@ impl Certificates {
             HostTls::Files(files) => Self::given(files),
             HostTls::Internal => Certificates::Internal([pattern.to_owned()].into()),
             HostTls::OnDemand if pattern.starts_with("*.") => Certificates::OnDemand(Approval::Asked),
-            HostTls::OnDemand => Certificates::OnDemand(Approval::File),
+            HostTls::OnDemand => Certificates::OnDemand(Approval::Given),
         }
     }
 

@@ -56,7 +56,7 @@ const NOUNS: [&str; 19] = [
 ];
 
 /// Examples of several parts together.
-const TOGETHER: [&str; 6] = ["agency", "mint", "oidc", "redis", "tenant_per_host", "two_providers"];
+const TOGETHER: [&str; 7] = ["agency", "custom-domains", "mint", "oidc", "redis", "tenant_per_host", "two_providers"];
 
 /// What stands in files beside the configuration: a page for each, and no example, which is a whole configuration.
 const RECORDS: [&str; 2] = ["keys", "revoked"];

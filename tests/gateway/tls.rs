@@ -362,3 +362,22 @@ async fn a_gateway_that_starts_with_a_certificate_that_is_over_serves_all_hosts(
     gw.rewrite(&sections().replace("/top", "/other"));
     assert_eq!(reloaded(&gw).await.status, 200);
 }
+
+#[tokio::test]
+async fn metrics_tell_when_certificates_from_files_end() {
+    let signed = Signed::new();
+    write_until(&signed.authority, signed.folder.path(), (2090, 2, 3));
+    let (gw, _, _) = signed.gateway(&sections());
+    let family = "tollgate_certificate_not_after_seconds";
+    let series = format!(r#"{family}{{host="a.example.com",source="file"}} 3789763200"#);
+    eventually_async("the end of a certificate", || async { gw.metrics().await.contains(&series) }).await;
+    gw.rewrite(&sections().replace(
+        "a.example.com: { tls: { cert: a.pem, key: a.key }, redirect_http: true",
+        "a.example.com: { redirect_http: true",
+    ));
+    assert_eq!(reloaded(&gw).await.status, 200);
+    let gone = format!(r#"{family}{{host="a.example.com""#);
+    eventually_async("its host's end", || async { !gw.metrics().await.contains(&gone) }).await;
+    assert!(gw.metrics().await.contains(&format!(r#"{family}{{host="shop.test",source="file"}}"#)));
+    assert!(gw.metrics().await.contains("tollgate_acme_failures_total 0"));
+}

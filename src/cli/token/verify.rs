@@ -213,6 +213,7 @@ impl<'a> Door<'a> {
 fn open<'a>(snapshot: &'a Snapshot, method: &Method, target: &str, headers: &HeaderMap) -> Opened<'a> {
     let client = snapshot.proxies.client(Some(IpAddr::V4(Ipv4Addr::LOCALHOST)), CallerScheme::Https, headers);
     snapshot.open(&Arrival {
+        domains: None,
         method,
         target: target.as_bytes(),
         authority: None,

@@ -64,7 +64,12 @@ impl Checker<'_> {
             host.tls.as_ref().is_some_and(|tls| matches!(tls, HostTls::Auto | HostTls::OnDemand))
         };
         let first = self.config.hosts.iter().find(needs_acme);
-        if first.is_none() && self.document.node(&["tls", "acme"]).is_some() && !self.reported(&["hosts"]) {
+        // Where there are hosts, customers' own domains can be added, which are not in the file.
+        if first.is_none()
+            && self.config.hosts.is_empty()
+            && self.document.node(&["tls", "acme"]).is_some()
+            && !self.reported(&["hosts"])
+        {
             let title = "`acme` has no effect: no host has `tls: auto` or `tls: on_demand`".to_owned();
             self.at_key(IssueCode::NoEffect, &["tls", "acme"], title, "write `tls: auto` for hosts, or remove this");
         }
@@ -100,10 +105,17 @@ impl Checker<'_> {
     /// That somebody says who may have a certificate, and that there are hosts for what is said.
     fn on_demand(&mut self) {
         let is_on_demand = |host: &Host| host.tls == Some(HostTls::OnDemand);
-        let has_one = self.config.hosts.values().any(is_on_demand);
-        if !has_one && self.document.node(&["tls", "on_demand"]).is_some() && !self.is_a_host_reported() {
-            let title = "`on_demand` has no effect: no host has `tls: on_demand`".to_owned();
-            self.at_key(IssueCode::NoEffect, &["tls", "on_demand"], title, "write it for a host, or remove this");
+        if self.config.hosts.is_empty()
+            && self.document.node(&["tls", "on_demand"]).is_some()
+            && !self.is_a_host_reported()
+        {
+            let title = "`on_demand` has no effect: there are no `hosts`".to_owned();
+            self.at_key(
+                IssueCode::NoEffect,
+                &["tls", "on_demand"],
+                title,
+                "write `tls: on_demand` for a host, or remove this",
+            );
         }
         if let Some(via) = &self.config.tls.on_demand.via
             && via.scheme() != Scheme::Http

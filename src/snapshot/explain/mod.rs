@@ -104,6 +104,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
         }
     };
     let Opened { head, site, route, turn } = snapshot.open(&Arrival {
+        domains: None,
         method: &question.method,
         target: question.target.as_bytes(),
         authority: None,

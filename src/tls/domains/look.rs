@@ -2,7 +2,7 @@
 //! leads to this gateway.
 //!
 //! In: a name. Out: yes, or in words why not. Whatever fails means no. Not here:
-//! how often there may be a look (`budget`), what is remembered (`answers`).
+//! how often there may be a look, and what is remembered (`state::looks`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Look {
     /// Why not, behind a colon.
     pub(super) async fn at(&self, name: &str, approval: Approval, rules: &Rules) -> Result<(), String> {
         match approval {
-            Approval::File => {}
+            Approval::Given => {}
             Approval::Asked => self.ask(name, rules.ask.as_ref()).await?,
         }
         self.leads_here(name, rules).await
@@ -62,7 +62,7 @@ impl Look {
     }
 
     /// Before an authority looks, and counts that nothing is there: what is asked at the name has to come from this process.
-    async fn leads_here(&self, name: &str, rules: &Rules) -> Result<(), String> {
+    pub(super) async fn leads_here(&self, name: &str, rules: &Rules) -> Result<(), String> {
         let (token, answer) = (secret()?, secret()?);
         let _posted = self.challenges.post(&token, &answer);
         let target = format!("http://{name}{}{token}", acme::PATH).parse::<Target>();

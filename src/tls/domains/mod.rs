@@ -6,8 +6,6 @@
 //! leads here; looking costs a budget, and what is beyond it is refused without
 //! a look. Not here: which names hosts have (`snapshot`), issuing (`acme`).
 
-mod answers;
-mod budget;
 mod look;
 
 use std::net::IpAddr;
@@ -20,13 +18,12 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::config::section::tls::OnDemand;
 use crate::outbound::{Proxies, ProxyVariables, Target};
+use crate::state::looks::{Looks, Rates, Turn, Verdict};
 
-use super::acme::{self, Challenges, Engine};
+use super::acme::{self, Challenges, Engine, NameReport};
 use super::certificates::Approval;
 use super::store::Store;
 
-use answers::{Answers, Turn, Verdict};
-use budget::Rates;
 use look::Look;
 
 /// Connections that wait for a certificate. Those beyond are refused, and may come again.
@@ -42,7 +39,7 @@ pub struct Demand {
     store: Arc<Store>,
     look: Look,
     rules: ArcSwap<Rules>,
-    answers: Answers,
+    looks: Looks,
     waiting: Semaphore,
 }
 
@@ -71,15 +68,15 @@ impl Demand {
     /// Gets certificates by `engine`; whether a name leads here is seen by `challenges`, which port 80 answers from.
     pub fn new(clock: Clock, engine: Engine, store: Arc<Store>, challenges: Arc<Challenges>) -> Self {
         let look = Look::new(clock.clone(), challenges);
-        let (answers, waiting) = (Answers::new(clock.clone()), Semaphore::new(WAITING));
+        let (looks, waiting) = (Looks::new(clock.clone()), Semaphore::new(WAITING));
         let rules = ArcSwap::from_pointee(Rules::of(&OnDemand::default()));
-        Demand { clock, engine, store, look, rules, answers, waiting }
+        Demand { clock, engine, store, look, rules, looks, waiting }
     }
 
     /// From now on what this section says holds. Answers that were given are asked for again.
     pub fn take_over(&self, section: &OnDemand) {
         self.rules.store(Arc::new(Rules::of(section)));
-        self.answers.forget();
+        self.looks.forget();
     }
 
     /// Returns when this name has a certificate, or will have none soon. `from` is where the caller is, if that is known.
@@ -100,9 +97,32 @@ impl Demand {
         }
     }
 
+    /// Whether this name leads here, whoever may have a certificate for it.
+    ///
+    /// # Errors
+    /// What is there instead.
+    pub async fn leads_here(&self, name: &str) -> Result<(), String> {
+        self.look.leads_here(name, &self.rules.load_full()).await
+    }
+
+    /// Gets a certificate for a name that may have one; it is there, or not, some time after.
+    pub fn obtain(&self, name: &str) {
+        self.engine.ask(name);
+    }
+
+    /// Serves this name's certificate no more, and renews it no more.
+    pub fn release(&self, name: &str) {
+        self.engine.forget(name);
+    }
+
+    /// How every name is that an authority was asked about.
+    pub fn report(&self) -> Vec<NameReport> {
+        self.engine.report()
+    }
+
     async fn verdict(&self, name: &str, approval: Approval, from: Option<IpAddr>) -> Verdict {
         let rules = self.rules.load_full();
-        match self.answers.turn(name, from, rules.rates) {
+        match self.looks.turn(name, from, rules.rates) {
             Turn::Known(verdict) => verdict,
             // Whoever looked may have been cut off: then nobody knows.
             Turn::Wait(mut told) => {

@@ -1,8 +1,10 @@
-//! What is known of names that somebody looked at, for a minute.
+//! Looks that cost something: what they found is known for a minute.
 //!
 //! In: a name and where its caller is. Out: the answer of a moment ago, or whose
 //! turn it is to look. However many come for one name, one look is made. The
-//! table is bounded. Not here: the look itself (`look`).
+//! table is bounded. Not here: the look itself (`tls::domains`).
+
+mod budget;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +15,9 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 
-use super::budget::{Budgets, Rates};
+pub use budget::Rates;
+
+use budget::Budgets;
 
 /// So long an answer holds.
 const KEPT: Duration = Duration::from_secs(60);
@@ -24,14 +28,17 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Whether a name may have a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
+    /// It may.
     May,
+    /// It may not, or nobody knows.
     #[default]
     MayNot,
 }
 
+/// What looks have found of late, and what they cost.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub struct Looks {
     clock: Clock,
     table: Mutex<Table>,
 }
@@ -51,7 +58,7 @@ enum Known {
 
 /// What the next caller for a name does.
 #[derive(Debug)]
-pub(super) enum Turn<'a> {
+pub enum Turn<'a> {
     /// It has been told.
     Known(Verdict),
     /// Somebody looks right now.
@@ -64,19 +71,20 @@ pub(super) enum Turn<'a> {
 
 /// A look that is under way. If it is dropped before it told, nobody has looked.
 #[derive(Debug)]
-pub(super) struct Looking<'a> {
-    answers: &'a Answers,
+pub struct Looking<'a> {
+    looks: &'a Looks,
     name: Box<str>,
     told: watch::Sender<Option<Verdict>>,
 }
 
-impl Answers {
-    pub(super) fn new(clock: Clock) -> Self {
-        Answers { clock, table: Mutex::default() }
+impl Looks {
+    /// Nothing is known, and nothing spent.
+    pub fn new(clock: Clock) -> Self {
+        Looks { clock, table: Mutex::default() }
     }
 
     /// Whose turn it is.
-    pub(super) fn turn(&self, name: &str, from: Option<IpAddr>, rates: Rates) -> Turn<'_> {
+    pub fn turn(&self, name: &str, from: Option<IpAddr>, rates: Rates) -> Turn<'_> {
         let now = self.clock.now();
         let mut table = self.table();
         match table.names.get(name) {
@@ -89,11 +97,11 @@ impl Answers {
         }
         let (told, hears) = watch::channel(None);
         table.names.insert(name.into(), Known::Looking(hears));
-        Turn::Look(Looking { answers: self, name: name.into(), told })
+        Turn::Look(Looking { looks: self, name: name.into(), told })
     }
 
     /// What was told holds no more.
-    pub(super) fn forget(&self) {
+    pub fn forget(&self) {
         self.table().names.retain(|_, known| matches!(known, Known::Looking(_)));
     }
 
@@ -118,16 +126,16 @@ impl Table {
 
 impl Looking<'_> {
     /// Tells everybody who waits, and for a minute who comes.
-    pub(super) fn tell(self, verdict: Verdict) {
-        let until = self.answers.clock.now() + KEPT;
-        self.answers.table().names.insert(self.name.clone(), Known::Told(verdict, until));
+    pub fn tell(self, verdict: Verdict) {
+        let until = self.looks.clock.now() + KEPT;
+        self.looks.table().names.insert(self.name.clone(), Known::Told(verdict, until));
         self.told.send_replace(Some(verdict));
     }
 }
 
 impl Drop for Looking<'_> {
     fn drop(&mut self) {
-        let mut table = self.answers.table();
+        let mut table = self.looks.table();
         if matches!(table.names.get(&self.name), Some(Known::Looking(_))) {
             table.names.remove(&self.name);
         }
@@ -146,8 +154,8 @@ mod tests {
     #[test]
     fn one_look_is_made_for_all_who_come_and_holds_for_a_minute() {
         let time = TestClock::new();
-        let answers = Answers::new(time.clock());
-        let turn = |name| answers.turn(name, None, rates());
+        let looks = Looks::new(time.clock());
+        let turn = |name| looks.turn(name, None, rates());
         let Turn::Look(looking) = turn("a.example.com") else { panic!("the first looks") };
         let Turn::Wait(told) = turn("a.example.com") else { panic!("the second waits") };
         looking.tell(Verdict::May);
@@ -163,24 +171,24 @@ mod tests {
 
     #[test]
     fn a_look_that_is_cut_off_keeps_nobody_waiting() {
-        let answers = Answers::new(TestClock::new().clock());
-        let Turn::Look(looking) = answers.turn("a.example.com", None, rates()) else { panic!("the first looks") };
-        let Turn::Wait(told) = answers.turn("a.example.com", None, rates()) else { panic!("the second waits") };
+        let looks = Looks::new(TestClock::new().clock());
+        let Turn::Look(looking) = looks.turn("a.example.com", None, rates()) else { panic!("the first looks") };
+        let Turn::Wait(told) = looks.turn("a.example.com", None, rates()) else { panic!("the second waits") };
         drop(looking);
         assert!(told.has_changed().is_err(), "nobody will tell");
-        assert!(matches!(answers.turn("a.example.com", None, rates()), Turn::Look(_)));
+        assert!(matches!(looks.turn("a.example.com", None, rates()), Turn::Look(_)));
     }
 
     #[test]
     fn what_is_known_costs_nothing_and_what_is_not_costs_the_budget() {
-        let answers = Answers::new(TestClock::new().clock());
+        let looks = Looks::new(TestClock::new().clock());
         for name in ["a", "b", "c"] {
-            let Turn::Look(looking) = answers.turn(name, None, rates()) else { panic!("{name}") };
+            let Turn::Look(looking) = looks.turn(name, None, rates()) else { panic!("{name}") };
             looking.tell(Verdict::MayNot);
         }
-        assert!(matches!(answers.turn("d", None, rates()), Turn::Over));
-        assert!(matches!(answers.turn("a", None, rates()), Turn::Known(Verdict::MayNot)));
-        answers.forget();
-        assert!(matches!(answers.turn("a", None, rates()), Turn::Over), "a reload gives nobody a new budget");
+        assert!(matches!(looks.turn("d", None, rates()), Turn::Over));
+        assert!(matches!(looks.turn("a", None, rates()), Turn::Known(Verdict::MayNot)));
+        looks.forget();
+        assert!(matches!(looks.turn("a", None, rates()), Turn::Over), "a reload gives nobody a new budget");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In: two rates, where a caller is, the time. Out: whether there may be a look,
 //! which is counted then. However many networks there are, what is kept of them
-//! is bounded. Not here: what is looked at (`look`).
+//! is bounded. Not here: what is known already (`mod`).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,9 +17,11 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// How often.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rates {
-    pub(super) all: Rate,
-    pub(super) per_address: Rate,
+pub struct Rates {
+    /// All callers together.
+    pub all: Rate,
+    /// Those of one network.
+    pub per_address: Rate,
 }
 
 /// What was spent. Each number is the time from which on nothing is spent any more (GCRA).
