@@ -12,7 +12,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -65,6 +65,14 @@ impl Quiet {
             }
         }
         Poll::Ready(Ok(length))
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        // As Pingora's connection does with what is in its buffer: a caller whose answer breaks off behind its head is to
+        // see that head. A write is ready unless that buffer is full.
+        drop(self.joined.poll_out(&mut self.inner, &mut Context::from_waker(Waker::noop())));
     }
 }
 
