@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::config::Config;
 use crate::config::scalar::{HostPattern, KeyPair, Validity};
@@ -24,10 +24,6 @@ use crate::tls::domains::Demand;
 use crate::tls::internal::Authority;
 use crate::tls::resolver::{Finder, Hosts, Resolver};
 use crate::tls::store::Store;
-
-/// A certificate that ends sooner should have been renewed by now: authorities issue for 90 days at most, and say to renew
-/// when a third is left.
-pub(super) const SOON: Duration = Duration::from_secs(21 * 24 * 60 * 60);
 
 /// What TLS needs for as long as the gateway runs.
 pub(super) struct Tls {
@@ -136,9 +132,9 @@ fn issuers(config: &Config) -> Vec<Issuer> {
 
 /// Why a configuration is not taken over: a certificate that is not valid now would stand where another one was.
 pub(super) fn refusal(old: &Config, new: &Config, now: SystemTime) -> Option<String> {
-    let known: Vec<&KeyPair> = all(old).map(|given| given.pair).collect();
-    let mut news = all(new).filter(|given| !known.contains(&given.pair));
-    news.find_map(|given| given.fault(now))
+    // The dates first: few are wrong, and only those are looked for among the old ones.
+    let mut faults = all(new).filter_map(|given| Some((given.fault(now)?, given.pair)));
+    faults.find(|(_, pair)| !all(old).any(|known| known.pair == *pair)).map(|(fault, _)| fault)
 }
 
 /// A certificate from files.

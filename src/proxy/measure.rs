@@ -165,16 +165,21 @@ fn sift(fate: BodyFate, response: &mut Parts, ctx: &mut Ctx) -> Result<Framing> 
         }
         BodyFate::WouldStrip => {}
     }
+    Ok(reframe(response))
+}
+
+/// Takes out of the head of another body what was true of the upstream's only.
+fn reframe(response: &mut Parts) -> Framing {
     if let Some(tag) = weakened(&response.headers) {
         response.headers.insert(header::ETAG, tag);
     }
     if response.status == StatusCode::NOT_MODIFIED {
-        return Ok(Framing::AsItWas);
+        return Framing::AsItWas;
     }
     // Neither lengths nor places within the upstream's body say anything about this one.
     response.headers.remove(header::CONTENT_LENGTH);
     response.headers.remove(header::ACCEPT_RANGES);
-    Ok(Framing::Changed)
+    Framing::Changed
 }
 
 /// Says how the body is packed.
@@ -186,15 +191,10 @@ fn pack(packing: Packing, method: &Method, response: &mut Parts, ctx: &mut Ctx) 
     if packing == Packing::Plain {
         return;
     }
-    if let Some(tag) = weakened(&response.headers) {
-        response.headers.insert(header::ETAG, tag);
-    }
-    if response.status == StatusCode::NOT_MODIFIED {
+    if reframe(response) == Framing::AsItWas {
         return;
     }
     response.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    response.headers.remove(header::CONTENT_LENGTH);
-    response.headers.remove(header::ACCEPT_RANGES);
     if *method != Method::HEAD {
         response.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         ctx.measured.packing = packing;

@@ -24,7 +24,7 @@ use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::tls::certificates::{Approval, Certificates};
 use crate::tls::domains::Demand;
-use crate::tls::hello::{Greeting, Hello};
+use crate::tls::hello::{Greeting, Hello, spelled};
 use crate::tls::resolver::Finder;
 
 use super::Running;
@@ -37,7 +37,7 @@ pub(super) fn settings(resolver: Finder) -> pingora::Result<TlsSettings> {
     Ok(settings)
 }
 
-/// Whether a caller speaks TLS, and the name for which the connection was opened, in lower case; none if no name was said.
+/// Whether a caller speaks TLS, and the name for which the connection was opened, spelled as hosts are; none if no name was said.
 pub(super) fn of(session: &Session) -> (CallerScheme, Option<&str>) {
     match session.digest().and_then(|digest| digest.ssl_digest.as_ref()) {
         None => (CallerScheme::Http, None),
@@ -56,8 +56,7 @@ struct Handshakes;
 #[async_trait]
 impl TlsAccept for Handshakes {
     async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
-        let name = tls.server_name()?.to_ascii_lowercase();
-        Some(Arc::new(ServerName(name.into())))
+        Some(Arc::new(ServerName(spelled(tls.server_name()?).into())))
     }
 }
 

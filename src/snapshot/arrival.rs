@@ -38,7 +38,7 @@ pub struct Arrival<'a> {
     pub raw: &'a [u8],
     /// Where it comes from.
     pub client: Client,
-    /// The name for which the connection was opened with TLS, in lower case.
+    /// The name for which the connection was opened with TLS, spelled as hosts are.
     pub server_name: Option<&'a str>,
     /// Customers' own domains, where there can be some.
     pub domains: Option<&'a Domains>,
@@ -115,7 +115,7 @@ impl Snapshot {
             Ok(head) => head,
             Err(refusal) => return refused(None, refusal, Stage::Reading),
         };
-        if arrival.server_name.is_some_and(|name| !is_same_host(name, &head.host)) {
+        if arrival.server_name.is_some_and(|name| name != head.host) {
             // What a connection was opened for decides which certificate, and so which owner, its caller has seen.
             let turn = Turn::Refuse(Refusal::Misdirected, Stage::Routing);
             return Opened { head: Some(head), site: None, route: None, turn };
@@ -153,11 +153,6 @@ impl Snapshot {
             },
         }
     }
-}
-
-/// Whether a name of TLS, which may end with a dot, is a normalised host.
-fn is_same_host(name: &str, host: &str) -> bool {
-    name.strip_suffix('.').unwrap_or(name) == host
 }
 
 impl Arrival<'_> {

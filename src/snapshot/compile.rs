@@ -152,7 +152,7 @@ impl Shared<'_> {
             let document = documents.of(Some((host, section)));
             (host, section, Served { routes: Arc::clone(routes_of(host)), authn, limits, document })
         });
-        HostTable::listed(sites, &self.config.tls).with_certificates(self.config.hosts.iter())
+        HostTable::listed(sites, &self.config.tls)
     }
 
     fn routes(&self, set: RouteSet<'_>, routes: &mut Vec<Route>) -> Arc<Routes> {

@@ -135,18 +135,21 @@ impl HostTable {
         HostTable { sites: Box::new([site]), names: Names::Any, certificates, has_on_demand: false }
     }
 
-    /// A site for each pattern, with its routes.
+    /// A site for each pattern, with its routes. Who says nothing about certificates has those of `*.` and its domain, if that
+    /// says something.
     pub(super) fn listed<'a>(hosts: impl Iterator<Item = (&'a HostPattern, &'a Host, Served)>, tls: &Tls) -> Self {
         let certificates = Arc::new(Certificates::by_default(&tls.default));
         let (mut exact, mut suffixes) = (Positions::default(), Positions::default());
-        let mut sites: Vec<Site> = Vec::new();
+        let (mut sites, mut own) = (Vec::<Site>::new(), HashMap::new());
         for (index, (pattern, host, Served { routes, authn, limits, document })) in hosts.enumerate() {
-            // Its certificates follow, when all hosts are known.
-            let Host { tenant, tls: _, redirect_http, hsts, auth: _, limits: _, cors, routes: _ } = host;
+            let Host { tenant, tls, redirect_http, hsts, auth: _, limits: _, cors, routes: _ } = host;
             match pattern.suffix() {
                 None => exact.insert(pattern.as_str().into(), index),
                 Some(suffix) => suffixes.insert(suffix.into(), index),
             };
+            if let Some(tls) = tls {
+                own.insert(pattern.as_str(), Arc::new(Certificates::of_host(pattern.as_str(), tls)));
+            }
             sites.push(Site {
                 index,
                 label: pattern.as_str().into(),
@@ -161,29 +164,18 @@ impl HostTable {
                 routes,
             });
         }
-        HostTable { sites: sites.into(), names: Names::Listed { exact, suffixes }, certificates, has_on_demand: false }
-    }
-
-    /// The same table, with what its hosts say about their certificates. Who says nothing has those of `*.` and its domain,
-    /// if that says something.
-    pub(super) fn with_certificates<'a>(mut self, hosts: impl Iterator<Item = (&'a HostPattern, &'a Host)>) -> Self {
-        let mut own = HashMap::new();
-        for (pattern, host) in hosts {
-            let certificates = host.tls.as_ref().map(|tls| Arc::new(Certificates::of_host(pattern.as_str(), tls)));
-            own.extend(certificates.map(|certificates| (pattern.as_str(), certificates)));
-        }
-        for site in &mut self.sites {
+        for site in &mut sites {
             let above = site.label.split_once('.').map(|(_, domain)| format!("*.{domain}"));
             let found = own.get(&*site.label).or_else(|| own.get(above.as_deref()?));
             found.into_iter().for_each(|found| site.certificates = Arc::clone(found));
         }
-        self.has_on_demand = self.sites.iter().any(|site| matches!(*site.certificates, Certificates::OnDemand(_)));
-        self
+        let has_on_demand = own.values().any(|own| matches!(**own, Certificates::OnDemand(_)));
+        HostTable { sites: sites.into(), names: Names::Listed { exact, suffixes }, certificates, has_on_demand }
     }
 
-    /// The certificates for who opens a connection to a name in lower case, or to none.
+    /// The certificates for who opens a connection to a name, spelled as hosts are, or to none.
     pub(super) fn certificates(&self, name: Option<&str>) -> &Arc<Certificates> {
-        let site = name.and_then(|name| self.find(name.strip_suffix('.').unwrap_or(name)));
+        let site = name.and_then(|name| self.find(name));
         site.map_or(&self.certificates, |site| &site.certificates)
     }
 

@@ -103,15 +103,14 @@ impl Snapshot {
         self.hosts.find(host)
     }
 
-    /// The certificates for who opens a connection to a name in lower case, or to none.
+    /// The certificates for who opens a connection to a name, spelled as hosts are, or to none.
     pub fn certificates(&self, name: Option<&str>) -> &Arc<Certificates> {
         self.hosts.certificates(name)
     }
 
     /// As [`Snapshot::certificates`], where the name may be a customer's own domain, too.
     pub fn certificates_among(&self, name: Option<&str>, domains: &Domains) -> Arc<Certificates> {
-        let domain =
-            name.map(|name| name.strip_suffix('.').unwrap_or(name)).filter(|name| self.site_of(name).is_none());
+        let domain = name.filter(|name| self.site_of(name).is_none());
         let host = domain.and_then(|domain| domains.host_of(domain));
         match host.and_then(|host| self.site_of(&host)) {
             // Who verified it has approved of it.

@@ -11,6 +11,8 @@ mod fingerprint;
 pub mod jwks;
 pub mod looks;
 pub mod minted;
+mod network;
+mod private;
 pub mod queue;
 pub mod retry_budget;
 pub mod throttle;

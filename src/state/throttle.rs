@@ -4,11 +4,13 @@
 //! tried. However many addresses try, what is remembered of them is bounded.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
+
+use super::network::network;
 
 const WINDOW: Duration = Duration::from_secs(60);
 /// Between two looks for what is over: a full table is not searched at every try.
@@ -51,7 +53,7 @@ impl Throttle {
     pub fn must_wait(&self, address: Option<IpAddr>) -> Option<Duration> {
         let now = self.clock.now();
         let Tries { wrong, .. } = &*self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = address.map(network);
+        let address = address.map(counted_as);
         // What strangers do must not lock out who sits at the machine.
         let shared = || wrong.get(&None).filter(|_| !address.is_some_and(|address| address.is_loopback()));
         let Wrong { since, count } = wrong.get(&address).or_else(shared)?;
@@ -68,7 +70,7 @@ impl Throttle {
             wrong.retain(|_, wrong| !is_over(wrong));
             *swept = Some(now);
         }
-        let address = address.map(network);
+        let address = address.map(counted_as);
         let is_local = address.is_some_and(|address| address.is_loopback());
         let key = if is_local || wrong.len() < self.addresses || wrong.contains_key(&address) { address } else { None };
         let counted = wrong.entry(key).or_insert(Wrong { since: now, count: 0 });
@@ -79,14 +81,10 @@ impl Throttle {
     }
 }
 
-/// The address, or what one caller is given of them: of IPv6 a network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) if !address.is_loopback() => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
-        }
-        address @ (IpAddr::V4(_) | IpAddr::V6(_)) => address,
-    }
+/// What is counted as one; the machine itself is told apart from strangers.
+fn counted_as(address: IpAddr) -> IpAddr {
+    let address = address.to_canonical();
+    if address.is_loopback() { address } else { network(address) }
 }
 
 #[cfg(test)]

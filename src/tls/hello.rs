@@ -3,12 +3,22 @@
 //! In: bytes as they come. Out: the name, as soon as it is known. Not here: the
 //! handshake itself, which sees the same bytes again and judges them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use tokio_rustls::rustls::server::Acceptor;
 
 /// A greeting is smaller; more is not read for its name.
 const MOST: usize = 32 << 10;
+
+/// The name that a caller asks for, as hosts are spelled: in lower case, without a dot at its end.
+pub fn spelled(name: &str) -> Cow<'_, str> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    }
+}
 
 /// A handshake of which some bytes have come.
 #[derive(Default)]
@@ -22,7 +32,7 @@ pub struct Hello {
 pub enum Greeting {
     /// More has to come.
     Unfinished,
-    /// It is for this name, in lower case.
+    /// It is for this name, [`spelled`] as hosts are.
     Named(Box<str>),
     /// It names nobody, or is no greeting at all.
     Nameless,
@@ -50,8 +60,8 @@ impl Hello {
             match self.acceptor.accept() {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
-                    let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
-                    return name.map_or(Greeting::Nameless, |name| Greeting::Named(name.into()));
+                    let name = accepted.client_hello().server_name().map(|name| spelled(name).into());
+                    return name.map_or(Greeting::Nameless, Greeting::Named);
                 }
                 Err(_) => return Greeting::Nameless,
             }
@@ -95,6 +105,15 @@ mod tests {
                 bytes.chunks(size).map(|piece| hello.read(piece)).find(|greeting| *greeting != Greeting::Unfinished);
             assert_eq!(last, Some(Greeting::Named("a.customers.example.com".into())), "{size}");
             assert_eq!(hello.seen(), bytes, "{size}");
+        }
+    }
+
+    #[test]
+    fn names_are_spelled_as_hosts_are() {
+        for (asked, spelling) in
+            [("a.test", "a.test"), ("A.Test", "a.test"), ("a.test.", "a.test"), ("A.test.", "a.test")]
+        {
+            assert_eq!(spelled(asked), spelling);
         }
     }
 

@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -23,6 +22,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::clock::Clock;
+
+use super::whole_file::{self, PRIVATE, PUBLIC};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long the authority is believed.
@@ -148,10 +149,9 @@ impl Authority {
     }
 
     fn keep(&self, certificate: &str, key: &str) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         // The key first: without a certificate beside it, another pair is made.
-        write(&self.folder.join(KEY), key, 0o600)?;
-        write(&self.folder.join(CERTIFICATE), certificate, 0o644)
+        whole_file::replace(&self.folder.join(KEY), key.as_bytes(), PRIVATE)?;
+        whole_file::replace(&self.folder.join(CERTIFICATE), certificate.as_bytes(), PUBLIC)
     }
 }
 
@@ -182,16 +182,6 @@ fn named(name: &str) -> DistinguishedName {
     let mut named = DistinguishedName::new();
     named.push(DnType::CommonName, name);
     named
-}
-
-/// Writes a file that is there whole, or not at all.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    use io::Write;
-    let new = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)
 }
 
 impl std::fmt::Debug for Authority {

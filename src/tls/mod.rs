@@ -13,3 +13,4 @@ pub mod hello;
 pub mod internal;
 pub mod resolver;
 pub mod store;
+mod whole_file;

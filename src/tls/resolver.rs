@@ -5,7 +5,6 @@
 //! alert. It is asked once for each connection, takes no lock, and finds the
 //! host in the table that routes requests. Not here: sockets (`proxy`).
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,12 +12,13 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::certificates::{Certificates, suited};
+use super::hello::spelled;
 use super::internal::Authority;
 use super::store::Store;
 
 /// The configured hosts, as they are now.
 pub trait Hosts: Send + Sync {
-    /// The certificates for a name in lower case, or for who names none.
+    /// The certificates for a name, spelled as hosts are, or for who names none.
     fn certificates(&self, name: Option<&str>) -> Arc<Certificates>;
 }
 
@@ -47,20 +47,13 @@ impl<H> fmt::Debug for Resolver<H> {
 
 impl<H: Hosts> ResolvesServerCert for Resolver<H> {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(|name| match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            true => Cow::Owned(name.to_ascii_lowercase()),
-            false => Cow::Borrowed(name),
-        });
+        let name = hello.server_name().map(spelled);
         let certificates = self.hosts.certificates(name.as_deref());
         match &*certificates {
             Certificates::Given(keys) => suited(keys, hello.signature_schemes()),
             Certificates::Internal(names) => self.authority.certificate(names),
             Certificates::Issued(name) => self.store.get(name).map(|issued| Arc::clone(&issued.key)),
-            Certificates::OnDemand(_) => {
-                let name = name.as_deref()?;
-                let issued = self.store.get(name.strip_suffix('.').unwrap_or(name))?;
-                Some(Arc::clone(&issued.key))
-            }
+            Certificates::OnDemand(_) => self.store.get(name.as_deref()?).map(|issued| Arc::clone(&issued.key)),
             Certificates::Refused => None,
         }
     }

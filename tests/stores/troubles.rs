@@ -19,20 +19,25 @@ async fn complains(server: &Server, login: &str, words: &str) -> Gateway {
     gateway
 }
 
+/// What was said of the Redis on a port.
+fn said_of(port: u16) -> Vec<String> {
+    said::of(&format!(":{port}/"))
+}
+
 async fn told(port: u16, words: &str) {
     let end = Instant::now() + Duration::from_secs(10);
-    while !said::of(port).iter().any(|line| line.contains(words)) {
-        assert!(Instant::now() < end, "nobody said that it {words}: {:?}", said::of(port));
+    while !said_of(port).iter().any(|line| line.contains(words)) {
+        assert!(Instant::now() < end, "nobody said that it {words}: {:?}", said_of(port));
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    assert!(!said::of(port).concat().contains("hunter2"), "{:?}", said::of(port));
+    assert!(!said_of(port).concat().contains("hunter2"), "{:?}", said_of(port));
 }
 
 #[tokio::test]
 async fn nobody_listens() {
     let server = Server::absent(&[]);
     let gateway = complains(&server, "", "cannot be reached: no connection: connection refused").await;
-    let said = said::of(server.port);
+    let said = said_of(server.port);
     let expected = format!(
         "WARN Redis at redis://127.0.0.1:{}/0 cannot be reached: no connection: connection refused. Until it decides again, \
          this gateway counts for itself, as it knows of no other",
@@ -40,7 +45,7 @@ async fn nobody_listens() {
     );
     assert_eq!(said, [expected]);
     gateway.eventually("a few more attempts", |health| health.failures > 3).await;
-    assert_eq!(said::of(server.port).len(), 1, "an outage is one line");
+    assert_eq!(said_of(server.port).len(), 1, "an outage is one line");
 }
 
 #[tokio::test]
@@ -56,7 +61,7 @@ async fn it_comes_and_goes() {
     server.run();
     gateway.is_up().await;
     eventually("the operator to be told", || {
-        said::of(server.port).iter().any(|line| line.starts_with("INFO limits are counted again by Redis at redis://"))
+        said_of(server.port).iter().any(|line| line.starts_with("INFO limits are counted again by Redis at redis://"))
     })
     .await;
     drop(other);
@@ -123,7 +128,7 @@ async fn it_becomes_a_replica() {
     let gateway = Gateway::up(&server).await;
     server.ask::<()>(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
     gateway.is_down().await;
-    eventually("the operator to be told", || said::of(server.port).concat().contains("is a replica")).await;
+    eventually("the operator to be told", || said_of(server.port).concat().contains("is a replica")).await;
     server.ask::<()>(&["REPLICAOF", "NO", "ONE"]);
     gateway.is_up().await;
 }

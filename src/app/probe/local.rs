@@ -18,7 +18,7 @@ use crate::config::scalar::Validity;
 use crate::config::section::log::Access;
 use crate::state::admin_token;
 
-use super::{Grade, Problem, Trial, Trials};
+use super::{ENDS_SOON_DAYS, Grade, Problem, Trial, Trials, days};
 
 /// Where something is to be written, for a moment.
 const TRIAL_FILE: &str = ".tollgate-check";
@@ -61,8 +61,8 @@ fn certificates(found: &mut Trials, config: &Config, now: SystemTime) {
                 continue;
             }
         };
-        let days = left.as_secs() / (24 * 60 * 60);
-        if left >= tls::SOON {
+        let days = days(left);
+        if days >= ENDS_SOON_DAYS {
             found.note(&subject, Trial::Tls, Grade::Ok, format!("is valid for {days} days"));
             continue;
         }

@@ -21,6 +21,14 @@ use crate::config::{Config, Loaded};
 /// For everything together: upstreams are tried side by side.
 pub const TIME: Duration = Duration::from_secs(10);
 
+/// Certificates are commonly renewed a month before their end: what is nearer was forgotten.
+const ENDS_SOON_DAYS: u64 = 21;
+
+/// Whole days.
+fn days(time: Duration) -> u64 {
+    time.as_secs() / (24 * 60 * 60)
+}
+
 /// What was tried, and what does not work.
 #[derive(Debug, Default)]
 pub struct Probed {

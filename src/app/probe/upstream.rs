@@ -4,7 +4,7 @@
 //! the order of the stages. It is asked straight, without the proxy of the
 //! environment, as requests through the gateway go. Not here: several at once.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -18,11 +18,8 @@ use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::outbound::{Answer, Call, CertificateFault, Client, Facts, Failure, Stage, Target, Trust};
 use crate::upstream::catalogue::{self, Names};
 
-use super::{Grade, PipeRoute, Problem, TIME, Trial, Trials};
+use super::{ENDS_SOON_DAYS, Grade, PipeRoute, Problem, TIME, Trial, Trials, days};
 
-/// Certificates are commonly renewed a month before their end: what is nearer was forgotten.
-const ENDS_SOON_DAYS: u64 = 21;
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// More names than these help nobody.
 const MAX_NAMES: usize = 8;
 /// A nearest name is looked for this often, and among so many: comparing all with all has no end.
@@ -125,7 +122,7 @@ impl Prober<'_> {
     fn certificate(&mut self, ends: Option<SystemTime>, now: SystemTime) {
         let Some(ends) = ends else { return self.note(Trial::Tls, Grade::Ok, "the certificate is verified") };
         let left = ends.duration_since(now).unwrap_or_default();
-        let days = left.as_secs() / DAY.as_secs();
+        let days = days(left);
         let date = chrono::DateTime::<chrono::Utc>::from(ends).format("%Y-%m-%d");
         let words = format!("the certificate of `{}` ends in {days} days, on {date}", self.section.url.host());
         match days < ENDS_SOON_DAYS {

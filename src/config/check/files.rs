@@ -76,21 +76,12 @@ fn read_authorities(
     reader: &mut Reader,
     issues: &mut Issues,
 ) -> Vec<Vec<u8>> {
-    *file = document.folder_of(path).join(&*file);
-    let place = || document.value_place(path);
-    let found = match reader.read(file, MAX_CA_FILE) {
-        Ok(bytes) => certificates(&bytes),
-        Err(error) => {
-            let title = format!("the file `{}` cannot be read: {error}", file.display());
-            let help = "relative paths start at the folder of the file that names them";
-            issues.push(Issue::at(IssueCode::Unreadable, place(), title).help(help));
-            return Vec::new();
-        }
-    };
+    let Some(bytes) = read_named(file, (document, path), (reader, MAX_CA_FILE), issues) else { return Vec::new() };
+    let found = certificates(&bytes);
     if found.is_empty() {
         let title = format!("the file `{}` has no certificate in it", file.display());
         let help = "a PEM file with `BEGIN CERTIFICATE` is wanted";
-        issues.push(Issue::at(IssueCode::BadValue, place(), title).help(help));
+        issues.push(Issue::at(IssueCode::BadValue, document.value_place(path), title).help(help));
     }
     found
 }
@@ -139,16 +130,25 @@ fn read_pem(
         issues.push(issue.help("write it into a file that only the gateway can read, and its path here"));
         return None;
     }
+    read_named(file, (document, path), (reader, MAX_KEY_FILE), issues)
+}
+
+/// The content, up to so many bytes, of the file that the value at a place names; its path becomes absolute.
+fn read_named(
+    file: &mut PathBuf,
+    (document, path): (&Document, &[&str]),
+    (reader, most): (&mut Reader, u64),
+    issues: &mut Issues,
+) -> Option<Arc<[u8]>> {
     *file = document.folder_of(path).join(&*file);
-    match reader.read(file, MAX_KEY_FILE) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
+    reader
+        .read(file, most)
+        .inspect_err(|error| {
             let title = format!("the file `{}` cannot be read: {error}", file.display());
             let help = "relative paths start at the folder of the file that names them";
             issues.push(Issue::at(IssueCode::Unreadable, document.value_place(path), title).help(help));
-            None
-        }
-    }
+        })
+        .ok()
 }
 
 /// Reads the files of keys and of revoked tokens.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use crate::config::scalar::Window;
 use crate::config::section::limits::Cost;
+use crate::state::network::network;
 
 use super::{Ask, Values};
 
@@ -31,10 +32,7 @@ impl<'a> Value<'a> {
 
     /// Where a request comes from; one caller has a whole /64 of IPv6.
     pub fn network(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(address) => Value::Network(IpAddr::V6((u128::from(address) >> 64 << 64).into())),
-            address @ IpAddr::V4(_) => Value::Network(address),
-        }
+        Value::Network(network(address))
     }
 }
 

@@ -8,18 +8,19 @@
 //! last ones may be lost if the machine itself loses power.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, Metadata};
+use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior, params};
 
 use super::memory::Key;
 use super::past::GRACE;
 use crate::config::scalar::Window;
+use crate::state::private::{self, Version};
 
 /// Its name in `state.dir`.
 const FILE: &str = "counters.sqlite";
@@ -105,14 +106,8 @@ impl Store {
     /// Opens the file in `folder`; both are made if they are not there. Only the gateway's own user may read it. That its
     /// tables are made shows whether it can be written.
     pub(super) fn open(folder: &Path) -> Result<Store, Fault> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let path = path(folder);
-        // Made here, because of its mode, which the log beside it takes over.
-        let file = File::options().read(true).append(true).create(true).mode(0o600).open(&path)?;
+        let (mut connection, file) = private::open::<Fault>(folder, FILE, BUSY)?;
         let inode = file.metadata()?.ino();
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags)?;
-        connection.busy_timeout(BUSY)?;
         // Another mode is slower and as safe: a file system may have no shared memory, or another gateway is opening the file.
         match connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(Fault::from) {
             Err(fault @ Fault::Damaged(_)) => return Err(fault),
@@ -123,20 +118,10 @@ impl Store {
         if found != "ok" {
             return Err(Fault::Damaged(found));
         }
-        let mut store = Store { connection, path, inode };
-        store.make_tables()?;
-        Ok(store)
-    }
-
-    fn make_tables(&mut self) -> Result<(), Fault> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > VERSION {
-            return Err(Fault::Newer);
+        match private::make_tables(&mut connection, TABLES, VERSION)? {
+            Version::Known => Ok(Store { connection, path: path(folder), inode }),
+            Version::Newer => Err(Fault::Newer),
         }
-        transaction.execute_batch(TABLES)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-        Ok(transaction.commit()?)
     }
 
     /// What is counted in stretches that go on at `now`, or have just ended; those that go on first, of them the most, and at

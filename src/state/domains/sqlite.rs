@@ -4,12 +4,12 @@
 //! Out: all of them. Only the gateway's own user may read it. Not here: who is
 //! served (`mod`).
 
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Row, params};
+use rusqlite::{Connection, Row, params};
+
+use crate::state::private::{self, Version};
 
 use super::{Domain, Standing};
 
@@ -46,25 +46,13 @@ impl Store {
     /// Opens the file in `folder`; both are made if they are not there.
     pub(super) fn open(folder: &Path) -> Result<Store, String> {
         let path = path(folder);
-        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| told(&error))?;
-        // Made here, because of its mode.
-        File::options().read(true).append(true).create(true).mode(0o600).open(&path).map_err(|error| told(&error))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = || -> rusqlite::Result<(Connection, i64)> {
-            let connection = Connection::open_with_flags(&path, flags)?;
-            connection.busy_timeout(BUSY)?;
-            let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            if version <= VERSION {
-                connection.execute_batch(TABLES)?;
-                connection.pragma_update(None, "user_version", VERSION)?;
-            }
+        let opened = private::open::<anyhow::Error>(folder, FILE, BUSY).and_then(|(mut connection, _)| {
+            let version = private::make_tables(&mut connection, TABLES, VERSION)?;
             Ok((connection, version))
-        };
-        let (connection, version) = opened().map_err(|error| told(&error))?;
-        match version > VERSION {
-            true => Err(told(&"a newer gateway has written it")),
-            false => Ok(Store { connection, path }),
+        });
+        match opened.map_err(|error| format!("{}: {error}", path.display()))? {
+            (connection, Version::Known) => Ok(Store { connection, path }),
+            (_, Version::Newer) => Err(format!("{}: a newer gateway has written it", path.display())),
         }
     }
 

@@ -5,10 +5,12 @@
 //! is bounded. Not here: what is known already (`mod`).
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::scalar::Rate;
+use crate::state::counters::{Pace, algorithm};
+use crate::state::network::network;
 
 /// Networks that are counted apart; beyond them all count together.
 const NETWORKS: usize = 65_536;
@@ -58,17 +60,10 @@ impl Budgets {
 
 /// The time after one more is spent; none if there is none left.
 fn next(until: Option<Instant>, rate: Rate, now: Instant) -> Option<Instant> {
-    let until = until.filter(|until| *until > now).unwrap_or(now);
-    let most = rate.interval().saturating_mul(rate.count().saturating_sub(1));
-    (until.saturating_duration_since(now) <= most).then(|| until + rate.interval())
-}
-
-/// Who has one address of IPv6 has its /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
-    }
+    let due = until.map(|until| until.saturating_duration_since(now)).unwrap_or_default();
+    let due = u64::try_from(due.as_nanos()).unwrap_or(u64::MAX);
+    let next = algorithm::pace(Pace::of(rate, None), due, 0).ok()?;
+    Some(now + Duration::from_nanos(next))
 }
 
 #[cfg(test)]

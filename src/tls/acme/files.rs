@@ -6,11 +6,12 @@
 //! synced and renamed. Folders are for their owner only, and so are files. Not
 //! here: what is in them.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use crate::tls::whole_file::{self, PRIVATE};
 
 use super::name::Name;
 
@@ -81,7 +82,7 @@ impl Files {
 
     pub(super) fn write(&self, authority: &str, place: Place<'_>, bytes: &[u8]) -> Result<(), Fault> {
         let path = self.path(authority, place);
-        replace(&path, bytes).map_err(|error| Fault { path, error })
+        whole_file::replace(&path, bytes, PRIVATE).map_err(|error| Fault { path, error })
     }
 
     /// Removes a file; that it is not there is fine, and that it stays does no harm.
@@ -128,29 +129,6 @@ impl Files {
 fn folders(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let Some(folder) = path.parent() else { return Err(io::ErrorKind::InvalidInput.into()) };
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let mut new = path.to_owned().into_os_string();
-    // Another process may write the same place: whoever renames last wins, with a whole file.
-    new.push(format!(".{}.tmp", std::process::id()));
-    let new = PathBuf::from(new);
-    let _ = fs::remove_file(&new);
-    let written = write(&new, bytes).and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written?;
-    // The new name of the file is in the folder, which has to reach the disk, too.
-    File::open(folder)?.sync_all()
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

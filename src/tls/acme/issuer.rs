@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use instant_acme::{ExternalAccountKey, LetsEncrypt};
+use instant_acme::ExternalAccountKey;
 
 use crate::config::scalar::Secret;
 use crate::outbound::{Target, Trust};
@@ -15,7 +15,7 @@ use crate::outbound::{Target, Trust};
 /// An authority, by its ACME directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
-    /// Where its directory is: see [`directory`].
+    /// Where its directory is.
     pub directory: Target,
     /// The address of mail to the operator, which the authority may use to warn.
     pub contact: Option<String>,
@@ -45,22 +45,6 @@ pub struct Hook {
     pub program: PathBuf,
     /// What it is given in front.
     pub arguments: Vec<String>,
-}
-
-/// The directory that an operator means: `letsencrypt`, `letsencrypt-staging`, or a URL.
-///
-/// # Errors
-/// It is none of these.
-pub fn directory(text: &str) -> Result<Target, String> {
-    let url = match text {
-        "letsencrypt" => LetsEncrypt::Production.url(),
-        "letsencrypt-staging" => LetsEncrypt::Staging.url(),
-        url => url,
-    };
-    url.parse().map_err(|_| {
-        "this is no ACME directory: write `letsencrypt`, `letsencrypt-staging`, or a URL like https://ca.example.com/acme/directory"
-            .to_owned()
-    })
 }
 
 impl Issuer {
@@ -125,6 +109,20 @@ impl Hook {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use instant_acme::LetsEncrypt;
+
+    use crate::config::scalar::AcmeDirectory;
+
+    fn directory(text: &str) -> Result<Target, String> {
+        text.parse::<AcmeDirectory>().map(|directory| directory.url().parse().unwrap())
+    }
+
+    #[test]
+    fn the_words_of_the_file_are_the_directories_that_are_meant() {
+        for (word, known) in [("letsencrypt", LetsEncrypt::Production), ("letsencrypt-staging", LetsEncrypt::Staging)] {
+            assert_eq!(word.parse::<AcmeDirectory>().unwrap().url(), known.url());
+        }
+    }
 
     #[test]
     fn directories_have_short_names_and_folders_of_their_own() {

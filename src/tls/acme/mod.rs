@@ -22,7 +22,7 @@ mod wire;
 
 pub use book::{NameReport, State};
 pub use challenges::{Challenges, PATH, Posted};
-pub use issuer::{Eab, Hook, Issuer, directory};
+pub use issuer::{Eab, Hook, Issuer};
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -85,14 +85,7 @@ impl Engine {
             let lacks = |entry: &Entry| !entry.current.as_ref().is_some_and(is_kept);
             book.entries.iter().filter(|(_, entry)| lacks(entry)).map(|(name, _)| name.clone()).collect()
         };
-        let found: Vec<(Name, Option<Current>)> = names
-            .into_iter()
-            .map(|name| {
-                let current = self.0.desk.load(&name, &issuers);
-                (name, current)
-            })
-            .collect();
-        self.serve(&found);
+        let found = self.serve_kept(names, &issuers);
         let now = self.0.desk.now();
         self.0.book.send_modify(|book| {
             book.turn_to(issuers, now);
@@ -122,14 +115,7 @@ impl Engine {
             let new: Vec<Name> = wanted.iter().filter(|name| !book.entries.contains_key(*name)).cloned().collect();
             (new, Arc::clone(&book.issuers))
         };
-        let found: Vec<(Name, Option<Current>)> = new
-            .into_iter()
-            .map(|name| {
-                let current = self.0.desk.load(&name, &issuers);
-                (name, current)
-            })
-            .collect();
-        self.serve(&found);
+        let found = self.serve_kept(new, &issuers);
         let now = self.0.desk.now();
         let mut gone = Vec::new();
         self.0.book.send_modify(|book| {
@@ -326,6 +312,17 @@ impl Engine {
             }
             Some(News::Nothing) | None => {}
         }
+    }
+
+    /// Serves what is on disk for these names; each with that.
+    fn serve_kept(&self, names: Vec<Name>, issuers: &[Arc<Issuer>]) -> Vec<(Name, Option<Current>)> {
+        let load = |name: Name| {
+            let current = self.0.desk.load(&name, issuers);
+            (name, current)
+        };
+        let found: Vec<_> = names.into_iter().map(load).collect();
+        self.serve(&found);
+        found
     }
 
     fn serve(&self, found: &[(Name, Option<Current>)]) {

@@ -81,7 +81,6 @@ impl Demand {
 
     /// Returns when this name has a certificate, or will have none soon. `from` is where the caller is, if that is known.
     pub async fn see_to(&self, name: &str, approval: Approval, from: Option<IpAddr>) {
-        let name = name.strip_suffix('.').unwrap_or(name);
         if self.store.get(name).is_some() || !acme::is_name(name) {
             return;
         }

@@ -5,4 +5,5 @@ pub mod dns;
 pub mod front;
 pub mod life;
 pub mod pebble;
+#[path = "../../stores/support/said.rs"]
 pub mod said;

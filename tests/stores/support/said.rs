@@ -30,8 +30,8 @@ pub fn listen() {
     });
 }
 
-/// The lines about what has this port.
-pub fn of(port: u16) -> Vec<String> {
+/// The lines that have this in them.
+pub fn of(what: &str) -> Vec<String> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    lines.iter().filter(|line| line.contains(&format!(":{port}/"))).cloned().collect()
+    lines.iter().filter(|line| line.contains(what)).cloned().collect()
 }
