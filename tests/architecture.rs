@@ -128,7 +128,7 @@ const TABLE: [(&str, &[(&str, Part)]); 17] = [
 ];
 
 /// Which sections a step is compiled from.
-const SECTIONS: [(&str, &[&str]); 12] = [
+const SECTIONS: [(&str, &[&str]); 13] = [
     ("authn", &["auth", "keys", "revoked"]),
     ("authz", &["routes"]),
     ("client", &[]),
@@ -140,14 +140,15 @@ const SECTIONS: [(&str, &[&str]); 12] = [
     ("retry", &["retry", "upstreams"]),
     ("rewrite", &["routes", "upstreams"]),
     ("scrub", &["white_label"]),
-    ("statistics", &["limits"]),
+    ("statistics", &["limits", "routes", "usage"]),
+    ("usage", &["usage"]),
 ];
 
 /// Modules of `state` that store things, behind its ports.
 const ADAPTERS: [&str; 6] = ["cached", "disk", "memory", "postgres", "redis", "sqlite"];
 
 /// YAML keys that something serves on the way of a request, and what serves them.
-const NOUNS: [(&str, &str); 12] = [
+const NOUNS: [(&str, &str); 13] = [
     ("auth", "src/pipeline/authn/mod.rs"),
     ("cors", "src/pipeline/cors.rs"),
     ("hosts", "src/snapshot/hosts.rs"),
@@ -159,6 +160,7 @@ const NOUNS: [(&str, &str); 12] = [
     ("tenants", "src/pipeline/authz.rs"),
     ("tls", "src/tls/mod.rs"),
     ("upstreams", "src/upstream/mod.rs"),
+    ("usage", "src/pipeline/usage.rs"),
     ("white_label", "src/pipeline/scrub/mod.rs"),
 ];
 

@@ -7,6 +7,7 @@ mod access;
 mod domains;
 pub mod health;
 mod limits;
+mod metrics;
 pub mod reload;
 mod routes_test;
 
@@ -27,7 +28,6 @@ use crate::config::scalar::Secret;
 use crate::config::show::Shown;
 use crate::snapshot::Snapshot;
 use crate::state::State;
-use crate::state::queue::Load;
 use crate::state::throttle::{self, Throttle};
 use crate::telemetry::metrics::Metrics;
 use crate::tls::domains::Demand;
@@ -112,6 +112,7 @@ enum Resource {
     LimitsReset,
     Livez,
     Metrics,
+    MetricsUsage,
     Readyz,
     Reload,
     RoutesTest,
@@ -130,6 +131,7 @@ impl Resource {
             "/limits/reset" => Some(Resource::LimitsReset),
             "/livez" => Some(Resource::Livez),
             "/metrics" => Some(Resource::Metrics),
+            "/metrics/usage" => Some(Resource::MetricsUsage),
             "/readyz" => Some(Resource::Readyz),
             "/reload" => Some(Resource::Reload),
             "/routes/test" => Some(Resource::RoutesTest),
@@ -145,6 +147,7 @@ impl Resource {
             | Resource::Limits
             | Resource::Livez
             | Resource::Metrics
+            | Resource::MetricsUsage
             | Resource::Readyz => Method::GET,
             Resource::DomainsAdd
             | Resource::DomainsRemove
@@ -158,7 +161,7 @@ impl Resource {
     fn need(self) -> Need {
         match self {
             Resource::Livez | Resource::Readyz => Need::Nothing,
-            Resource::Metrics => Need::TokenFromElsewhere,
+            Resource::Metrics | Resource::MetricsUsage => Need::TokenFromElsewhere,
             // They show how the gateway is set up, read files, or change what runs.
             Resource::Config
             | Resource::ConfigDiff
@@ -199,7 +202,7 @@ impl Admin {
             self.note_refusal(asker, resource, &refused);
             return Err(Box::new(refuse(refused)));
         }
-        let known = "/livez /readyz /metrics, and with the token: /config /config/diff /domains /limits, POST \
+        let known = "/livez /readyz /metrics /metrics/usage, and with the token: /config /config/diff /domains /limits, POST \
                      /domains/add /domains/remove /domains/verify /limits/reset /reload /routes/test\n";
         let resource = resource.ok_or_else(|| Box::new(text(StatusCode::NOT_FOUND, known)))?;
         let allowed = resource.method();
@@ -234,7 +237,8 @@ impl Admin {
             Resource::Limits => limits::show(&(self.current)(), self.state.counters(), query).await,
             Resource::LimitsReset => self.reset_limits(asker, body).await,
             Resource::Livez => text(StatusCode::OK, "alive\n"),
-            Resource::Metrics => self.metrics(),
+            Resource::Metrics => self.metrics(asker),
+            Resource::MetricsUsage => metrics::of_usage(&self.state, metrics::wanted(asker)),
             Resource::Readyz => self.ready(asker),
             Resource::Reload if body.is_empty() || body == b"{}" => self.load_again(Wish::Apply, asker).await,
             Resource::Reload => {
@@ -261,21 +265,8 @@ impl Admin {
         json(status, &body)
     }
 
-    fn metrics(&self) -> Response<Vec<u8>> {
-        for guarded in &(self.current)().queues {
-            let Load { in_flight, waiting, is_tap_closed } = guarded.queue.load();
-            if guarded.is_limited() {
-                self.metrics.set_load(&guarded.upstream, in_flight, waiting);
-            }
-            self.metrics.set_tap_closed(&guarded.upstream, i64::from(is_tap_closed));
-        }
-        match self.metrics.encode() {
-            Ok(text) => answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
-            Err(error) => {
-                log::error!("metrics cannot be written: {error}");
-                text(StatusCode::INTERNAL_SERVER_ERROR, "see the log\n")
-            }
-        }
+    fn metrics(&self, asker: &Asker<'_>) -> Response<Vec<u8>> {
+        metrics::all(&self.metrics, &(self.current)(), &self.state, metrics::wanted(asker))
     }
 
     fn domains(&self) -> domains::Desk<'_> {

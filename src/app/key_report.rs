@@ -85,6 +85,7 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
+    use crate::telemetry::usage::Exposition;
     use std::time::Duration;
 
     use super::*;
@@ -117,7 +118,7 @@ mod tests {
         let mut report = KeyReport::new(metrics.clone());
         let keys = state.keys(&Source::jwks("http://127.0.0.1:1/"));
         report.tell(&[("one".into(), Arc::clone(&keys)), ("two".into(), keys)]);
-        let text = || String::from_utf8(metrics.encode().unwrap()).unwrap();
+        let text = || String::from_utf8(metrics.encode(Exposition::Text).unwrap()).unwrap();
         for provider in ["one", "two"] {
             for series in
                 ["tollgate_jwks_keys{provider=\"P\"} 0", "tollgate_jwks_fetches_total{provider=\"P\",result=\"ok\"} 0"]

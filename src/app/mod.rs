@@ -164,6 +164,11 @@ impl App {
         &self.metrics
     }
 
+    /// What outlives a configuration.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
     /// What is running now.
     pub fn running(&self) -> Arc<Running> {
         self.live.load()
@@ -193,8 +198,13 @@ impl App {
             self.drained().await;
         }
         // What the last requests spent is kept before the process ends; a disk that hangs does not hold it.
-        if tokio::time::timeout(LAST_WRITE, self.state.counters().flush()).await.is_err() {
-            log::warn!("what the last requests spent of their quotas is not written after {LAST_WRITE:?}");
+        let counters = tokio::time::timeout(LAST_WRITE, self.state.counters().flush());
+        let usage = tokio::time::timeout(LAST_WRITE, self.state.usage().flush());
+        let (counters, usage) = tokio::join!(counters, usage);
+        for (written, what) in [(counters, "what the last requests spent of their quotas"), (usage, "the last usage")] {
+            if written.is_err() {
+                log::warn!("{what} is not written after {LAST_WRITE:?}");
+            }
         }
         how
     }
@@ -281,6 +291,7 @@ fn first(config: &Config, state: &State) -> anyhow::Result<Snapshot> {
     keep_quotas(config, state).map_err(anyhow::Error::msg)?;
     let snapshot = apart(|| Snapshot::compile(config, state))?;
     snapshot.take_effect(state);
+    state.usage().follow(&config.usage, &config.state.folder());
     Ok(snapshot)
 }
 

@@ -224,6 +224,7 @@ impl Reloader {
         snapshot.take_effect(&self.state);
         self.retired.push(self.live.replace(Running::new(snapshot, &self.metrics)));
         self.tls.take_over(&config);
+        self.state.usage().follow(&config.usage, &config.state.folder());
         self.token.store(token);
         program_log::set_level(config.log.level);
         self.state.keep_upstreams(config.upstreams.keys().map(String::as_str));
@@ -283,6 +284,7 @@ impl Reloader {
             kept.providers.extend(snapshot.provider_keys.iter().map(|(provider, _)| Arc::clone(provider)));
         }
         self.metrics.keep(&kept);
+        self.state.usage().keep_routes(|route| kept.routes.contains(route));
     }
 
     fn report(&self, trigger: Trigger, finding: Finding) -> Report {

@@ -60,6 +60,7 @@ Examples:
   tollgate keys create -f keys.yaml --tenant acme    a key for a caller, shown once
   tollgate token verify - -c FILE --route /top < token.txt   why a credential is refused
   tollgate limits show -c FILE --tenant acme         what a tenant has left of each limit
+  tollgate usage -c FILE --by tenant --since 24h     who used how much
   tollgate usage plan --replay access.jsonl --with plans.yaml   who would be refused under other plans
   tollgate audit --brand -c conf/tollgate.yaml       whether any answer names what runs behind it
   tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart";
@@ -102,7 +103,7 @@ enum Command {
     Schema(schema::Arguments),
     /// Make a token to try with, say why one is refused, or show what it says
     Token(token::Arguments),
-    /// Play an access log back against other plans: who would have been refused
+    /// Show who used how much; `usage plan` says who would have been refused under other plans
     Usage(usage::Arguments),
     /// Print the version
     Version(version::Arguments),

@@ -55,6 +55,7 @@ use section::state::State;
 use section::tenants::Tenant;
 use section::tls::Tls;
 use section::upstreams::Upstream;
+use section::usage::Usage;
 use section::white_label::WhiteLabel;
 use show::{Origins, Shown};
 use touched::Reader;
@@ -100,6 +101,8 @@ pub struct Config {
     pub cors: Option<Cors>,
     /// What of the upstream's answers may be seen.
     pub white_label: WhiteLabel,
+    /// What is kept of who used how much.
+    pub usage: Usage,
     /// Logs.
     pub log: Log,
     /// Threads, limits and time-outs of the gateway itself.
@@ -130,6 +133,7 @@ impl Default for Config {
             tls: Tls::default(),
             cors: None,
             white_label: WhiteLabel::default(),
+            usage: Usage::default(),
             log: Log::default(),
             server: Server::default(),
             state: State::default(),

@@ -12,6 +12,7 @@
 
 pub mod caller;
 pub mod captures;
+pub mod coding;
 pub mod component;
 pub mod grant;
 pub mod head;
@@ -20,3 +21,4 @@ pub mod outcome;
 pub mod refusal;
 pub mod reply;
 pub mod statistics;
+pub mod usage;

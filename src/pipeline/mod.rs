@@ -18,6 +18,7 @@ pub mod retry;
 pub mod rewrite;
 pub mod scrub;
 pub mod statistics;
+pub mod usage;
 
 use crate::config::scalar::Template;
 use crate::exchange::caller::Caller;

@@ -4,6 +4,7 @@ use pingora_proxy::Session;
 
 use crate::exchange::outcome::Outcome;
 use crate::exchange::refusal::Refusal;
+use crate::pipeline::usage;
 
 use super::Proxy;
 use super::ctx::Ctx;
@@ -59,6 +60,8 @@ impl Proxy {
             trace_id: ctx.trace.as_ref().map(|trace| trace.id().to_owned()),
         };
         ctx.running.meters.count(ctx.site, ctx.route, &outcome);
+        let (key, used) = usage::record(&outcome);
+        self.state.usage().count(key, used);
         if self.access_log.is_on() {
             self.access_log.write(outcome);
         }

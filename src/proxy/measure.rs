@@ -15,7 +15,7 @@ use crate::exchange::refusal::Refusal;
 use crate::exchange::statistics::Statistics;
 use crate::pipeline::compress::{Asked, Gzip, Packing, vary, weakened};
 use crate::pipeline::scrub::{BodyFate, Strip};
-use crate::pipeline::statistics::{Body, End, Meter, Tail};
+use crate::pipeline::statistics::{Body, End, Meter, Reading};
 
 use super::DECIDED;
 use super::ctx::Ctx;
@@ -32,7 +32,7 @@ pub(super) struct Measured {
     /// What it said about its cost.
     pub(super) statistics: Statistics,
     packing: Packing,
-    tail: Option<Tail>,
+    reading: Option<Reading>,
     sieve: Sieve,
     gzip: Option<Gzip>,
 }
@@ -77,8 +77,8 @@ impl Measured {
     pub(super) fn pass(&mut self, piece: &mut Option<Bytes>, end: bool) -> Result<()> {
         let plain = piece.as_deref().unwrap_or_default();
         self.bytes += plain.len() as u64;
-        if let Some(tail) = &mut self.tail {
-            tail.push(plain);
+        if let Some(reading) = &mut self.reading {
+            reading.push(plain);
         }
         if end {
             self.finish();
@@ -97,8 +97,8 @@ impl Measured {
 
     fn finish(&mut self) {
         self.body = Body::Whole;
-        if let Some(tail) = self.tail.take() {
-            self.statistics = tail.read();
+        if let Some(reading) = self.reading.take() {
+            self.statistics = reading.read();
         }
     }
 }
@@ -110,13 +110,14 @@ pub(super) fn begin(session: &Session, response: &mut Parts, ctx: &mut Ctx) -> R
     let (meter, strips) = (route.meter, route.scrub.strips());
     let fate = route.scrub.body(&request.method, response.status, &response.headers);
     ctx.measured.answered = Some(response.status);
-    ctx.measured.tail = meter.tail(response.status, &response.headers);
+    ctx.measured.reading = meter.reading(response.status, &response.headers);
     if has_no_body(&request.method, response) {
         // Pingora passes what is not there through no filter.
         ctx.measured.body = Body::Whole;
     }
     if meter == Meter::Statistics
         && response.status.is_success()
+        && ctx.measured.reading.is_none()
         && response.headers.contains_key(header::CONTENT_ENCODING)
     {
         // Else nobody would ever know why the same `assume` is booked for each request.
@@ -125,7 +126,7 @@ pub(super) fn begin(session: &Session, response: &mut Parts, ctx: &mut Ctx) -> R
     }
     // Judged by the head as it came: what is taken out is not much.
     let asked = Asked { version: request.version, headers: &request.headers };
-    let packing = match meter == Meter::Off && !strips {
+    let packing = match meter != Meter::Statistics && !strips {
         true => Packing::AsItIs,
         false => Packing::judge(response.status, &response.headers, asked),
     };

@@ -40,7 +40,8 @@ use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::telemetry::access_log::AccessLog;
-use crate::telemetry::metrics::{HostLabels, Metrics, RouteMeters};
+use crate::telemetry::meters::{HostLabels, RouteMeters};
+use crate::telemetry::metrics::Metrics;
 use crate::tls::acme::Challenges;
 use crate::tls::domains::Demand;
 
@@ -62,7 +63,7 @@ impl Running {
     /// A configuration with the meters of its routes.
     pub fn new(snapshot: Snapshot, metrics: &Metrics) -> Self {
         let routes = snapshot.routes().iter().map(|route| (&route.label, route.upstream.name()));
-        let meters = metrics.meters(host_labels(&snapshot), routes);
+        let meters = RouteMeters::of(metrics, host_labels(&snapshot), routes);
         Running { snapshot: Arc::new(snapshot), meters }
     }
 }

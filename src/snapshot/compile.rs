@@ -67,6 +67,7 @@ impl Snapshot {
             tls: _,
             cors,
             white_label: _,
+            usage: _,
             log: _,
             server,
             state: _,
@@ -192,7 +193,7 @@ impl Shared<'_> {
             BodyRule::PassThrough => self.config.server.max_body,
         };
         let timeouts = &upstream_section.timeouts;
-        let meter = around.or(meter::of_route(self.config, route));
+        let meter = around.or(meter::of_route(self.config, path));
         let rewrite = Rewrite::compile(route, path.format, upstream_section, &self.vault);
         let scrub = self.scrub(path, &upstream_section.url);
         Some(Route {
@@ -208,9 +209,10 @@ impl Shared<'_> {
             params: Params::compile(params),
             limits: self.book.attach(limits),
             usual: self.usual(path.route),
-            rewrite: match meter == Meter::Off && !scrub.strips() {
-                true => rewrite,
-                false => rewrite.for_plain_answers(),
+            rewrite: match (meter, scrub.strips()) {
+                (Meter::Statistics, _) | (_, true) => rewrite.for_plain_answers(),
+                (Meter::Passing, false) => rewrite.for_answers_in_gzip(),
+                (Meter::Off, false) => rewrite,
             },
             meter,
             retry: Retry::compile(&upstream_section.retry, timeouts, self.state.retry_budget(name)),

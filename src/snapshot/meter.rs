@@ -3,8 +3,7 @@
 //! In: a configuration. Out: a [`Meter`] for each set of routes, and for each
 //! route. A limit that might apply to one request is reason enough.
 
-use crate::config::section::routes::Route;
-use crate::config::{Config, RouteSet};
+use crate::config::{Config, RouteSet, ServedPath};
 use crate::pipeline::statistics::Meter;
 
 /// What holds for all routes of a set: limits of the server, of hosts that serve it, and of any plan.
@@ -18,9 +17,10 @@ pub(super) fn of_set(config: &Config, set: RouteSet<'_>) -> Meter {
     compile(config, config.server.limits.iter().chain(plans).chain(hosts))
 }
 
-/// What holds for one route beside that.
-pub(super) fn of_route(config: &Config, route: &Route) -> Meter {
-    compile(config, route.limits.iter())
+/// What holds for one path beside that.
+pub(super) fn of_route(config: &Config, path: &ServedPath<'_>) -> Meter {
+    let usage = Meter::of_usage(&config.usage, path.route.route, path.format);
+    compile(config, path.route.route.limits.iter()).or(usage)
 }
 
 fn compile<'a>(config: &'a Config, names: impl Iterator<Item = &'a String>) -> Meter {

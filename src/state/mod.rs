@@ -4,6 +4,7 @@
 //! them (`pipeline`). Locks live here and nowhere else.
 
 pub mod admin_token;
+mod beat;
 pub mod counters;
 pub mod deadlines;
 pub mod domains;
@@ -12,10 +13,12 @@ pub mod jwks;
 pub mod looks;
 pub mod minted;
 mod network;
+mod past;
 mod private;
 pub mod queue;
 pub mod retry_budget;
 pub mod throttle;
+pub mod usage;
 pub mod verified;
 
 use std::collections::{HashMap, HashSet};
@@ -30,6 +33,7 @@ use minted::Minted;
 use queue::Queues;
 use retry_budget::RetryBudget;
 use throttle::Throttle;
+use usage::Usage;
 use verified::Verified;
 
 use crate::clock::Clock;
@@ -49,6 +53,7 @@ pub struct State {
     minted: Arc<Minted>,
     queues: Queues,
     guessers: Throttle,
+    usage: Usage,
     verified: Verified,
     epochs: AtomicU64,
     key_sources: KeySources,
@@ -70,6 +75,7 @@ impl State {
             minted: Arc::default(),
             queues: Queues::new(clock.clone()),
             guessers: Throttle::new(clock.clone(), MAX_GUESSES, throttle::MANY),
+            usage: Usage::new(clock.clone()),
             verified: Verified::default(),
             epochs: AtomicU64::new(0),
             retry_budgets: Mutex::default(),
@@ -83,7 +89,6 @@ impl State {
         &self.clock
     }
 
-    /// The counters of limits.
     /// What limits are kept by.
     pub fn counters(&self) -> &Counters {
         &self.counters
@@ -112,6 +117,11 @@ impl State {
     /// Who sends credentials that are not accepted.
     pub fn guessers(&self) -> &Throttle {
         &self.guessers
+    }
+
+    /// What was used.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     /// Tokens that were verified.

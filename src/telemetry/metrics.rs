@@ -3,37 +3,33 @@
 //! In: outcomes. Out: the text format on demand. Labels are configured
 //! patterns and closed sets, never what a caller chose.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwap;
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::exchange::outcome::Outcome;
-use crate::exchange::refusal::RefusalCode;
-
-use super::names;
+use super::exemplars::Exemplars;
+use super::usage::Exposition;
+use super::{names, open_metrics};
 
 /// Bucket bounds in seconds: from a cached answer to a query at its limit.
-const BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-
-/// Statuses whose counters are resolved once per route; others are looked up.
-const COMMON: [u16; 12] = [200, 204, 304, 400, 403, 404, 405, 429, 500, 502, 503, 504];
+static BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// All families.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    request_seconds: HistogramVec,
-    upstream_seconds: HistogramVec,
+    pub(super) requests: IntCounterVec,
+    pub(super) request_seconds: HistogramVec,
+    pub(super) upstream_seconds: HistogramVec,
     retries: IntCounterVec,
-    refusals: IntCounterVec,
-    limit_refusals: IntCounterVec,
+    pub(super) refusals: IntCounterVec,
+    pub(super) limit_refusals: IntCounterVec,
     limit_counts: IntGaugeVec,
     limit_shared: IntGaugeVec,
     quotas_kept: IntGauge,
@@ -54,6 +50,11 @@ pub struct Metrics {
     log_dropped: IntCounter,
     config_ok: IntGauge,
     config_time: IntGauge,
+    usage_kept: IntGaugeVec,
+    usage_behind: IntGauge,
+    usage_lost: IntCounter,
+    tenants: IntGauge,
+    exemplars: Arc<ArcSwap<BTreeMap<Arc<str>, Arc<Exemplars>>>>,
 }
 
 /// One exchange in the count of those under way, until it is dropped.
@@ -64,56 +65,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-/// The children of one route.
-#[derive(Debug)]
-pub struct RouteMeter {
-    label: Arc<str>,
-    seconds: Histogram,
-    upstream_seconds: Option<Histogram>,
-    common: [OnceLock<IntCounter>; COMMON.len()],
-}
-
-/// Which hosts are told apart.
-#[derive(Clone, Debug)]
-pub enum HostLabels {
-    /// None: every host is served alike.
-    Any,
-    /// These, by index.
-    Listed(Box<[Arc<str>]>),
-    /// None of them: with their routes they would be too many series.
-    TooMany,
-}
-
-impl HostLabels {
-    /// The label of a host, by its index where it is served; whether all that are served have the same.
-    fn of(&self, site: Option<usize>) -> (&str, Sharing) {
-        match (self, site) {
-            (HostLabels::Any, _) => (names::ANY_HOST, Sharing::All),
-            (HostLabels::Listed(_) | HostLabels::TooMany, None) => (names::UNMATCHED_HOST, Sharing::Single),
-            (HostLabels::Listed(labels), Some(index)) => {
-                (labels.get(index).map_or(names::UNMATCHED_HOST, |label| label), Sharing::Single)
-            }
-            (HostLabels::TooMany, Some(_)) => (names::OTHER_HOST, Sharing::All),
-        }
-    }
-}
-
-/// Whether all hosts that are served have one label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
-    All,
-    Single,
-}
-
-/// The children of every route of a configuration.
-#[derive(Debug)]
-pub struct RouteMeters {
-    metrics: Metrics,
-    hosts: HostLabels,
-    routes: Box<[RouteMeter]>,
-    unmatched: RouteMeter,
 }
 
 impl Metrics {
@@ -152,6 +103,11 @@ impl Metrics {
             log_dropped: IntCounter::with_opts(opts(names::LOG_DROPPED))?,
             config_ok: IntGauge::with_opts(opts(names::CONFIG_OK))?,
             config_time: IntGauge::with_opts(opts(names::CONFIG_TIME))?,
+            usage_kept: IntGaugeVec::new(opts(names::USAGE_KEPT), &[])?,
+            usage_behind: IntGauge::with_opts(opts(names::USAGE_BEHIND))?,
+            usage_lost: IntCounter::with_opts(opts(names::USAGE_LOST))?,
+            tenants: IntGauge::with_opts(opts(names::TENANTS))?,
+            exemplars: Arc::default(),
         };
         metrics.register()?;
         Ok(metrics)
@@ -191,29 +147,28 @@ impl Metrics {
         self.config_ok.set(1);
         registry.register(Box::new(self.config_ok.clone()))?;
         registry.register(Box::new(self.config_time.clone()))?;
+        registry.register(Box::new(self.usage_kept.clone()))?;
+        registry.register(Box::new(self.usage_behind.clone()))?;
+        registry.register(Box::new(self.usage_lost.clone()))?;
+        registry.register(Box::new(self.tenants.clone()))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(())
     }
 
-    /// The children for these routes: label and upstream, in the order of route indexes.
-    pub fn meters<'a>(
-        &self,
-        hosts: HostLabels,
-        routes: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
-    ) -> RouteMeters {
-        let meter = |label: &Arc<str>, upstream: Option<&Arc<str>>| RouteMeter {
-            label: Arc::clone(label),
-            seconds: self.request_seconds.with_label_values(&[label]),
-            upstream_seconds: upstream.map(|upstream| self.upstream_seconds.with_label_values(&[upstream])),
-            common: Default::default(),
-        };
-        RouteMeters {
-            metrics: self.clone(),
-            hosts,
-            routes: routes.map(|(label, upstream)| meter(label, Some(upstream))).collect(),
-            unmatched: meter(&names::UNMATCHED.into(), None),
+    /// The exemplars of a route: the same ones each time.
+    pub(super) fn exemplars_of(&self, label: &Arc<str>) -> Arc<Exemplars> {
+        if let Some(known) = self.exemplars.load().get(label) {
+            return Arc::clone(known);
         }
+        let new = Arc::new(Exemplars::new(&BUCKETS));
+        // Two configurations are never compiled at once.
+        self.exemplars.rcu(|known| {
+            let mut all = BTreeMap::clone(known);
+            all.insert(Arc::clone(label), Arc::clone(&new));
+            all
+        });
+        new
     }
 
     /// Counts an exchange as under way.
@@ -329,6 +284,10 @@ impl Metrics {
         forget(&self.requests, &["host", "route", "code"], ("route", is_route));
         forget(&self.request_seconds, &["route"], ("route", is_route));
         forget(&self.refusals, &["route", "reason"], ("route", is_route));
+        self.exemplars.rcu(|known| {
+            let kept = known.iter().filter(|(label, _)| is_route(label));
+            kept.map(|(label, exemplars)| (Arc::clone(label), Arc::clone(exemplars))).collect::<BTreeMap<_, _>>()
+        });
         forget(&self.upstream_seconds, &["upstream"], ("upstream", is_upstream));
         forget(&self.retries, &["upstream", "reason"], ("upstream", is_upstream));
         forget(&self.upstream_resolved, &["upstream"], ("upstream", is_upstream));
@@ -345,14 +304,41 @@ impl Metrics {
         forget(&self.jwks_fetches, &["provider", "result"], ("provider", is_provider));
     }
 
-    /// Everything in Prometheus' text format.
+    /// Notes how the ledger of usage stands: whether it is written, if it is kept at all; how far it is behind, how many
+    /// requests it gave up, and how many tenants are told apart.
+    pub fn set_usage(&self, is_written: Option<bool>, behind: Duration, lost: u64, tenants: usize) {
+        match is_written {
+            Some(is_written) => self.usage_kept.with_label_values::<&str>(&[]).set(i64::from(is_written)),
+            // It may not have been there.
+            None => drop(self.usage_kept.remove_label_values::<&str>(&[])),
+        }
+        self.usage_behind.set(i64::try_from(behind.as_secs()).unwrap_or(i64::MAX));
+        self.usage_lost.inc_by(lost.saturating_sub(self.usage_lost.get()));
+        self.tenants.set(i64::try_from(tenants).unwrap_or(i64::MAX));
+    }
+
+    /// Every family but those of tenants, without an end.
     ///
     /// # Errors
     /// What the encoder says.
-    pub fn encode(&self) -> prometheus::Result<Vec<u8>> {
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(text)
+    pub fn encode(&self, exposition: Exposition) -> prometheus::Result<Vec<u8>> {
+        let families = self.registry.gather();
+        match exposition {
+            Exposition::OpenMetrics => {
+                let (known, mut text) = (self.exemplars.load(), String::new());
+                open_metrics::append(&mut text, &families, &|family, labels, bucket| {
+                    let route = labels.iter().find(|label| label.name() == "route")?;
+                    let is_known = family == names::REQUEST_SECONDS.0;
+                    known.get(route.value()).filter(|_| is_known)?.written(bucket)
+                });
+                Ok(text.into_bytes())
+            }
+            Exposition::Text => {
+                let mut text = Vec::new();
+                TextEncoder::new().encode(&families, &mut text)?;
+                Ok(text)
+            }
+        }
     }
 }
 
@@ -388,47 +374,5 @@ where
             // It is there: it was collected just now.
             let _ = family.remove_label_values(&values);
         }
-    }
-}
-
-impl RouteMeters {
-    /// Counts a finished exchange on the site and the route with these indexes.
-    pub fn count(&self, site: Option<usize>, route: Option<usize>, outcome: &Outcome) {
-        let meter = route.and_then(|index| self.routes.get(index)).unwrap_or(&self.unmatched);
-        meter.requests(self.hosts.of(site), outcome.status, &self.metrics);
-        meter.seconds.observe(outcome.elapsed.as_secs_f64());
-        if outcome.attempts > 0
-            && let Some(seconds) = &meter.upstream_seconds
-        {
-            seconds.observe(outcome.upstream_elapsed.as_secs_f64());
-        }
-        for (limits, mode) in [(outcome.limited_by.as_slice(), "enforced"), (&outcome.would_refuse, "dry_run")] {
-            for limit in limits {
-                self.metrics.limit_refusals.with_label_values(&[limit, mode]).inc();
-            }
-        }
-        if let Some(refusal) = outcome.refusal {
-            meter.refusal(refusal, &self.metrics);
-        }
-    }
-}
-
-impl RouteMeter {
-    fn requests(&self, (host, sharing): (&str, Sharing), status: u16, metrics: &Metrics) {
-        let resolve = || metrics.requests.with_label_values(&[host, &self.label, &status.to_string()]);
-        let position = || COMMON.iter().position(|common| *common == status);
-        let slot = match sharing {
-            Sharing::All => position().and_then(|index| self.common.get(index)),
-            // Resolved each time: children of every route for every host would take far more memory than is used.
-            Sharing::Single => None,
-        };
-        match slot {
-            Some(slot) => slot.get_or_init(resolve).inc(),
-            None => resolve().inc(),
-        }
-    }
-
-    fn refusal(&self, code: RefusalCode, metrics: &Metrics) {
-        metrics.refusals.with_label_values(&[&self.label, code.as_str()]).inc();
     }
 }

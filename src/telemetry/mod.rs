@@ -5,7 +5,11 @@
 //! a request: what cannot be written is dropped and counted.
 
 pub mod access_log;
+mod exemplars;
+pub mod meters;
 pub mod metrics;
 pub mod names;
+pub mod open_metrics;
 pub mod program_log;
 pub mod trace;
+pub mod usage;

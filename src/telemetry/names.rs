@@ -1,5 +1,7 @@
 //! Every metric name, with its help text.
 
+use crate::exchange::usage;
+
 /// Requests by configured host and route, and by the status the caller got.
 pub const REQUESTS: (&str, &str) = ("tollgate_requests_total", "Requests by host, route and status code");
 /// From the first byte of a request to the last of its answer.
@@ -84,11 +86,53 @@ pub const CERTIFICATE_NOT_AFTER: (&str, &str) = (
 /// Orders that came to nothing.
 pub const ACME_FAILURES: (&str, &str) =
     ("tollgate_acme_failures_total", "Orders for certificates, first ones and renewals, that failed");
+/// Tenants with metrics of their own.
+pub const TENANTS: (&str, &str) = ("tollgate_tenants", "Tenants that are told apart in metrics now");
+/// Whether usage is written down.
+pub const USAGE_KEPT: (&str, &str) =
+    ("tollgate_usage_kept", "0 while usage cannot be written to `state.dir`, else 1; not there without a ledger");
+/// How far the ledger is behind.
+pub const USAGE_BEHIND: (&str, &str) =
+    ("tollgate_usage_behind_seconds", "Age of the oldest usage that is not written to `state.dir`");
+/// Usage that was given up.
+pub const USAGE_LOST: (&str, &str) = (
+    "tollgate_usage_lost_total",
+    "Requests whose usage was given up because the ledger could not be written for too long",
+);
+/// Requests of tenants.
+pub const TENANT_REQUESTS: (&str, &str) =
+    ("tollgate_tenant_requests_total", "Requests by tenant, route and class of the status");
+/// Requests of tenants that the gateway refused.
+pub const TENANT_REFUSALS: (&str, &str) =
+    ("tollgate_tenant_refusals_total", "Requests that the gateway refused, by tenant and route");
+/// Repeated tries for tenants.
+pub const TENANT_RETRIES: (&str, &str) =
+    ("tollgate_tenant_retries_total", "Repeated tries towards upstreams, by tenant and route");
+/// What tenants sent.
+pub const TENANT_REQUEST_BYTES: (&str, &str) =
+    ("tollgate_tenant_request_bytes_total", "Bytes of the bodies of requests, by tenant and route");
+/// What tenants were sent.
+pub const TENANT_RESPONSE_BYTES: (&str, &str) =
+    ("tollgate_tenant_response_bytes_total", "Bytes of the bodies of answers as they were sent, by tenant and route");
+/// What tenants' queries read.
+pub const TENANT_ROWS_READ: (&str, &str) =
+    ("tollgate_tenant_rows_read_total", "Rows that queries read, as their answers say, by tenant and route");
+/// What tenants' queries read.
+pub const TENANT_BYTES_READ: (&str, &str) =
+    ("tollgate_tenant_bytes_read_total", "Bytes that queries read, as their answers say, by tenant and route");
+/// How long upstreams worked for tenants.
+pub const TENANT_UPSTREAM_SECONDS: (&str, &str) = (
+    "tollgate_tenant_upstream_seconds_total",
+    "Seconds until upstreams' response headers, all tries added up, by tenant and route",
+);
+/// Answers without a word about their cost.
+pub const TENANT_UNMEASURED: (&str, &str) =
+    ("tollgate_tenant_unmeasured_total", "Answers of upstreams that did not say what they cost, by tenant and route");
 /// The build.
 pub const BUILD_INFO: (&str, &str) = ("tollgate_build_info", "The running version");
 
 /// The route of requests that no route matched.
-pub const UNMATCHED: &str = "__unmatched__";
+pub const UNMATCHED: &str = usage::UNMATCHED;
 /// What refuses where a token's own rate does.
 pub const LIMIT_OF_TOKEN: &str = "limits.rps";
 /// The host while every host is served alike.
@@ -96,4 +140,4 @@ pub const ANY_HOST: &str = "*";
 /// The host of requests for hosts that are not served.
 pub const UNMATCHED_HOST: &str = UNMATCHED;
 /// The host where there are too many pairs of hosts and routes to count each.
-pub const OTHER_HOST: &str = "__other__";
+pub const OTHER_HOST: &str = usage::OTHER;

@@ -260,7 +260,11 @@ fn a_customers_own_domain_is_served_as_the_host_it_was_added_for_once_it_leads_h
         assert!(!answer.contains("tenant=b"), "{answer}");
     }
     let family = r#"tollgate_certificate_not_after_seconds{host="*.customers.example",source="acme"}"#;
-    let is_told = || String::from_utf8(app.metrics().encode().unwrap()).unwrap().contains(family);
+    let is_told = || {
+        String::from_utf8(app.metrics().encode(tollgate::telemetry::usage::Exposition::Text).unwrap())
+            .unwrap()
+            .contains(family)
+    };
     eventually_now("its end among the metrics", is_told);
     let (_, told) = admin(&app, "GET", "/domains", "");
     assert_eq!(told["domains"][0]["state"], "active", "{told}");

@@ -63,6 +63,8 @@ fn piece() -> impl Strategy<Value = String> {
             "listeners:",
             "admin:",
             "white_label:",
+            "usage:",
+            "retention:",
             "tinybird_api:",
             "url:",
             "token:",

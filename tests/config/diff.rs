@@ -290,8 +290,8 @@ fn other(path: &[String], value: &Value) -> Option<Value> {
         ("access", _) => "stdout".into(),
         ("address", _) => "127.0.0.1:7777".into(),
         (
-            "attempt" | "base" | "connect" | "drain" | "idle" | "keepalive" | "leeway" | "max" | "max_age" | "total"
-            | "ttl" | "wait",
+            "attempt" | "base" | "connect" | "drain" | "idle" | "keepalive" | "leeway" | "max" | "max_age"
+            | "retention" | "total" | "ttl" | "wait",
             _,
         ) => "7s".into(),
         ("budget" | "sample", _) => "7%".into(),

@@ -33,7 +33,7 @@ use tollgate::config::{Loaded, load, load_text};
 use tollgate::demo::ADMIN_TOKEN;
 
 /// What serves a YAML key each; every one has an example and a page.
-const NOUNS: [&str; 19] = [
+const NOUNS: [&str; 20] = [
     "admin",
     "auth",
     "cors",
@@ -52,6 +52,7 @@ const NOUNS: [&str; 19] = [
     "tinybird_api",
     "tls",
     "upstreams",
+    "usage",
     "white_label",
 ];
 

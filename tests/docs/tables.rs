@@ -63,6 +63,7 @@ fn the_full_file_has_the_defaults() {
         tls,
         cors: _,
         white_label,
+        usage,
         log,
         server,
         state,
@@ -75,6 +76,7 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(Tls { acme: Vec::new(), ..tls }, least.tls);
     // Examples of what is left out.
     assert_eq!(WhiteLabel { openapi: None, openapi_auth: None, ..white_label }, least.white_label);
+    assert_eq!(usage, least.usage);
     assert_eq!(server, least.server);
     let beside = least.state.beside.clone();
     assert_eq!(State { beside, ..state }, least.state);
@@ -121,6 +123,7 @@ fn every_page_of_the_reference_has_every_key() {
         ("upstreams.*.retry", "retry"),
         ("upstreams.*.timeouts", "upstreams"),
         ("upstreams.*.tls", "upstreams"),
+        ("usage", "usage"),
         ("white_label", "white_label"),
     ];
     let known = known_keys(&read(&project("conf/full.yaml")));

@@ -49,4 +49,5 @@ mod tokens;
 mod upstream_auth;
 mod upstreams;
 mod usage;
+mod usage_plan;
 mod white_label;

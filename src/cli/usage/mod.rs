@@ -1,21 +1,26 @@
-//! `tollgate usage`: what the access log says of who uses how much.
+//! `tollgate usage`: who used how much, as the gateway wrote it down; and what
+//! that would have been under other plans.
 //!
-//! In: an access log. Out: answers. Not here: what a running gateway has
-//! counted (`limits`).
+//! In: a gateway's ledger, or its access log. Out: answers. Not here: what a
+//! running gateway has counted for its limits (`limits`).
 
 mod line;
 mod order;
 mod plan;
 mod replay;
 mod report;
+mod sums;
 mod tally;
 
 use super::Ending;
 
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, before_help = sums::EXAMPLES)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    sums: sums::Arguments,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -26,6 +31,7 @@ enum Command {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     match &arguments.command {
-        Command::Plan(arguments) => plan::run(arguments),
+        None => sums::run(&arguments.sums),
+        Some(Command::Plan(arguments)) => plan::run(arguments),
     }
 }

@@ -18,6 +18,7 @@ mod state;
 mod tenancy;
 mod tls;
 mod traps;
+mod usage;
 mod white_label;
 
 pub(super) use files::read_files;
@@ -69,6 +70,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     checker.limits();
     checker.plans();
     checker.state();
+    checker.usage();
     checker.white_label();
     for route in config.all_routes() {
         if checker.issues.is_enough() {

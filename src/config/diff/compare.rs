@@ -29,6 +29,7 @@ use crate::config::section::state::State;
 use crate::config::section::tenants::Tenant;
 use crate::config::section::tls::{Acme, Eab, OnDemand, Tls};
 use crate::config::section::upstreams::{Concurrency, Mint, Timeouts, Upstream, UpstreamTls};
+use crate::config::section::usage::Usage;
 use crate::config::section::white_label::WhiteLabel;
 use crate::config::show::{key_of, one_line};
 
@@ -120,6 +121,7 @@ sections! {
     OnDemand { ask, rate, rate_per_address, via }
     Tls { default, port, acme, on_demand }
     Timeouts { connect, attempt, total, idle }
+    Usage { ledger, retention, measure, max_tenants }
     WhiteLabel { error_text, strip, openapi, openapi_auth }
 }
 
@@ -142,6 +144,7 @@ impl Compare for Config {
             tls,
             cors,
             white_label,
+            usage,
             log,
             server,
             state,
@@ -162,6 +165,7 @@ impl Compare for Config {
         walk.at("tls", |walk| tls.compare(&new.tls, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
         walk.at("white_label", |walk| white_label.compare(&new.white_label, walk));
+        walk.at("usage", |walk| usage.compare(&new.usage, walk));
         walk.at("log", |walk| log.compare(&new.log, walk));
         walk.at("server", |walk| server.compare(&new.server, walk));
         walk.at("state", |walk| state.compare(&new.state, walk));

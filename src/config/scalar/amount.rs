@@ -25,7 +25,7 @@ impl Amount {
         match self {
             Amount::Bytes(size) => size.bytes(),
             Amount::Count(count) => count,
-            // At most 366 days, which are fewer than 2^45.
+            // At most 3660 days, which are fewer than 2^49.
             Amount::Time(period) => u64::try_from(period.duration().as_micros()).unwrap_or(MOST),
         }
     }

@@ -11,8 +11,8 @@ pub struct Period(Duration);
 /// Milliseconds in each unit; `ms` first, because `s` ends it.
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
-/// The longest span, in days.
-const LONGEST_DAYS: u64 = 366;
+/// The longest span, in days: ten years.
+const LONGEST_DAYS: u64 = 3_660;
 
 impl Period {
     /// A span of `millis` milliseconds.
@@ -38,7 +38,7 @@ impl FromStr for Period {
         if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(wrong());
         }
-        // A year: far above any sane time-out, far below what timers overflow at.
+        // Far above any sane time-out, for which others are kept; far below what timers overflow at.
         let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale));
         let millis = millis.filter(|millis| *millis <= LONGEST_DAYS * 86_400_000);
         millis.map(Period::of_millis).ok_or_else(|| format!("`{text}` is too long: write at most {LONGEST_DAYS}d"))

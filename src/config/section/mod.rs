@@ -21,4 +21,5 @@ pub mod state;
 pub mod tenants;
 pub mod tls;
 pub mod upstreams;
+pub mod usage;
 pub mod white_label;

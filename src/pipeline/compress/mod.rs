@@ -11,6 +11,8 @@ pub use gzip::Gzip;
 
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
+use crate::exchange::coding::likes_gzip;
+
 /// Bodies that are known to be shorter are not worth it.
 const MIN_LENGTH: u64 = 1024;
 
@@ -42,7 +44,7 @@ impl Packing {
             return Packing::AsItIs;
         }
         // HTTP/1.0 knows no chunks, and few who speak it know codings.
-        match asked.version >= Version::HTTP_11 && wants_gzip(asked.headers) {
+        match asked.version >= Version::HTTP_11 && likes_gzip(asked.headers) {
             false => Packing::Plain,
             true => Packing::Gzip,
         }
@@ -106,61 +108,6 @@ fn is_text(media: &str) -> bool {
         Some(("application", "x-jsonlines" | "x-ndjson" | "x-yaml")) => true,
         Some((_, kind)) => kind.ends_with("+json") || kind.ends_with("+xml"),
         None => false,
-    }
-}
-
-/// Whether gzip is what the caller likes best of what there is (RFC 9110 section 12.5.3).
-fn wants_gzip(asked: &HeaderMap) -> bool {
-    let values = asked.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let mut likes = Likes::default();
-    for (coding, weight) in values.flat_map(|value| value.split(',')).filter_map(like) {
-        let place = match coding.to_ascii_lowercase().as_str() {
-            "*" => &mut likes.other,
-            "gzip" | "x-gzip" => &mut likes.gzip,
-            "identity" => &mut likes.identity,
-            _ => continue,
-        };
-        // Said twice, it is meant where it is meant more.
-        *place = (*place).max(Some(weight));
-    }
-    // What nobody speaks of is plain; that is welcome, and less so than anything asked for.
-    let gzip = likes.gzip.or(likes.other).unwrap_or(0);
-    gzip > 0 && gzip >= likes.identity.or(likes.other).unwrap_or(0)
-}
-
-/// Weights in thousandths; none where nothing is said.
-#[derive(Debug, Default)]
-struct Likes {
-    gzip: Option<u16>,
-    identity: Option<u16>,
-    other: Option<u16>,
-}
-
-/// A coding and its weight; none where they cannot be read.
-fn like(member: &str) -> Option<(&str, u16)> {
-    let mut parts = member.split(';').map(str::trim);
-    let coding = parts.next().filter(|coding| !coding.is_empty())?;
-    let weight = match parts.next() {
-        None => 1000,
-        Some(parameter) => {
-            let (name, weight) = parameter.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("q").then(|| thousandths(weight.trim()))??
-        }
-    };
-    Some((coding, weight))
-}
-
-/// `0.25` is 250: at most three digits behind the point, at most one.
-fn thousandths(weight: &str) -> Option<u16> {
-    let (ones, digits) = weight.split_once('.').unwrap_or((weight, ""));
-    if digits.len() > 3 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let fraction: u16 = format!("{digits:0<3}").parse().ok()?;
-    match ones {
-        "0" => Some(fraction),
-        "1" if fraction == 0 => Some(1000),
-        _ => None,
     }
 }
 

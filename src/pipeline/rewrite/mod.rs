@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request};
 use crate::config::scalar::{FieldName, Part, Template};
 use crate::config::section::routes::{Format, Route};
 use crate::config::section::upstreams::{Upstream, UpstreamAuth};
+use crate::exchange::coding::likes_gzip;
 use crate::exchange::component::encode_component;
 use crate::exchange::head::RequestHead;
 use crate::exchange::refusal::Refusal;
@@ -55,6 +56,16 @@ pub struct Rewrite {
     set: Box<[(HeaderName, HeaderValue)]>,
     own: Own,
     passed: Box<[HeaderName]>,
+    answers: Answers,
+}
+
+/// How the upstream may code its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answers {
+    /// As the caller likes, or as is set.
+    AsAsked,
+    /// In gzip where the caller likes that, else not at all.
+    InGzip,
 }
 
 /// The credential that changes with the caller.
@@ -117,6 +128,7 @@ impl Rewrite {
             set: credentials(upstream),
             own: own(route, upstream, &vault.minted),
             passed: passed.into(),
+            answers: Answers::AsAsked,
         }
     }
 
@@ -129,6 +141,15 @@ impl Rewrite {
         self.passed = passed.cloned().collect();
         let identity = (header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         self.set = self.set.iter().cloned().chain([identity]).collect();
+        self
+    }
+
+    /// The same way, for answers that the gateway unpacks as they pass: the upstream may compress them with gzip only.
+    #[must_use]
+    pub fn for_answers_in_gzip(mut self) -> Self {
+        let passed = self.passed.iter().filter(|name| **name != header::ACCEPT_ENCODING);
+        self.passed = passed.cloned().collect();
+        self.answers = Answers::InGzip;
         self
     }
 
@@ -151,6 +172,9 @@ impl Rewrite {
         // Callers send few headers: looking at each is cheaper than looking each allowed name up.
         for (name, value) in inbound.iter().filter(|(name, _)| self.passed.contains(name)) {
             headers.append(name, value.clone());
+        }
+        if self.answers == Answers::InGzip && likes_gzip(inbound) {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
         headers.insert(header::USER_AGENT, USER_AGENT);
         headers.insert(FORWARDED_FOR, address(head));

@@ -1,20 +1,24 @@
 //! What a query cost: the `statistics` at the end of its answer.
 //!
-//! In: the limits that can apply to a route; the pieces of an answer's body; how
+//! In: the limits that can apply to a route, and whether usage is measured; the pieces of an answer's body; how
 //! the exchange ended. Out: whether its answers are metered ([`Meter`]), what
-//! they say ([`Tail`]), and what is to become of what was taken of quotas
+//! they say ([`Reading`]), and what is to become of what was taken of quotas
 //! ([`verdict`]). Not here: counting (`state::counters`), the body itself, which
 //! passes and is not kept.
 
+mod reading;
 mod tail;
 
+pub use reading::Reading;
 pub use tail::Tail;
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::config::section::limits::Limit;
+use crate::config::section::routes::{Format, Route};
+use crate::config::section::usage::Usage;
 use crate::exchange::statistics::Statistics;
 use crate::state::counters::{Bill, Costs};
 
@@ -24,6 +28,8 @@ pub enum Meter {
     /// Nobody wants to know: they pass as the upstream encodes them.
     #[default]
     Off,
+    /// They are read as they pass, and unpacked for that: the upstream is asked for a coding that can be.
+    Passing,
     /// The upstream is asked for plain answers, whose end is read; the gateway compresses them itself.
     Statistics,
 }
@@ -38,11 +44,26 @@ impl Meter {
         }
     }
 
+    /// Where usage is measured: answers of pipes in JSON are read, whatever limits there are.
+    pub fn of_usage(usage: &Usage, route: &Route, format: Option<Format>) -> Self {
+        match usage.measure && route.pipe.is_some() && matches!(format, None | Some(Format::Json)) {
+            false => Meter::Off,
+            true => Meter::Passing,
+        }
+    }
+
     /// Where both of two sets of limits hold.
     #[must_use]
     pub fn or(self, other: Meter) -> Self {
         match self {
             Meter::Off => other,
+            Meter::Passing => {
+                if other == Meter::Off {
+                    self
+                } else {
+                    other
+                }
+            }
             Meter::Statistics => self,
         }
     }
@@ -51,13 +72,14 @@ impl Meter {
     ///
     /// Only a whole JSON document does: the callers of a part of one choose where it begins, and the rows of other
     /// formats may hold anything.
-    pub fn tail(self, status: StatusCode, headers: &HeaderMap) -> Option<Tail> {
-        let says = self == Meter::Statistics
-            && status.is_success()
-            && status != StatusCode::PARTIAL_CONTENT
-            && is_plain(headers)
-            && is_json(headers);
-        says.then(Tail::default)
+    pub fn reading(self, status: StatusCode, headers: &HeaderMap) -> Option<Reading> {
+        let says =
+            self != Meter::Off && status.is_success() && status != StatusCode::PARTIAL_CONTENT && is_json(headers);
+        match (says, coding(headers)) {
+            (true, Coding::Gzip) => Some(Reading::packed()),
+            (true, Coding::Plain) => Some(Reading::default()),
+            (false, _) | (true, Coding::Other) => None,
+        }
     }
 }
 
@@ -164,8 +186,23 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn is_plain(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+/// How a body is coded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Other,
+    Plain,
+}
+
+fn coding(headers: &HeaderMap) -> Coding {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let is = |coding: &HeaderValue, word: &[u8]| coding.as_bytes().eq_ignore_ascii_case(word);
+    match (codings.next(), codings.next()) {
+        (None, _) => Coding::Plain,
+        (Some(coding), None) if is(coding, b"identity") => Coding::Plain,
+        (Some(coding), None) if is(coding, b"gzip") || is(coding, b"x-gzip") => Coding::Gzip,
+        (Some(_), _) => Coding::Other,
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::tail::{KEPT, MAX_TRIES};
-use super::{Body, End, Meter, Reach, Tail, Verdict, verdict};
+use super::{Body, End, Meter, Reach, Reading, Tail, Verdict, verdict};
 use crate::config::section::limits::Limit;
 use crate::exchange::statistics::Statistics;
 use crate::state::counters::Costs;
@@ -289,6 +289,9 @@ fn what_only_the_answer_tells_is_metered() {
     assert_eq!(Meter::Off.or(Meter::Off), Meter::Off);
     assert_eq!(Meter::Off.or(Meter::Statistics), Meter::Statistics);
     assert_eq!(Meter::Statistics.or(Meter::Off), Meter::Statistics);
+    assert_eq!(Meter::Passing.or(Meter::Statistics), Meter::Statistics, "what limits need comes first");
+    assert_eq!(Meter::Off.or(Meter::Passing), Meter::Passing);
+    assert_eq!(Meter::Passing.or(Meter::Off), Meter::Passing);
 }
 
 #[test]
@@ -297,18 +300,20 @@ fn only_whole_plain_documents_are_read() {
         fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))).collect()
     };
     let json = || head(&[(header::CONTENT_TYPE, "application/json; charset=utf-8")]);
-    assert!(Meter::Statistics.tail(StatusCode::OK, &json()).is_some());
-    assert!(Meter::Off.tail(StatusCode::OK, &json()).is_none());
+    assert!(Meter::Statistics.reading(StatusCode::OK, &json()).is_some());
+    assert!(Meter::Off.reading(StatusCode::OK, &json()).is_none());
     for status in [StatusCode::PARTIAL_CONTENT, StatusCode::NOT_MODIFIED, StatusCode::BAD_REQUEST] {
-        assert!(Meter::Statistics.tail(status, &json()).is_none(), "{status}");
+        assert!(Meter::Statistics.reading(status, &json()).is_none(), "{status}");
     }
     for media in ["application/x-ndjson", "text/csv", "application/problem+json", ""] {
         let head = head(&[(header::CONTENT_TYPE, media)]);
-        assert!(Meter::Statistics.tail(StatusCode::OK, &head).is_none(), "{media}");
+        assert!(Meter::Statistics.reading(StatusCode::OK, &head).is_none(), "{media}");
     }
-    for (coding, is_read) in [("gzip", false), ("identity, gzip", false), ("Identity", true)] {
+    for (coding, is_read) in
+        [("gzip", true), ("X-Gzip", true), ("br", false), ("identity, gzip", false), ("Identity", true)]
+    {
         let head = head(&[(header::CONTENT_TYPE, "Application/JSON"), (header::CONTENT_ENCODING, coding)]);
-        assert_eq!(Meter::Statistics.tail(StatusCode::OK, &head).is_some(), is_read, "{coding}");
+        assert_eq!(Meter::Statistics.reading(StatusCode::OK, &head).is_some(), is_read, "{coding}");
     }
 }
 
@@ -354,4 +359,34 @@ fn what_an_end_costs() {
     ] {
         assert_eq!(verdict(&end), expected, "{name}");
     }
+}
+
+#[test]
+fn what_is_compressed_is_read_as_it_passes() {
+    let packed = |plain: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut encoder, plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let row = "{\"product\":\"p\",\"n\":1},";
+    for rows in [0, 10, 100_000] {
+        let rows = row.repeat(rows);
+        let rows = rows.trim_end_matches(',');
+        let document = format!(r#"{{"data":[{rows}],"statistics":{{"elapsed":0.5,"rows_read":7,"bytes_read":9}}}}"#);
+        let body = packed(document.as_bytes());
+        for piece in [1, 7, 4096, body.len()] {
+            let mut reading = Reading::packed();
+            body.chunks(piece).for_each(|piece| reading.push(piece));
+            assert_eq!(reading.read().rows_read, Some(7), "{piece}");
+        }
+        let mut cut = Reading::packed();
+        cut.push(&body[..body.len() - 1]);
+        assert_eq!(cut.read(), Statistics::default(), "its end is missing");
+    }
+    let mut bomb = Reading::packed();
+    bomb.push(&packed(&vec![b' '; 64 << 20]));
+    assert!(matches!(bomb, Reading::GivenUp), "64 MiB of nothing");
+    let mut noise = Reading::packed();
+    noise.push(b"not compressed at all");
+    assert_eq!(noise.read(), Statistics::default());
 }

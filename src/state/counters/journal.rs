@@ -7,20 +7,19 @@
 //! process, and nothing grows.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use chrono::{DateTime, Utc};
-use tokio::sync::watch;
-
 use crate::clock::Clock;
+use crate::state::beat::Beat;
+use crate::state::past::Past;
+use crate::state::private::{self, Fault};
 
 use super::bucket::Named;
 use super::memory::{Count, Line, Memory, Quotas};
-use super::past::Past;
-use super::sqlite::{self, Change, Fault, Store, Whose};
+use super::sqlite::{self, Change, Store, Whose};
 
 /// Between two batches: with the time to write one, the most that the end of the process can take away.
 const EVERY: Duration = Duration::from_millis(500);
@@ -39,20 +38,10 @@ pub(super) struct Journal {
 }
 
 /// What the thread and the others share.
-#[derive(Debug)]
-struct Desk {
-    wish: Mutex<Wish>,
-    bell: Condvar,
-    /// The number of the last wish that came true.
-    done: watch::Sender<u64>,
-    is_failing: AtomicBool,
-}
-
 #[derive(Debug, Default)]
-struct Wish {
-    /// The number of the last wish to have everything written.
-    flush: u64,
-    end: bool,
+struct Desk {
+    beat: Beat,
+    is_failing: AtomicBool,
 }
 
 impl Journal {
@@ -65,12 +54,7 @@ impl Journal {
         let store = open(folder, clock, "every quota begins at zero").map_err(|fault| advice(&path, &fault))?;
         restore(&store, memory, seconds(clock)).map_err(|fault| advice(&path, &fault))?;
         memory.quotas().write_down();
-        let desk = Arc::new(Desk {
-            wish: Mutex::default(),
-            bell: Condvar::new(),
-            done: watch::channel(0).0,
-            is_failing: AtomicBool::new(false),
-        });
+        let desk = Arc::<Desk>::default();
         let writer = Writer {
             store: Some(store),
             folder: folder.to_path_buf(),
@@ -89,15 +73,7 @@ impl Journal {
 
     /// Waits until everything that was counted before is written, or cannot be.
     pub(super) async fn flush(&self) {
-        let number = {
-            let mut wish = self.desk.wish();
-            wish.flush += 1;
-            wish.flush
-        };
-        let mut done = self.desk.done.subscribe();
-        self.desk.bell.notify_all();
-        // The sender is ours, so the wait cannot fail.
-        let _ = done.wait_for(|done| *done >= number).await;
+        self.desk.beat.flush().await;
     }
 
     /// Whether the last batch could not be written.
@@ -108,25 +84,10 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        self.desk.wish().end = true;
-        self.desk.bell.notify_all();
+        self.desk.beat.end();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-impl Desk {
-    fn wish(&self) -> MutexGuard<'_, Wish> {
-        self.wish.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until it is time to write, or somebody wishes so; which wish comes true by writing now, and whether it is the
-    /// last time.
-    fn next(&self, last: u64) -> (u64, bool) {
-        let idle = |wish: &mut Wish| !wish.end && wish.flush == last;
-        let (wish, _) = self.bell.wait_timeout_while(self.wish(), EVERY, idle).unwrap_or_else(PoisonError::into_inner);
-        (wish.flush, wish.end)
     }
 }
 
@@ -149,11 +110,11 @@ impl Writer {
     fn run(mut self) {
         let mut last = 0;
         loop {
-            let (wish, end) = self.desk.next(last);
+            let (wish, end) = self.desk.beat.next(last, EVERY);
             let written = self.write();
             self.tell(written.err());
             last = wish;
-            self.desk.done.send_replace(wish);
+            self.desk.beat.done(wish);
             if end {
                 return;
             }
@@ -270,15 +231,7 @@ impl<'a> Draft<'a> {
 
 /// Opens the file, another one if it is damaged.
 fn open(folder: &Path, clock: &Clock, what_follows: &str) -> Result<Store, Fault> {
-    let why = match Store::open(folder) {
-        Err(Fault::Damaged(why)) => why,
-        opened => return opened,
-    };
-    let path = sqlite::path(folder);
-    let time = DateTime::<Utc>::from(clock.wall()).format("%Y%m%dT%H%M%SZ");
-    let aside = sqlite::move_aside(&path, &time.to_string())?;
-    log::error!("{} is damaged ({why}): it was moved to {}, and {what_follows}", path.display(), aside.display());
-    Store::open(folder)
+    private::open_or_renew(&sqlite::path(folder), clock, what_follows, || Store::open(folder))
 }
 
 /// Counts on from what is written of stretches that go on, or would by a clock that is set back a little.

@@ -12,7 +12,6 @@ pub mod bucket;
 pub mod calendar;
 mod journal;
 mod memory;
-mod past;
 mod redis;
 mod sqlite;
 pub mod usual;

@@ -7,20 +7,16 @@
 //! one transaction in the log beside the file. Without waiting for the disk, the
 //! last ones may be lost if the machine itself loses power.
 
-use std::fmt;
-use std::fs::Metadata;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::Type;
-use rusqlite::{Connection, ErrorCode, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, TransactionBehavior, params};
 
 use super::memory::Key;
-use super::past::GRACE;
 use crate::config::scalar::Window;
-use crate::state::private::{self, Version};
+use crate::state::past::GRACE;
+use crate::state::private::{self, Fault, Version};
 
 /// Its name in `state.dir`.
 const FILE: &str = "counters.sqlite";
@@ -70,50 +66,16 @@ pub(super) enum Whose {
     Others,
 }
 
-/// Why the file cannot be used.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// It is no such file, or not a whole one.
-    Damaged(String),
-    /// It was written by a gateway that knows more.
-    Newer,
-    /// What the system says.
-    Unusable(String),
-}
-
 /// Where the counts are kept.
 pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join(FILE)
-}
-
-/// Moves a damaged file out of the way; where it is then.
-///
-/// # Errors
-/// What the system says.
-pub(super) fn move_aside(path: &Path, time: &str) -> io::Result<PathBuf> {
-    let beside = |end: &str| PathBuf::from(format!("{}{end}", path.display()));
-    let aside = beside(&format!(".corrupt-{time}"));
-    std::fs::rename(path, &aside)?;
-    // Its log goes with it: another file must not be mended with it.
-    for end in ["-wal", "-shm"] {
-        let moved = std::fs::rename(beside(end), format!("{}{end}", aside.display()));
-        moved.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
-    }
-    Ok(aside)
 }
 
 impl Store {
     /// Opens the file in `folder`; both are made if they are not there. Only the gateway's own user may read it. That its
     /// tables are made shows whether it can be written.
     pub(super) fn open(folder: &Path) -> Result<Store, Fault> {
-        let (mut connection, file) = private::open::<Fault>(folder, FILE, BUSY)?;
-        let inode = file.metadata()?.ino();
-        // Another mode is slower and as safe: a file system may have no shared memory, or another gateway is opening the file.
-        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).map_err(Fault::from) {
-            Err(fault @ Fault::Damaged(_)) => return Err(fault),
-            Err(Fault::Newer | Fault::Unusable(_)) | Ok(()) => {}
-        }
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let (mut connection, inode) = private::open_shared(folder, FILE, BUSY)?;
         let found: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
         if found != "ok" {
             return Err(Fault::Damaged(found));
@@ -170,7 +132,7 @@ impl Store {
 
     /// Whether the file is still the one that has its name.
     pub(super) fn is_in_place(&self) -> bool {
-        std::fs::metadata(&self.path).as_ref().map(Metadata::ino).is_ok_and(|inode| inode == self.inode)
+        private::is_in_place(&self.path, self.inode)
     }
 }
 
@@ -188,31 +150,6 @@ fn count(row: &Row<'_>) -> rusqlite::Result<(Key, u64)> {
 
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        Fault::Unusable(error.to_string())
-    }
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Fault::Damaged(error.to_string()),
-            _ => Fault::Unusable(error.to_string()),
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::Damaged(why) => write!(f, "it is damaged: {why}"),
-            Fault::Newer => f.write_str("it was written by a newer gateway"),
-            Fault::Unusable(why) => f.write_str(why),
-        }
-    }
 }
 
 #[cfg(test)]

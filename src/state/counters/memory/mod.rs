@@ -19,8 +19,8 @@ use smallvec::SmallVec;
 use crate::clock::Clock;
 
 use super::bucket::{Buckets, Named};
-use super::past::Past;
 use super::{Answer, Ask, Back, Bill, Entry, Mode, NotSpent, Pace, Receipt, Rule, Standing, Taken};
+use crate::state::past::Past;
 
 pub(super) use quotas::{Count, Key, Line, Quotas};
 pub use table::Fill;

@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::config::scalar::Window;
 use crate::config::section::limits::Cost;
 use crate::state::counters::bucket::{self, Bucket, Buckets};
-use crate::state::counters::past::GRACE;
 use crate::state::counters::{Allowance, Ask, Entry, Standing, Taken, algorithm, calendar};
+use crate::state::past::GRACE;
 
 use super::Now;
 use super::table::{Comer, Counter, Fill, Place, Table};

@@ -14,11 +14,11 @@ use crate::clock::Clock;
 
 /// What is counted outlives its stretch for so long, in seconds: a clock that is set back by an hour finds it again. One that
 /// goes ahead by no more than this needs no doubt: what is dropped by it was over before.
-pub(super) const GRACE: u64 = 3_660;
+pub(in crate::state) const GRACE: u64 = 3_660;
 
 /// Both clocks, compared; all in seconds.
 #[derive(Debug)]
-pub(super) struct Past {
+pub(in crate::state) struct Past {
     /// What the wall clock said when the steady one began, as far as it is believed.
     origin: AtomicU64,
     doubt: Mutex<Option<Doubt>>,
@@ -36,18 +36,18 @@ struct Doubt {
 
 impl Past {
     /// The steady clock begins now; a leap is believed after so many seconds.
-    pub(super) fn new(clock: &Clock, patience: u64) -> Self {
+    pub(in crate::state) fn new(clock: &Clock, patience: u64) -> Self {
         let wall = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Past { origin: AtomicU64::new(wall), doubt: Mutex::default(), patience }
     }
 
     /// What ended before this is over.
-    pub(super) fn until(&self, wall: u64, steady: u64) -> u64 {
+    pub(in crate::state) fn until(&self, wall: u64, steady: u64) -> u64 {
         wall.min(self.origin.load(Ordering::Relaxed).saturating_add(steady))
     }
 
     /// Compares the clocks; to be done now and then.
-    pub(super) fn compare(&self, wall: u64, steady: u64) {
+    pub(in crate::state) fn compare(&self, wall: u64, steady: u64) {
         let seen = wall.saturating_sub(steady);
         let doubt = &mut *self.doubt.lock().unwrap_or_else(PoisonError::into_inner);
         let is_leap = seen > self.origin.load(Ordering::Relaxed).saturating_add(GRACE);

@@ -1,0 +1,174 @@
+//! Writes usage down, for bills.
+//!
+//! In: what was added up. Out: the same on disk, at most a moment behind. What
+//! cannot be written is kept and written later. Not here: SQL (`sqlite`), adding
+//! up (`tally`).
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use ahash::RandomState;
+
+use crate::clock::Clock;
+use crate::exchange::usage::{UsageKey, Used};
+use crate::state::beat::Beat;
+use crate::state::past::Past;
+use crate::state::private::{self, Fault};
+
+use super::Desk;
+use super::sqlite::{self, Store};
+
+/// Between two batches: with the time to write one, the most that the end of the process can take away.
+const EVERY: Duration = Duration::from_millis(500);
+/// Between two looks for what is old; also before the first, so that a clock that is wrong at the start of the machine has
+/// time to be set right.
+const TIDY_EVERY: Duration = Duration::from_secs(3_600);
+/// So long the wall clock has to go on after a leap before anything is removed by it, in seconds.
+const PATIENCE: u64 = 86_400;
+
+/// Sums that are not written yet.
+pub(super) type Pending = HashMap<UsageKey, Used, RandomState>;
+
+/// The thread that writes. Dropping it writes what is left.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    beat: Arc<Beat>,
+    thread: Option<JoinHandle<()>>,
+    folder: PathBuf,
+}
+
+impl Ledger {
+    /// Begins to write to the file in `folder`, which is made when there is something to write.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn start(folder: &Path, desk: &Arc<Desk>) -> std::io::Result<Ledger> {
+        let beat = Arc::<Beat>::default();
+        let clock = desk.clock.clone();
+        let writer = Writer {
+            store: None,
+            folder: folder.to_path_buf(),
+            desk: Arc::clone(desk),
+            beat: Arc::clone(&beat),
+            past: Past::new(&clock, PATIENCE),
+            began: clock.now(),
+            next_tidy: clock.now() + TIDY_EVERY,
+            clock,
+        };
+        let thread = std::thread::Builder::new().name("usage".to_owned()).spawn(move || writer.run())?;
+        Ok(Ledger { beat, thread: Some(thread), folder: folder.to_path_buf() })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn beat(&self) -> &Arc<Beat> {
+        &self.beat
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.beat.end();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Writer {
+    /// None while there is nothing to write, or the file cannot be used.
+    store: Option<Store>,
+    folder: PathBuf,
+    desk: Arc<Desk>,
+    beat: Arc<Beat>,
+    past: Past,
+    began: Instant,
+    /// By the steady clock.
+    next_tidy: Instant,
+    clock: Clock,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut last = 0;
+        loop {
+            let (wish, end) = self.beat.next(last, EVERY);
+            self.desk.gather();
+            let written = self.write();
+            self.tell(written.err());
+            last = wish;
+            self.beat.done(wish);
+            if end {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<(), Fault> {
+        self.past.compare(self.seconds(), self.steady());
+        let pending = self.desk.take_pending();
+        let is_time = self.clock.now() >= self.next_tidy;
+        if pending.is_empty() && !is_time {
+            return Ok(());
+        }
+        let written = self.open().and_then(|mut store| {
+            let written = store.add(pending.iter()).and_then(|()| self.tidy(&mut store));
+            // What is damaged is opened anew, which moves it aside.
+            self.store = Some(store).filter(|_| !matches!(written, Err(Fault::Damaged(_))));
+            written
+        });
+        if written.is_err() {
+            self.desk.put_back(pending);
+        }
+        written
+    }
+
+    fn open(&mut self) -> Result<Store, Fault> {
+        if let Some(store) = self.store.take().filter(Store::is_in_place) {
+            return Ok(store);
+        }
+        let path = sqlite::path(&self.folder);
+        private::open_or_renew(&path, &self.clock, "usage is written to a new file", || Store::open(&self.folder))
+    }
+
+    fn tidy(&mut self, store: &mut Store) -> Result<(), Fault> {
+        let now = self.clock.now();
+        if now < self.next_tidy {
+            return Ok(());
+        }
+        self.next_tidy = now + TIDY_EVERY;
+        let retention = self.desk.retention.load(Ordering::Relaxed);
+        store.tidy(self.past.until(self.seconds(), self.steady()), retention)
+    }
+
+    fn seconds(&self) -> u64 {
+        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    }
+
+    /// Seconds since it began.
+    fn steady(&self) -> u64 {
+        self.clock.now().saturating_duration_since(self.began).as_secs()
+    }
+
+    /// Tells what changed, once.
+    fn tell(&self, fault: Option<Fault>) {
+        let was_failing = self.desk.is_failing.swap(fault.is_some(), Ordering::Relaxed);
+        let path = sqlite::path(&self.folder);
+        match fault {
+            Some(fault) if !was_failing => log::error!(
+                "usage cannot be written to {}: {fault}. It is kept in memory and written later; what is not written when \
+                 the gateway ends is lost. Let the user that runs the gateway write there, or name another folder as \
+                 `state.dir`, or write `usage: {{ ledger: false }}`",
+                path.display()
+            ),
+            None if was_failing => log::info!("usage is written to {} again; nothing was lost", path.display()),
+            Some(_) | None => {}
+        }
+    }
+}

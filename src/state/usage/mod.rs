@@ -1,0 +1,231 @@
+//! Who used how much: for dashboards as it happens, and for bills on disk.
+//!
+//! In: what each exchange used. Out: totals by tenant and route; a file of sums
+//! by minute, tenant, caller, route and class. One addition per request, under a
+//! lock that nobody else wants; all else happens beside requests. Not here: what
+//! counts as used (`pipeline::usage`).
+
+mod ledger;
+mod question;
+mod sqlite;
+mod tally;
+mod totals;
+
+pub use question::{Answer, Question, Side};
+pub use totals::Totals;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock::Clock;
+use crate::config::section::usage::Usage as Section;
+use crate::exchange::usage::{UsageKeyRef, Used};
+
+use ledger::{Ledger, Pending};
+use sqlite::Store;
+use tally::{Tally, crowded};
+
+/// Sums that wait to be written, at most, before callers are not told apart any more: some 40 MB.
+const MOST_PENDING: usize = 200_000;
+/// Between two looks for tenants that do not call any more.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+
+/// What was used.
+#[derive(Debug)]
+pub struct Usage {
+    desk: Arc<Desk>,
+    ledger: Mutex<Option<Ledger>>,
+}
+
+/// What requests, the thread that writes and those who look share.
+#[derive(Debug)]
+struct Desk {
+    tally: Tally,
+    book: Mutex<Book>,
+    clock: Clock,
+    most_tenants: AtomicUsize,
+    /// In seconds.
+    retention: AtomicU64,
+    is_kept: AtomicBool,
+    is_failing: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Book {
+    totals: Totals,
+    pending: Pending,
+    /// Since when something waits.
+    since: Option<Instant>,
+    /// Requests whose usage was given up, because nothing could be written for too long.
+    lost: u64,
+    next_forget: Instant,
+}
+
+/// How the ledger stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether usage is written down, or would be if there were some; none where nobody wants that.
+    pub is_written: Option<bool>,
+    /// The age of the oldest that is not written.
+    pub behind: Duration,
+    /// Requests whose usage was given up.
+    pub lost: u64,
+    /// Tenants that are told apart.
+    pub tenants: usize,
+}
+
+impl Usage {
+    /// Nothing yet, and nothing is written down: see [`Usage::follow`].
+    pub fn new(clock: Clock) -> Self {
+        let Section { retention, max_tenants, .. } = Section::default();
+        let book = Book {
+            totals: Totals::default(),
+            pending: Pending::default(),
+            since: None,
+            lost: 0,
+            next_forget: clock.now() + FORGET_EVERY,
+        };
+        let desk = Desk {
+            tally: Tally::default(),
+            book: Mutex::new(book),
+            clock,
+            most_tenants: AtomicUsize::new(max_tenants as usize),
+            retention: AtomicU64::new(retention.duration().as_secs()),
+            is_kept: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
+        };
+        Usage { desk: Arc::new(desk), ledger: Mutex::default() }
+    }
+
+    /// Adds what an exchange used.
+    pub fn count(&self, key: UsageKeyRef<'_>, used: Used) {
+        self.desk.tally.add(key, used);
+    }
+
+    /// Does from now on what the section says; what is written down lies in `folder`.
+    pub fn follow(&self, section: &Section, folder: &Path) {
+        let Section { ledger, retention, max_tenants, measure: _ } = section;
+        self.desk.most_tenants.store(*max_tenants as usize, Ordering::Relaxed);
+        self.desk.retention.store(retention.duration().as_secs(), Ordering::Relaxed);
+        let current = &mut *self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().map(Ledger::folder) == ledger.then_some(folder) {
+            return;
+        }
+        // It writes what is left first.
+        *current = None;
+        self.desk.is_kept.store(*ledger, Ordering::Relaxed);
+        self.desk.is_failing.store(false, Ordering::Relaxed);
+        if *ledger {
+            match Ledger::start(folder, &self.desk) {
+                Ok(started) => *current = Some(started),
+                Err(error) => log::error!("usage is not written down: no thread can be started: {error}"),
+            }
+        }
+    }
+
+    /// Waits until everything that was used before is written, or cannot be.
+    pub async fn flush(&self) {
+        let beat = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|it| Arc::clone(it.beat()));
+        if let Some(beat) = beat {
+            beat.flush().await;
+        }
+    }
+
+    /// Forgets totals of routes that are not served any more.
+    pub fn keep_routes(&self, is_served: impl Fn(&str) -> bool) {
+        self.desk.gather();
+        self.desk.book().totals.keep_routes(is_served);
+    }
+
+    /// Looks at the totals, which are up to date.
+    pub fn totals<T>(&self, look: impl FnOnce(&Totals) -> T) -> T {
+        self.desk.gather();
+        look(&self.desk.book().totals)
+    }
+
+    /// How the ledger stands.
+    pub fn standing(&self) -> Standing {
+        self.desk.gather();
+        let is_kept = self.desk.is_kept.load(Ordering::Relaxed);
+        let is_failing = self.desk.is_failing.load(Ordering::Relaxed);
+        let book = self.desk.book();
+        let now = self.desk.clock.now();
+        Standing {
+            is_written: is_kept.then_some(!is_failing),
+            behind: book.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            lost: book.lost,
+            tenants: book.totals.tenants(),
+        }
+    }
+}
+
+impl Desk {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings what was added up by requests into the book.
+    fn gather(&self) {
+        let (now, most) = (self.clock.now(), self.most_tenants.load(Ordering::Relaxed));
+        let is_kept = self.is_kept.load(Ordering::Relaxed);
+        let book = &mut *self.book();
+        for (key, used) in self.tally.take() {
+            book.totals.add(&key, used, (most, now));
+            if is_kept {
+                book.add(key.borrowed(), used, now);
+            }
+        }
+        if now >= book.next_forget {
+            book.next_forget = now + FORGET_EVERY;
+            book.totals.forget_idle(now);
+        }
+    }
+
+    fn take_pending(&self) -> Pending {
+        let book = &mut *self.book();
+        book.since = None;
+        std::mem::take(&mut book.pending)
+    }
+
+    /// What could not be written waits for the next time.
+    fn put_back(&self, pending: Pending) {
+        let now = self.clock.now();
+        let book = &mut *self.book();
+        for (key, used) in pending {
+            book.add(key.borrowed(), used, now);
+        }
+    }
+}
+
+impl Book {
+    fn add(&mut self, key: UsageKeyRef<'_>, used: Used, now: Instant) {
+        self.since.get_or_insert(now);
+        let known = self.pending.len();
+        let key = key.to_owned();
+        if known >= MOST_PENDING && !self.pending.contains_key(&key) {
+            if known >= MOST_PENDING * 4 {
+                self.lost = self.lost.saturating_add(used.requests);
+                return;
+            }
+            *self.pending.entry(crowded(key.borrowed(), known, MOST_PENDING)).or_default() += used;
+            return;
+        }
+        *self.pending.entry(key).or_default() += used;
+    }
+}
+
+/// Where usage is kept.
+pub fn path(folder: &Path) -> PathBuf {
+    sqlite::path(folder)
+}
+
+/// Asks the file in `folder`, of a gateway that runs or not; none if nothing was ever written.
+///
+/// # Errors
+/// In a sentence, why it cannot be read.
+pub fn ask(folder: &Path, question: &Question) -> Result<Option<Answer>, String> {
+    let asked = Store::look(folder).and_then(|store| store.map(|store| store.answer(question)).transpose());
+    asked.map_err(|fault| format!("{} cannot be read: {fault}", sqlite::path(folder).display()))
+}
