@@ -39,6 +39,7 @@ use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 
 use reload::Reloader;
 use tls::Tls;
@@ -62,6 +63,7 @@ pub struct App {
     metrics: Metrics,
     live: Arc<Live<Running>>,
     access_log: Arc<AccessLog>,
+    traces: Traces,
     state: Arc<State>,
     drain: Duration,
     clock: Clock,
@@ -92,6 +94,7 @@ impl App {
         let access_log = AccessLog::start(&config.log, &metrics)
             .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
         let access_log = Arc::new(access_log);
+        let traces = Traces::start(&config.log, &metrics, clock.clone()).context("the thread for traces")?;
         let state = Arc::new(State::open(clock.clone(), &config.state));
         let snapshot = first(config, &state)?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
@@ -116,7 +119,14 @@ impl App {
             token: Arc::clone(&token),
         });
         let operators = Operators::start(admin, admin_address)?;
-        let shared = Shared { live: &live, state: &state, metrics: &metrics, access_log: &access_log, tls: &tls };
+        let shared = Shared {
+            live: &live,
+            state: &state,
+            metrics: &metrics,
+            access_log: &access_log,
+            traces: &traces,
+            tls: &tls,
+        };
         let parts = Parts {
             proxy: shared.proxy(),
             upkeep: shared.upkeep(&replaced),
@@ -135,6 +145,7 @@ impl App {
             metrics: metrics.clone(),
             live: Arc::clone(&live),
             access_log,
+            traces,
             state: Arc::clone(&state),
             drain: config.server.drain.duration(),
             clock: clock.clone(),
@@ -181,6 +192,7 @@ impl App {
         let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(self.end()));
         // What is queued is written before the process ends; the server, which may sleep on, holds log and counters open.
         self.access_log.flush();
+        self.traces.flush();
         how
     }
 
@@ -378,6 +390,7 @@ struct Shared<'a> {
     state: &'a Arc<State>,
     metrics: &'a Metrics,
     access_log: &'a Arc<AccessLog>,
+    traces: &'a Traces,
     tls: &'a Tls,
 }
 
@@ -388,6 +401,7 @@ impl Shared<'_> {
             state: Arc::clone(self.state),
             metrics: self.metrics.clone(),
             access_log: Arc::clone(self.access_log),
+            traces: self.traces.clone(),
             challenges: self.tls.challenges(),
             demand: self.tls.demand(),
         })

@@ -59,6 +59,9 @@ impl Proxy {
             trace_id: ctx.trace.as_ref().map(|trace| trace.id().to_owned()),
         };
         ctx.running.meters.count(ctx.site, ctx.route, &outcome);
+        if let Some(trace) = ctx.trace.take() {
+            self.traces.record(trace, (ctx.started, ctx.scheme), &outcome);
+        }
         if self.access_log.is_on() {
             self.access_log.write(outcome);
         }

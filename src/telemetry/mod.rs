@@ -1,11 +1,13 @@
 //! What the gateway tells its operator: metrics, access log, traces.
 //!
-//! In: outcomes. Out: Prometheus families, log lines, trace identifiers. Not
+//! In: outcomes. Out: Prometheus families, log lines, trace identifiers, spans. Not
 //! here: the program's own log (`log` macros at the edge). Nothing here blocks
-//! a request: what cannot be written is dropped and counted.
+//! a request: what cannot be written or sent is dropped and counted.
 
 pub mod access_log;
 pub mod metrics;
 pub mod names;
 pub mod program_log;
 pub mod trace;
+pub mod traces;
+mod tracestate;
