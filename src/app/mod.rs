@@ -103,7 +103,7 @@ impl App {
         if signals == Signals::Heed {
             // SIGHUP means a reload only where there is something to load: elsewhere it is a terminal that closes.
             let hangup = origin.as_ref().map(|_| Arc::clone(&hangup));
-            hear_signals(stop.clone(), hangup).context("signals cannot be heard")?;
+            hear_signals(stop.clone(), hangup, Arc::clone(&access_log)).context("signals cannot be heard")?;
         }
         let token = Arc::new(ArcSwapOption::new(admin_token(origin.as_ref(), config).map(Arc::new)));
         origin.iter_mut().for_each(|origin| origin.watch_token(config));

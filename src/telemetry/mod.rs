@@ -8,6 +8,7 @@ pub mod access_log;
 pub mod metrics;
 pub mod names;
 pub mod program_log;
+mod repeats;
 pub mod trace;
 pub mod traces;
 mod tracestate;
