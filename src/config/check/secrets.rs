@@ -19,7 +19,7 @@ use super::{Checker, is_loopback};
 impl Checker<'_> {
     pub(super) fn secrets(&mut self) {
         let document = self.document;
-        for section in ["admin", "auth", "upstreams"] {
+        for section in ["admin", "auth", "log", "upstreams"] {
             let Some(node) = document.root.child(section) else { continue };
             walk(node, &mut vec![section], &mut |path, node, scalar| self.secret(path, node, scalar));
         }
