@@ -54,15 +54,16 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 
 /// The journal has its own times, and so has who looks on at a terminal.
 pub(super) fn times() -> Times {
-    // systemd.exec(5): the variable names the device and the inode of the stream, as it is handed on to children that
-    // write elsewhere.
-    let is_journal = || {
-        let named = std::env::var("JOURNAL_STREAM").ok()?;
-        let stream = std::fs::metadata("/proc/self/fd/2").ok()?;
-        (named == format!("{}:{}", stream.dev(), stream.ino())).then_some(())
-    };
-    let is_known = std::io::stderr().is_terminal() || is_journal().is_some();
+    let is_known = std::io::stderr().is_terminal() || is_journal();
     if is_known { Times::LeftOut } else { Times::Written }
+}
+
+/// Whether stderr is systemd's journal: the variable names the device and the inode of that stream, and is handed on to
+/// children that write elsewhere (systemd.exec(5)).
+#[expect(clippy::disallowed_methods, reason = "it is about this process, and no setting")]
+fn is_journal() -> bool {
+    let (named, stream) = (std::env::var("JOURNAL_STREAM"), std::fs::metadata("/proc/self/fd/2"));
+    named.ok().zip(stream.ok()).is_some_and(|(named, stream)| named == format!("{}:{}", stream.dev(), stream.ino()))
 }
 
 /// What an operator wants to know when it starts.

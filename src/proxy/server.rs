@@ -177,8 +177,9 @@ impl StopWatch {
 pub fn hear_signals(
     stop: watch::Sender<Option<Stop>>,
     hangup: Option<Arc<Notify>>,
-    access_log: Arc<AccessLog>,
+    access_log: &Arc<AccessLog>,
 ) -> io::Result<()> {
+    let access_log = Arc::clone(access_log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt, mut rotated, mut hung_up) = {
         let _context = runtime.enter();

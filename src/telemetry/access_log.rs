@@ -49,13 +49,8 @@ struct Progress {
     reopen: AtomicBool,
 }
 
-/// What the thread is told.
-#[derive(Debug)]
-enum Message {
-    Line(Outcome),
-    /// To look at [`Progress::reopen`].
-    Wake,
-}
+/// What the thread is told: a line, or to look at [`Progress::reopen`].
+type Message = Option<Outcome>;
 
 impl AccessLog {
     /// Opens the log and starts its thread.
@@ -96,7 +91,7 @@ impl AccessLog {
         if !sampled {
             return;
         }
-        match queue.try_send(Message::Line(outcome)) {
+        match queue.try_send(Some(outcome)) {
             Ok(()) => drop(self.progress.queued.fetch_add(1, Ordering::Release)),
             Err(TrySendError::Full(_)) => self.dropped.inc(),
             Err(TrySendError::Disconnected(_)) => {}
@@ -108,7 +103,7 @@ impl AccessLog {
         let Some(queue) = &self.queue else { return };
         self.progress.reopen.store(true, Ordering::Release);
         // Where the queue is full, the thread is awake.
-        let _ = queue.try_send(Message::Wake);
+        let _ = queue.try_send(None);
     }
 
     /// Waits until what is queued is written, but not for ever: whoever reads the log may have stopped.
@@ -169,7 +164,7 @@ fn write_lines(lines: &Receiver<Message>, mut sink: Sink, format: Format, progre
         };
         let mut count = 0;
         while let Some(message) = next {
-            if let Message::Line(outcome) = message {
+            if let Some(outcome) = message {
                 append(&mut text, &outcome, format);
                 count += 1;
             }

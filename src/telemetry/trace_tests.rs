@@ -1,6 +1,7 @@
 use super::*;
 
 const GIVEN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const BEFORE_FLAGS: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-";
 
 fn headers(values: &[&str]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -43,6 +44,7 @@ fn a_callers_trace_goes_on_with_a_new_span_for_each_try() {
 #[test]
 fn malformed_traces_are_not_continued() {
     let (trace_id, span) = ("12345678901234567890123456789012", "1234567890123456");
+    let (short_id, short_span) = ("2345678901234567890123456789012", "234567890123456");
     let well = [
         format!("00-{trace_id}-{span}-01"),
         format!("cc-{trace_id}-{span}-01"),
@@ -66,14 +68,14 @@ fn malformed_traces_are_not_continued() {
         format!("0-{trace_id}-{span}-01"),
         format!("00-{}-{span}-01", zero(32)),
         format!("00-.{}-{span}-01", zero(31)),
-        format!("00-{}.-{span}-01", &trace_id[1..]),
+        format!("00-{}.-{span}-01", short_id),
         format!("00-{trace_id}3-{span}-01"),
-        format!("00-{}-{span}-01", &trace_id[1..]),
+        format!("00-{}-{span}-01", short_id),
         format!("00-{trace_id}-{}-01", zero(16)),
-        format!("00-{trace_id}-.{}-01", &span[1..]),
-        format!("00-{trace_id}-{}.-01", &span[1..]),
+        format!("00-{trace_id}-.{}-01", short_span),
+        format!("00-{trace_id}-{}.-01", short_span),
         format!("00-{trace_id}-{span}7-01"),
-        format!("00-{trace_id}-{}-01", &span[1..]),
+        format!("00-{trace_id}-{}-01", short_span),
         format!("00-{trace_id}-{span}-.0"),
         format!("00-{trace_id}-{span}-0."),
         format!("00-{trace_id}-{span}-001"),
@@ -102,7 +104,7 @@ fn of_two_traces_neither_is_continued() {
 #[test]
 fn flags_without_a_meaning_are_not_passed_on() {
     for (given, passed) in [("00", 0), ("01", 1), ("02", 2), ("03", 3), ("ff", 3), ("fc", 0)] {
-        let trace = trace(&[&format!("{}{given}", &GIVEN[..53])]);
+        let trace = trace(&[&format!("{BEFORE_FLAGS}{given}")]);
         assert_eq!(trace.flags(), passed, "{given}");
         assert!(trace.header().to_str().unwrap().ends_with(&format!("-0{passed}")));
     }
@@ -121,7 +123,7 @@ fn what_others_wrote_is_passed_on_with_their_trace_only() {
 #[test]
 fn the_caller_decides_what_is_kept_and_a_share_where_nobody_did() {
     let kept = |given: &[&str], sampling| Trace::continue_or_begin(&headers(given), sampling).spans().is_some();
-    let unsampled = format!("{}00", &GIVEN[..53]);
+    let unsampled = format!("{BEFORE_FLAGS}00");
     assert!(kept(&[GIVEN], Sampling::Share(0.0)));
     assert!(!kept(&[&unsampled], Sampling::Share(1.0)));
     assert!(!kept(&[GIVEN], Sampling::Off));

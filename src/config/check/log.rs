@@ -1,7 +1,7 @@
 //! Rules of `log`: traces that this build can send, and that nobody reads on the way.
 //!
 //! In: the `log` section. Out: issues. Not here: whether files can be written
-//! and the collector answers (`app::probe`).
+//! (`app::probe`), whether the collector answers: the gateway starts without it.
 
 use crate::config::issue::IssueCode;
 use crate::config::scalar::Scheme;
