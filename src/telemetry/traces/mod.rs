@@ -47,6 +47,7 @@ struct Sender {
 
 /// What becomes spans.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "nobody sends"))]
 struct Draft {
     trace: Trace,
     started: Instant,
