@@ -56,7 +56,7 @@ const TABLE: [(&str, &[(&str, Part)]); 17] = [
             ("upstream", All),
         ],
     ),
-    ("telemetry", &[("clock", All), ("config", All), ("exchange", All)]),
+    ("telemetry", &[("clock", All), ("config", All), ("outbound", All), ("exchange", All)]),
     (
         "proxy",
         &[

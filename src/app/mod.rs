@@ -39,6 +39,7 @@ use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 
 use reload::Reloader;
 use tls::Tls;
@@ -61,7 +62,7 @@ pub struct App {
     readiness: Arc<Readiness>,
     metrics: Metrics,
     live: Arc<Live<Running>>,
-    access_log: Arc<AccessLog>,
+    records: Records,
     state: Arc<State>,
     drain: Duration,
     clock: Clock,
@@ -89,9 +90,7 @@ impl App {
         let claims = Claims::stake(config)?;
         let (addresses, admin_address) = claims.addresses();
         let metrics = Metrics::new().context("metrics")?;
-        let access_log = AccessLog::start(&config.log, &metrics)
-            .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
-        let access_log = Arc::new(access_log);
+        let records = Records::start(config, &metrics, &clock)?;
         let state = Arc::new(State::open(clock.clone(), &config.state));
         let snapshot = first(config, &state)?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
@@ -100,7 +99,7 @@ impl App {
         if signals == Signals::Heed {
             // SIGHUP means a reload only where there is something to load: elsewhere it is a terminal that closes.
             let hangup = origin.as_ref().map(|_| Arc::clone(&hangup));
-            hear_signals(stop.clone(), hangup).context("signals cannot be heard")?;
+            hear_signals(stop.clone(), hangup, &records.access_log).context("signals cannot be heard")?;
         }
         let token = Arc::new(ArcSwapOption::new(admin_token(origin.as_ref(), config).map(Arc::new)));
         origin.iter_mut().for_each(|origin| origin.watch_token(config));
@@ -116,7 +115,7 @@ impl App {
             token: Arc::clone(&token),
         });
         let operators = Operators::start(admin, admin_address)?;
-        let shared = Shared { live: &live, state: &state, metrics: &metrics, access_log: &access_log, tls: &tls };
+        let shared = Shared { live: &live, state: &state, metrics: &metrics, records: &records, tls: &tls };
         let parts = Parts {
             proxy: shared.proxy(),
             upkeep: shared.upkeep(&replaced),
@@ -134,7 +133,7 @@ impl App {
             readiness,
             metrics: metrics.clone(),
             live: Arc::clone(&live),
-            access_log,
+            records,
             state: Arc::clone(&state),
             drain: config.server.drain.duration(),
             clock: clock.clone(),
@@ -185,7 +184,8 @@ impl App {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(self.end()));
         // What is queued is written before the process ends; the server, which may sleep on, holds log and counters open.
-        self.access_log.flush();
+        self.records.access_log.flush();
+        self.records.traces.flush();
         how
     }
 
@@ -283,6 +283,22 @@ impl Claims {
 
     fn addresses(&self) -> (Vec<SocketAddr>, SocketAddr) {
         (self.listeners.iter().map(Claim::address).collect(), self.admin.address())
+    }
+}
+
+/// Where requests are written down.
+#[derive(Debug)]
+struct Records {
+    access_log: Arc<AccessLog>,
+    traces: Traces,
+}
+
+impl Records {
+    fn start(config: &Config, metrics: &Metrics, clock: &Clock) -> anyhow::Result<Self> {
+        let access_log = AccessLog::start(&config.log, metrics)
+            .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
+        let traces = Traces::start(&config.log, metrics, clock.clone()).context("traces cannot be sent")?;
+        Ok(Records { access_log: Arc::new(access_log), traces })
     }
 }
 
@@ -388,7 +404,7 @@ struct Shared<'a> {
     live: &'a Arc<Live<Running>>,
     state: &'a Arc<State>,
     metrics: &'a Metrics,
-    access_log: &'a Arc<AccessLog>,
+    records: &'a Records,
     tls: &'a Tls,
 }
 
@@ -398,7 +414,8 @@ impl Shared<'_> {
             live: Arc::clone(self.live),
             state: Arc::clone(self.state),
             metrics: self.metrics.clone(),
-            access_log: Arc::clone(self.access_log),
+            access_log: Arc::clone(&self.records.access_log),
+            traces: self.records.traces.clone(),
             challenges: self.tls.challenges(),
             demand: self.tls.demand(),
         })

@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
             return Ok(Ending::Problems);
         }
     };
-    program_log::start(&loaded.config.log);
+    program_log::start(&loaded.config.log, super::run::times());
     let app = App::start(&loaded.config, Clock::system(), Signals::Heed)?;
     if let Some(address) = app.addresses().first() {
         let acme = token_of_acme(Clock::system().wall());

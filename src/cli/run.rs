@@ -1,6 +1,8 @@
 //! `tollgate run -c FILE`.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::app::{App, Origin, apart};
@@ -9,8 +11,8 @@ use crate::config::interpolate::Environment;
 use crate::config::section::auth::AuthRule;
 use crate::config::section::listeners::Listener;
 use crate::config::{Config, ConfigFile};
-use crate::proxy::server::{Signals, survive_hangups};
-use crate::telemetry::program_log;
+use crate::proxy::server::{Signals, survive_early_signals};
+use crate::telemetry::program_log::{self, Times};
 
 use super::{Ending, count, explain};
 
@@ -25,7 +27,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    survive_hangups()?;
+    survive_early_signals()?;
     let file = ConfigFile::new(arguments.config.clone(), Environment::of_process());
     // The rest of what was loaded is not needed, and a large file's tree takes more than the configuration.
     let (config, touched) = apart(|| {
@@ -37,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         // Nothing was started, so this is a failure whatever the file's problem.
         Err(_) => return Ok(Ending::Problems),
     };
-    program_log::start(&config.log);
+    program_log::start(&config.log, times());
     // What came from a pipe is gone.
     let origin = (!touched.is_nothing()).then_some(Origin { file, touched });
     let app = App::start_from(origin, &config, Clock::system(), Signals::Heed)?;
@@ -46,7 +48,22 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     drop(config);
     app.wait();
     log::info!("stopped");
+    log::logger().flush();
     Ok(Ending::Success)
+}
+
+/// The journal has its own times, and so has who looks on at a terminal.
+pub(super) fn times() -> Times {
+    let is_known = std::io::stderr().is_terminal() || is_journal();
+    if is_known { Times::LeftOut } else { Times::Written }
+}
+
+/// Whether stderr is systemd's journal: the variable names the device and the inode of that stream, and is handed on to
+/// children that write elsewhere (systemd.exec(5)).
+#[expect(clippy::disallowed_methods, reason = "it is about this process, and no setting")]
+fn is_journal() -> bool {
+    let (named, stream) = (std::env::var("JOURNAL_STREAM"), std::fs::metadata("/proc/self/fd/2"));
+    named.ok().zip(stream.ok()).is_some_and(|(named, stream)| named == format!("{}:{}", stream.dev(), stream.ino()))
 }
 
 /// What an operator wants to know when it starts.

@@ -19,7 +19,7 @@ use super::scalar::{
 };
 use super::section::auth::{Audience, AuthRule};
 use super::section::limits::{By, Cost, Dimension};
-use super::section::log::Access;
+use super::section::log::{Access, ServiceName};
 use super::section::routes::Method;
 use super::section::server::Threads;
 use super::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
@@ -146,6 +146,7 @@ scalars! {
     Quota, "string", "So much in each hour, day or month.", "[0-9]+((_[0-9]+)*| *(([KMGT]i?)?B|ms|[smhd])) */ *(h|hour|d|day|month)", "100000/day";
     Rate, "string", "So many in a second, minute, hour or day.", "[0-9]+ */ *(s|sec|second|m|min|minute|h|hour|d|day)", "50/s";
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
+    ServiceName, "string", "A name for a list of services.", ".{1,128}", "tollgate";
     Template, ["boolean", "number", "string"], "Text, with holes like `{path.NAME}`, `{tenant}` or `{claims.NAME}` that a request fills.", r"([^{}]|\{(tenant|key\.tenant|host\.[0-9]+|path\.[0-9A-Za-z_]+|(claims|fixed_params|key\.meta)\.[^{}\s]+)\})*", "report_{path.report}";
     TenantName, ["number", "string"], "The name of a tenant: letters, digits and `.`, `_`, `:`, `@`, `-`.", "[0-9A-Za-z._:@-]{1,128}", "acme";
     WebAddress, "string", "A URL that is fetched as it is written, query included; without user name.", r"https?://[^/?#@\s]+([/?][^#\s]*)?", "https://id.example.com/keys";

@@ -62,6 +62,9 @@ impl Proxy {
         ctx.running.meters.count(ctx.site, ctx.route, &outcome);
         let (key, used) = usage::record(&outcome);
         self.state.usage().count(key, used);
+        if let Some(trace) = ctx.trace.take() {
+            self.traces.record(trace, (ctx.started, ctx.scheme), &outcome);
+        }
         if self.access_log.is_on() {
             self.access_log.write(outcome);
         }

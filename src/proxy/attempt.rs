@@ -15,6 +15,7 @@ use rand::Rng;
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::retry::{Failure, Verdict, retry_after};
 use crate::state::deadlines::{Armed, Passed};
+use crate::telemetry::trace::{Trace, TryFailure};
 use crate::upstream::socket_of;
 
 use super::ctx::Ctx;
@@ -46,6 +47,9 @@ impl Proxy {
         ctx.measured = Measured::default();
         let now = self.state.clock().now();
         ctx.attempt.began = Some(now);
+        if let Some(trace) = &mut ctx.trace {
+            trace.begin_try(now);
+        }
         let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
         let upstream = &route.upstream;
         if ctx.attempt.number == 1 {
@@ -93,9 +97,12 @@ impl Proxy {
             return Ok(());
         }
         self.end_wait(ctx);
+        let status = response.status.as_u16();
+        if let Some(tried) = ctx.trace.as_mut().and_then(Trace::current_try) {
+            tried.status = Some(status);
+        }
         let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
         let timeouts = route.upstream.timeouts();
-        let status = response.status.as_u16();
         let after = response.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = after.and_then(|value| retry_after(value, self.state.clock().wall()));
         if let (StatusCode::TOO_MANY_REQUESTS, Some(pause)) = (response.status, retry_after) {
@@ -107,6 +114,7 @@ impl Proxy {
         {
             // Its handle would keep the connection open through the wait.
             ctx.attempt.deadline = None;
+            self.end_try(ctx, TryEnd::Answered);
             let mut e = Error::new_up(RETRYABLE);
             e.set_retry(true);
             return Err(e);
@@ -152,6 +160,7 @@ impl Proxy {
     /// A connection that could not be opened: nothing was sent, so any request may try again.
     pub(super) fn judge_connect(&self, ctx: &mut Ctx, mut e: Box<Error>) -> Box<Error> {
         self.end_wait(ctx);
+        self.end_try(ctx, TryEnd::Failed(connect_failure(&e)));
         let again = self.tries_again(ctx, Failure::Connect);
         e.set_retry(again);
         e
@@ -172,7 +181,12 @@ impl Proxy {
         if !answered {
             self.end_wait(ctx);
         }
-        if ctx.attempt.deadline.take().is_some_and(|deadline| deadline.disarm() == Passed::Yes) {
+        let is_late = ctx.attempt.deadline.take().is_some_and(|deadline| deadline.disarm() == Passed::Yes);
+        if *e.esource() == ErrorSource::Upstream {
+            let timed_out = is_late || matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
+            self.end_try(ctx, TryEnd::Failed(if timed_out { TryFailure::Timeout } else { TryFailure::Broken }));
+        }
+        if is_late {
             // The shut-down connection looks closed by the upstream; it was out of time.
             return late(ctx);
         }
@@ -203,11 +217,33 @@ impl Proxy {
         }
     }
 
+    /// Notes for the trace how a try ended whose answer is not the caller's.
+    fn end_try(&self, ctx: &mut Ctx, end: TryEnd) {
+        let Some(tried) = ctx.trace.as_mut().and_then(Trace::current_try) else { return };
+        tried.ended = Some(self.state.clock().now());
+        match end {
+            TryEnd::Answered => {}
+            TryEnd::Failed(failure) => tried.failure = Some(failure),
+        }
+    }
+
     fn end_wait(&self, ctx: &mut Ctx) {
         if let Some(began) = ctx.attempt.began.take() {
             ctx.attempt.spent += self.state.clock().now().saturating_duration_since(began);
         }
     }
+}
+
+/// How a try ended.
+#[derive(Clone, Copy, Debug)]
+enum TryEnd {
+    Answered,
+    Failed(TryFailure),
+}
+
+fn connect_failure(e: &Error) -> TryFailure {
+    let is_late = matches!(e.etype(), ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout);
+    if is_late { TryFailure::Timeout } else { TryFailure::Connect }
 }
 
 /// The upstream was out of time.

@@ -18,7 +18,7 @@ use crate::snapshot::route::Route;
 use crate::state::deadlines::Armed;
 use crate::state::queue::Place;
 use crate::telemetry::metrics::InFlight;
-use crate::telemetry::trace::Trace;
+use crate::telemetry::trace::{Sampling, Trace};
 
 use super::Running;
 use super::limits::Limited;
@@ -32,6 +32,8 @@ pub struct Ctx {
     pub(super) started: Instant,
     pub(super) started_wall: SystemTime,
     pub(super) request_id: Arc<str>,
+    /// Which exchanges have spans.
+    pub(super) sampling: Sampling,
     /// None until the head has been looked at.
     pub(super) trace: Option<Trace>,
     pub(super) client: IpAddr,
@@ -104,6 +106,7 @@ impl Ctx {
             started: now.0,
             started_wall: now.1,
             request_id: Arc::default(),
+            sampling: Sampling::Off,
             trace: None,
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             scheme: CallerScheme::Http,

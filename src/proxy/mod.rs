@@ -42,6 +42,7 @@ use crate::state::State;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::meters::{HostLabels, RouteMeters};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 use crate::tls::acme::Challenges;
 use crate::tls::domains::Demand;
 
@@ -87,6 +88,7 @@ pub struct Proxy {
     state: Arc<State>,
     metrics: Metrics,
     access_log: Arc<AccessLog>,
+    traces: Traces,
     challenges: Arc<Challenges>,
     demand: Arc<Demand>,
 }
@@ -102,6 +104,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where it writes requests down.
     pub access_log: Arc<AccessLog>,
+    /// What takes spans.
+    pub traces: Traces,
     /// What authorities are answered who ask whose host this is.
     pub challenges: Arc<Challenges>,
     /// What sees to certificates on demand.
@@ -111,8 +115,8 @@ pub struct Parts {
 impl Proxy {
     /// A gateway of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { live, state, metrics, access_log, challenges, demand } = parts;
-        Proxy { live, state, metrics, access_log, challenges, demand }
+        let Parts { live, state, metrics, access_log, traces, challenges, demand } = parts;
+        Proxy { live, state, metrics, access_log, traces, challenges, demand }
     }
 }
 
@@ -123,7 +127,9 @@ impl ProxyHttp for Proxy {
 
     fn new_ctx(&self) -> Box<Ctx> {
         let clock = self.state.clock();
-        Box::new(Ctx::new(self.live.load(), (clock.now(), clock.wall()), self.metrics.begin_exchange()))
+        let mut ctx = Box::new(Ctx::new(self.live.load(), (clock.now(), clock.wall()), self.metrics.begin_exchange()));
+        ctx.sampling = self.traces.sampling();
+        ctx
     }
 
     fn on_connection_reuse(&self, _session: &mut Session, _ctx: &mut Self::CTX, context: Box<dyn Any + Send + Sync>) {

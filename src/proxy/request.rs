@@ -4,11 +4,12 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 
+use crate::config::scalar::Scheme;
 use crate::exchange::captures::Captures;
 use crate::exchange::grant::Grant;
 use crate::exchange::refusal::Refusal;
@@ -30,8 +31,6 @@ use super::ctx::Ctx;
 use super::limits::Place;
 use super::respond::{self, Connection};
 use super::{DECIDED, body, caller, limits, tls};
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Between two reads of a request.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -215,11 +214,15 @@ pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx, now: SystemTim
     let (Some(route), Some(head), Some(permit), Some(trace)) = (ctx.route(), &ctx.head, &ctx.permit, &ctx.trace) else {
         return Err(Error::new_in(DECIDED));
     };
-    let trial = Trial { traceparent: trace.header(), now };
+    let trial = Trial { traceparent: trace.header(), tracestate: trace.state().cloned(), now };
     match route.rewrite.apply(head, permit, &request.headers, trial) {
         Ok(parts) => {
+            let url = trace.spans().map(|_| shown_url(route, parts.uri.path()));
             *request = RequestHeader::from(parts);
             ctx.attempt.reach = Reach::Upstream;
+            if let (Some(tried), Some(url)) = (ctx.trace.as_mut().and_then(Trace::current_try), url) {
+                tried.url = url;
+            }
             Ok(())
         }
         Err(refusal) => {
@@ -237,9 +240,19 @@ fn identify(request: &RequestHeader, ctx: &mut Ctx) {
         Some(given) => given.into(),
         None => request_id(),
     };
-    ctx.trace = Some(Trace::continue_or_begin(request.headers.get(TRACEPARENT)));
+    ctx.trace = Some(Trace::continue_or_begin(&request.headers, ctx.sampling));
     let raw = request.raw_path();
     ctx.raw_path = logged(raw.split(|byte| *byte == b'?').next().unwrap_or_default());
+}
+
+/// Where a try goes, as traces show it: without the query, in which values stand that callers must not choose.
+fn shown_url(route: &Route, path: &str) -> String {
+    let endpoint = route.upstream.endpoint();
+    let scheme = match endpoint.scheme() {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    format!("{scheme}://{}{}", endpoint.authority(), logged(path.as_bytes()))
 }
 
 /// A path as the log shows it. Callers append `&token=...` where there is no query, too: from there on it is hidden.

@@ -21,6 +21,7 @@ use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
+use crate::telemetry::access_log::AccessLog;
 use crate::tls::resolver::Finder;
 
 use super::door::Door;
@@ -167,18 +168,28 @@ impl StopWatch {
     }
 }
 
-/// From when this returns, SIGTERM asks through `stop` to drain and SIGINT to end at once, and SIGHUP wakes `hangup`, if
-/// somebody waits for that. Called before anybody can connect: Pingora looks at signals only after its services have
+/// From when this returns, SIGTERM asks through `stop` to drain and SIGINT to end at once, SIGHUP wakes `hangup`, if
+/// somebody waits for that, and SIGUSR1 has the file of the access log opened again. Called before anybody can connect: Pingora looks at signals only after its services have
 /// started, and until then they would end the process.
 ///
 /// # Errors
 /// What the system says.
-pub fn hear_signals(stop: watch::Sender<Option<Stop>>, hangup: Option<Arc<Notify>>) -> io::Result<()> {
+pub fn hear_signals(
+    stop: watch::Sender<Option<Stop>>,
+    hangup: Option<Arc<Notify>>,
+    access_log: &Arc<AccessLog>,
+) -> io::Result<()> {
+    let access_log = Arc::clone(access_log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt, mut hung_up) = {
+    let (mut terminate, mut interrupt, mut rotated, mut hung_up) = {
         let _context = runtime.enter();
         let hung_up = hangup.as_ref().map(|_| signal(SignalKind::hangup())).transpose()?;
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, hung_up)
+        (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::user_defined1())?,
+            hung_up,
+        )
     };
     let hear = async move {
         let mut stopping = stop.subscribe();
@@ -190,6 +201,10 @@ pub fn hear_signals(stop: watch::Sender<Option<Stop>>, hangup: Option<Arc<Notify
                     hangup.iter().for_each(|hangup| hangup.notify_one());
                     continue;
                 }
+                _ = rotated.recv() => {
+                    access_log.reopen();
+                    continue;
+                }
                 _ = stopping.wait_for(Option::is_some) => return,
             };
             stop.send_replace(Some(asked));
@@ -199,15 +214,17 @@ pub fn hear_signals(stop: watch::Sender<Option<Stop>>, hangup: Option<Arc<Notify
     Ok(())
 }
 
-/// From when this returns, SIGHUP does not end the process: while it loads its file, it need not be told to.
+/// From when this returns, SIGHUP and SIGUSR1 do not end the process: while it loads its file, it need not be told to,
+/// and its log is not open yet.
 ///
 /// # Errors
 /// What the system says.
-pub fn survive_hangups() -> io::Result<()> {
+pub fn survive_early_signals() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _context = runtime.enter();
     // Once it has been listened to, it never has its own effect again.
-    signal(SignalKind::hangup()).map(drop)
+    signal(SignalKind::hangup()).map(drop)?;
+    signal(SignalKind::user_defined1()).map(drop)
 }
 
 async fn heard(signal: &mut Option<Signal>) {

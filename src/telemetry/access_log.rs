@@ -6,10 +6,11 @@
 //! requests.
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +34,7 @@ const FLUSH_POLLS: u32 = 400;
 /// A handle to the log; clones share one thread.
 #[derive(Debug)]
 pub struct AccessLog {
-    queue: Option<SyncSender<Outcome>>,
+    queue: Option<SyncSender<Message>>,
     progress: Arc<Progress>,
     dropped: IntCounter,
     sample: f64,
@@ -44,7 +45,12 @@ pub struct AccessLog {
 struct Progress {
     queued: AtomicU64,
     written: AtomicU64,
+    /// The file is to be opened again.
+    reopen: AtomicBool,
 }
+
+/// What the thread is told: a line, or to look at [`Progress::reopen`].
+type Message = Option<Outcome>;
 
 impl AccessLog {
     /// Opens the log and starts its thread.
@@ -53,10 +59,10 @@ impl AccessLog {
     /// The file cannot be opened.
     pub fn start(section: &Log, metrics: &Metrics) -> io::Result<Self> {
         let dropped = metrics.log_dropped();
-        let sink: Option<Box<dyn Write + Send>> = match &section.access {
-            Access::File(path) => Some(Box::new(OpenOptions::new().create(true).append(true).open(path)?)),
+        let sink = match &section.access {
+            Access::File(path) => Some(Sink::File(open(path)?, path.clone())),
             Access::Off => None,
-            Access::Stdout => Some(Box::new(io::stdout())),
+            Access::Stdout => Some(Sink::Stdout),
         };
         let sample = section.sample.ratio();
         let progress = Arc::new(Progress::default());
@@ -69,7 +75,7 @@ impl AccessLog {
         // It ends with the queue. Nobody joins it: a log that nobody reads must not hold the end of the process.
         std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_lines(&lines, sink, format, &written.written))?;
+            .spawn(move || write_lines(&lines, sink, format, &written))?;
         Ok(AccessLog { queue: Some(queue), progress, dropped, sample })
     }
 
@@ -85,11 +91,19 @@ impl AccessLog {
         if !sampled {
             return;
         }
-        match queue.try_send(outcome) {
+        match queue.try_send(Some(outcome)) {
             Ok(()) => drop(self.progress.queued.fetch_add(1, Ordering::Release)),
             Err(TrySendError::Full(_)) => self.dropped.inc(),
             Err(TrySendError::Disconnected(_)) => {}
         }
+    }
+
+    /// Opens the file of the log again, where it goes to one: who rotates logs has given the old one another name.
+    pub fn reopen(&self) {
+        let Some(queue) = &self.queue else { return };
+        self.progress.reopen.store(true, Ordering::Release);
+        // Where the queue is full, the thread is awake.
+        let _ = queue.try_send(None);
     }
 
     /// Waits until what is queued is written, but not for ever: whoever reads the log may have stopped.
@@ -104,28 +118,66 @@ impl AccessLog {
     }
 }
 
-fn write_lines(lines: &Receiver<Outcome>, mut sink: Box<dyn Write + Send>, format: Format, written: &AtomicU64) {
+/// Where lines go.
+enum Sink {
+    /// The file, and where it was opened.
+    File(File, PathBuf),
+    Stdout,
+}
+
+impl Sink {
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        match self {
+            Sink::File(file, _) => file.write_all(text.as_bytes()),
+            Sink::Stdout => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
+        }
+    }
+
+    fn reopen(&mut self) {
+        let Sink::File(file, path) = self else { return };
+        match open(path) {
+            Ok(fresh) => {
+                *file = fresh;
+                log::info!("the access log {} was opened again", path.display());
+            }
+            Err(error) => log::error!(
+                "the access log {} cannot be opened again: {error}. Lines go on to the file that is open: make the folder, let \
+                 the gateway's user write there, and send SIGUSR1 once more",
+                path.display()
+            ),
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn write_lines(lines: &Receiver<Message>, mut sink: Sink, format: Format, progress: &Progress) {
     let mut text = String::with_capacity(BATCH + 1024);
     loop {
         // Lines appear at once when there are few, and in batches when there are many.
-        let first = match lines.recv_timeout(Duration::from_secs(1)) {
-            Ok(outcome) => outcome,
+        let mut next = match lines.recv_timeout(Duration::from_secs(1)) {
+            Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        append(&mut text, &first, format);
-        let mut count = 1;
-        while text.len() < BATCH {
-            match lines.try_recv() {
-                Ok(outcome) => append(&mut text, &outcome, format),
-                Err(_) => break,
+        let mut count = 0;
+        while let Some(message) = next {
+            if let Some(outcome) = message {
+                append(&mut text, &outcome, format);
+                count += 1;
             }
-            count += 1;
+            next = if text.len() < BATCH { lines.try_recv().ok() } else { None };
         }
         // A full disk or a closed pipe loses lines, never requests.
-        let _ = sink.write_all(text.as_bytes()).and_then(|()| sink.flush());
+        let _ = sink.write(&text);
         text.clear();
-        written.fetch_add(count, Ordering::Release);
+        progress.written.fetch_add(count, Ordering::Release);
+        // After the lines that were there before.
+        if progress.reopen.swap(false, Ordering::AcqRel) {
+            sink.reopen();
+        }
     }
 }
 
@@ -150,8 +202,9 @@ fn plain(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
     if let Some(upstream) = &outcome.upstream {
         write!(
             text,
-            " upstream={upstream} upstream_ms={:.1} attempts={}",
+            " upstream={upstream} upstream_ms={:.1} gateway_ms={:.1} attempts={}",
             millis(outcome.upstream_elapsed),
+            millis(rest(outcome)),
             outcome.attempts
         )?;
     }
@@ -182,6 +235,11 @@ fn plain(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
     text.push_str(" host=");
     escape(text, &outcome.host);
     write!(text, " id={}", outcome.request_id)
+}
+
+/// What was not spent waiting for the upstream's response headers.
+fn rest(outcome: &Outcome) -> Duration {
+    outcome.elapsed.saturating_sub(outcome.upstream_elapsed)
 }
 
 /// What is known of what the query cost.
@@ -227,18 +285,31 @@ fn json(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
         "query_ms": outcome.statistics.elapsed.map(millis),
         "ms": millis(outcome.elapsed),
         "upstream_ms": millis(outcome.upstream_elapsed),
+        "gateway_ms": millis(rest(outcome)),
     });
-    // JSON itself lets the controls above ASCII through, line ends and changes of direction among them; some terminals
-    // obey them.
-    for c in line.to_string().chars() {
-        match c {
-            '\u{7f}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                write!(text, "\\u{:04x}", u32::from(c))?
-            }
-            _ => text.push(c),
+    text.push_str(&written(&line));
+    Ok(())
+}
+
+/// One line of JSON that a terminal shows as it is.
+pub(super) fn written(line: &serde_json::Value) -> String {
+    let plain = line.to_string();
+    if plain.is_ascii() && !plain.contains('\u{7f}') {
+        return plain;
+    }
+    let mut text = String::with_capacity(plain.len() + 16);
+    for c in plain.chars() {
+        match is_obeyed(c) {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => text.push(c),
         }
     }
-    Ok(())
+    text
+}
+
+/// What JSON itself lets through though some terminals obey it: controls above ASCII, line ends and changes of direction.
+pub(super) fn is_obeyed(c: char) -> bool {
+    matches!(c, '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The value of a field: in quotes where it could seem to be more fields than one.
@@ -265,7 +336,7 @@ fn escape(text: &mut String, raw: &str) {
 }
 
 /// `2026-11-22T17:06:18.123Z`.
-fn timestamp(at: SystemTime) -> String {
+pub(super) fn timestamp(at: SystemTime) -> String {
     DateTime::<Utc>::from(at).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 

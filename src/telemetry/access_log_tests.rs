@@ -42,8 +42,8 @@ fn line(outcome: &Outcome, format: Format) -> String {
 fn text_lines_are_for_people() {
     assert_eq!(
         line(&outcome(), Format::Text),
-        "2026-11-22T17:06:18.123Z 127.0.0.1 GET /top 200 12.3ms route=/top upstream=tinybird upstream_ms=11.0 attempts=2 \
-         in=0 out=42 host=a.example.com id=id-12345\n"
+        "2026-11-22T17:06:18.123Z 127.0.0.1 GET /top 200 12.3ms route=/top upstream=tinybird upstream_ms=11.0 \
+         gateway_ms=1.3 attempts=2 in=0 out=42 host=a.example.com id=id-12345\n"
     );
 }
 
@@ -52,6 +52,7 @@ fn json_lines_are_for_programs() {
     let text = line(&outcome(), Format::Json);
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["ms"], 12.345);
+    assert_eq!((&value["upstream_ms"], &value["gateway_ms"]), (&11.0.into(), &1.345.into()));
     assert_eq!(value["attempts"], 2);
 }
 
@@ -73,13 +74,13 @@ fn costs_appear_where_they_are_known() {
 
 #[test]
 fn g1_nobody_can_forge_a_line_or_move_the_cursor() {
-    let nasty = "/a\n{\"status\":200}\r\u{1b}[2J\u{9b}\"\\é";
+    let nasty = "/a\n{\"status\":200}\r\u{1b}[2J\u{9b}\u{7f}\u{2028}\u{202e}\u{200f}\u{2069}\"\\é";
     let bad = Outcome { path: nasty.into(), host: nasty.into(), refusal: Some(RefusalCode::BadRequest), ..outcome() };
     for format in [Format::Json, Format::Text] {
         let text = line(&bad, format);
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         assert!(text.ends_with('\n'));
-        assert!(!text.trim_end().chars().any(char::is_control), "{text:?}");
+        assert!(!text.trim_end().chars().any(|c| c.is_control() || is_obeyed(c)), "{text:?}");
     }
     let value: serde_json::Value = serde_json::from_str(&line(&bad, Format::Json)).unwrap();
     assert_eq!(value["path"], nasty);

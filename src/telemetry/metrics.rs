@@ -48,6 +48,8 @@ pub struct Metrics {
     tripwire: IntCounter,
     in_flight: IntGauge,
     log_dropped: IntCounter,
+    trace_spans: IntCounterVec,
+    trace_failures: IntCounter,
     config_ok: IntGauge,
     config_time: IntGauge,
     usage_kept: IntGaugeVec,
@@ -101,6 +103,8 @@ impl Metrics {
             tripwire: IntCounter::with_opts(opts(names::TRIPWIRE))?,
             in_flight: IntGauge::with_opts(opts(names::IN_FLIGHT))?,
             log_dropped: IntCounter::with_opts(opts(names::LOG_DROPPED))?,
+            trace_spans: IntCounterVec::new(opts(names::TRACE_SPANS), &["result"])?,
+            trace_failures: IntCounter::with_opts(opts(names::TRACE_FAILURES))?,
             config_ok: IntGauge::with_opts(opts(names::CONFIG_OK))?,
             config_time: IntGauge::with_opts(opts(names::CONFIG_TIME))?,
             usage_kept: IntGaugeVec::new(opts(names::USAGE_KEPT), &[])?,
@@ -139,6 +143,8 @@ impl Metrics {
         registry.register(Box::new(self.tripwire.clone()))?;
         registry.register(Box::new(self.in_flight.clone()))?;
         registry.register(Box::new(self.log_dropped.clone()))?;
+        registry.register(Box::new(self.trace_spans.clone()))?;
+        registry.register(Box::new(self.trace_failures.clone()))?;
         let (name, help) = names::BUILD_INFO;
         let build = IntGauge::with_opts(Opts::new(name, help).const_label("version", env!("CARGO_PKG_VERSION")))?;
         build.set(1);
@@ -190,6 +196,12 @@ impl Metrics {
     /// The counter of lines that the access log had to drop.
     pub(super) fn log_dropped(&self) -> IntCounter {
         self.log_dropped.clone()
+    }
+
+    /// The counters of spans that were sent, that were given up, and of calls that failed.
+    pub(super) fn traces(&self) -> [IntCounter; 3] {
+        let spans = |result: &str| self.trace_spans.with_label_values(&[result]);
+        [spans("sent"), spans("dropped"), self.trace_failures.clone()]
     }
 
     /// Counts a retry.

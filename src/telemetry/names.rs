@@ -48,6 +48,12 @@ pub const IN_FLIGHT: (&str, &str) = ("tollgate_in_flight", "Requests being serve
 /// Access log lines that found the queue full.
 pub const LOG_DROPPED: (&str, &str) =
     ("tollgate_access_log_dropped_total", "Access log lines dropped because the queue was full");
+/// Spans for a collector.
+pub const TRACE_SPANS: (&str, &str) =
+    ("tollgate_trace_spans_total", "Spans that a collector took (result `sent`), or that were given up (`dropped`)");
+/// Calls of the collector that failed.
+pub const TRACE_FAILURES: (&str, &str) =
+    ("tollgate_trace_export_failures_total", "Calls of the collector in `log.traces` that failed");
 /// Whether an upstream's host name has an address.
 pub const UPSTREAM_RESOLVED: (&str, &str) =
     ("tollgate_upstream_resolved", "1 if the last look-up of an upstream's host name succeeded, else 0");

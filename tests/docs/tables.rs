@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_yaml::Value;
 use tollgate::config::interpolate::Environment;
 use tollgate::config::issue::IssueCode;
+use tollgate::config::section::log::Log;
 use tollgate::config::section::state::State;
 use tollgate::config::section::tls::{Acme, Tls};
 use tollgate::config::section::upstreams::Concurrency;
@@ -82,7 +83,7 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(State { beside, ..state }, least.state);
     assert_eq!(include, least.include);
     assert_eq!(log.access, least.log.access);
-    assert_eq!(log, least.log);
+    assert_eq!(Log { traces: None, ..log }, least.log);
     let mut upstream = upstreams["tinybird"].clone();
     upstream.token = None;
     assert_eq!(upstream, least.upstreams["tinybird"]);
@@ -106,6 +107,7 @@ fn every_page_of_the_reference_has_every_key() {
         ("limits.*", "limits"),
         ("listeners.*", "listeners"),
         ("log", "log"),
+        ("log.traces", "log"),
         ("plans.*", "plans"),
         ("routes.*", "routes"),
         ("routes.*.cors", "cors"),

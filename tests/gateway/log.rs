@@ -242,9 +242,15 @@ async fn g1_nothing_that_callers_write_breaks_a_line() {
             Request::get("/a").host("evil%0ahost"),
             Request::get("/a").host("evil\" id=x"),
             Request::get("/a").host("ev\u{9b}il"),
+            Request::get("/a").host("ev\u{202e}il"),
+            Request::get("/a").host("ev\x7fil"),
+            Request::get("/a\x1b[2J"),
+            Request::get("/a\x7f"),
+            Request::get("/a").header("X-Request-Id", "0123456789\u{202e}\x7f"),
             Request::new("G\"ET", "/a"),
             Request::get(format!("/{}", "x".repeat(12_000))),
         ];
+        let count = calls.len();
         for call in calls {
             // Some are refused by the parser, before there is a line.
             let mut client = RawClient::connect(gw.addr()).await;
@@ -260,10 +266,10 @@ async fn g1_nothing_that_callers_write_breaks_a_line() {
         .await;
         let text = std::fs::read_to_string(&file).unwrap();
         let suspicious =
-            |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}'));
+            |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'));
         assert!(!text.contains(suspicious), "{format}: {}", text.escape_debug());
         let lines: Vec<&str> = text.lines().collect();
-        assert!((17..=31).contains(&lines.len()), "{} lines", lines.len());
+        assert!((count + 2..=2 * count + 1).contains(&lines.len()), "{} lines", lines.len());
         for line in lines {
             assert!(line.len() < 8_192, "a long line");
             match format {
@@ -328,6 +334,7 @@ upstreams: {{ t: {{ url: '{}', token: '{TOKEN}' }} }}
     assert!(lines.clone().count() > 3, "{stderr}");
     for line in lines {
         let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert!(value["time"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')), "{line}");
         assert!(value["message"].is_string() && value["status"].is_null(), "{line}");
     }
 }
@@ -357,4 +364,179 @@ upstreams: {{ t: {{ url: '{}', token: '{TOKEN}' }} }}
     process.signal("TERM");
     assert!(process.ended().await.success());
     assert!(!process.stderr().contains("ERROR"), "{}", process.stderr());
+}
+
+/// A gateway in front of `origin` that writes `log`.
+fn logging(origin: &MockOrigin, log: &str) -> String {
+    format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]
+admin: {{ address: 127.0.0.1:0 }}
+log: {{ {log} }}
+upstreams: {{ t: {{ url: '{}', token: '{TOKEN}', retry: {{ attempts: 1 }} }} }}
+{ROUTES}",
+        origin.url()
+    )
+}
+
+/// Sends this call again and again, on as few connections as the gateway lets it.
+async fn flood(addr: std::net::SocketAddr, call: Request, count: usize) {
+    let mut client = RawClient::connect(addr).await;
+    for _ in 0..count {
+        client.send(call.bytes()).await;
+        let closes = match client.try_read_response().await {
+            Ok(response) => response.header("connection").is_some_and(|value| value == "close"),
+            Err(_) => true,
+        };
+        if closes {
+            client = RawClient::connect(addr).await;
+        }
+    }
+}
+
+/// Ten thousand requests that are wrong in every way; those of them that have a line.
+async fn flood_of_everything(addr: std::net::SocketAddr) -> usize {
+    let esc = "\x1b]0;owned\x07";
+    tokio::join!(
+        flood(addr, Request::get("/a"), 1_000),
+        flood(addr, Request::get("/nowhere/%1b%5b2J%0a{}"), 3_000),
+        flood(addr, Request::new("BREW", "/a").header("User-Agent", "x".repeat(500)), 2_000),
+        flood(addr, Request::get("/a?q=1").header("traceparent", "x").header("tracestate", "="), 2_000),
+        flood(addr, Request::get("/a").host("ev il"), 1_000),
+        flood(addr, Request::get("/a").raw_header_line(format!("nonsense {esc}")), 1_000),
+    );
+    9_000
+}
+
+#[tokio::test]
+async fn g2_ten_thousand_bad_requests_do_not_fill_the_program_log() {
+    let origin = MockOrigin::start();
+    // The gateway calls for help at each such answer.
+    origin.always(Answer::ok().header("ETag", TOKEN));
+    let mut process = Process::start(&logging(&origin, "level: debug, format: text, access: access.log")).await;
+    let with_lines = flood_of_everything(process.addr()).await;
+    process.signal("TERM");
+    assert!(process.ended().await.success());
+    let said = process.stderr();
+    assert!(said.len() < 64 << 10, "{} bytes", said.len());
+    let cries = said.lines().filter(|line| line.contains("ERROR upstream t sent a configured credential")).count();
+    assert_eq!(cries, 100, "{said}");
+    let rest = "ERROR 900 more lines like this one were left out: upstream t sent a configured credential";
+    assert!(said.contains(rest), "{said}");
+    let log = std::fs::read_to_string(process.folder().join("access.log")).unwrap();
+    assert_eq!(log.lines().count(), with_lines, "one line per request");
+    assert!(log.lines().all(|line| line.len() < 1_024));
+}
+
+#[tokio::test]
+async fn g2_a_sample_bounds_the_access_log() {
+    let origin = MockOrigin::start();
+    let mut process =
+        Process::start(&logging(&origin, "level: debug, format: json, access: access.log, sample: 1%")).await;
+    let with_lines = flood_of_everything(process.addr()).await;
+    process.signal("TERM");
+    assert!(process.ended().await.success());
+    let log = std::fs::read_to_string(process.folder().join("access.log")).unwrap();
+    let count = log.lines().count();
+    assert!(count > 0 && count < with_lines / 50, "{count} lines");
+    assert!(process.stderr().len() < 8 << 10, "{}", process.stderr());
+}
+
+/// Ids of the requests in these files, in no order.
+fn ids(files: &[std::path::PathBuf]) -> Vec<String> {
+    let texts = files.iter().map(|file| std::fs::read_to_string(file).expect("a log"));
+    let lines: Vec<String> = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    let id = |line: &String| {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        value["request_id"].as_str().expect("an id").to_owned()
+    };
+    lines.iter().map(id).collect()
+}
+
+#[tokio::test]
+async fn rotating_loses_no_line_and_doubles_none() {
+    let origin = MockOrigin::start();
+    let mut process = Process::start(&logging(&origin, "format: json, access: access.log")).await;
+    let log = process.folder().join("access.log");
+    let addr = process.addr();
+    let calls = tokio::spawn(async move {
+        let mut client = RawClient::connect(addr).await;
+        for id in 0..3_000 {
+            Request::get("/a").header("X-Request-Id", format!("number-{id:06}")).send_on(&mut client).await;
+        }
+    });
+    let mut files = vec![log.clone()];
+    for turn in 0..5 {
+        let written = || std::fs::metadata(&log).is_ok_and(|file| file.len() > 0);
+        crate::support::eventually::eventually("a line in the fresh file", || written() || calls.is_finished()).await;
+        let old = process.folder().join(format!("access.log.{turn}"));
+        std::fs::rename(&log, &old).unwrap();
+        process.signal("USR1");
+        crate::support::eventually::eventually("a fresh file", || log.exists()).await;
+        files.push(old);
+    }
+    calls.await.unwrap();
+    process.signal("TERM");
+    assert!(process.ended().await.success());
+    let mut found = ids(&files);
+    found.sort();
+    let expected: Vec<String> = (0..3_000).map(|id| format!("number-{id:06}")).collect();
+    assert_eq!(found, expected);
+    assert_eq!(process.stderr().matches("was opened again").count(), 5);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_again_is_said_and_the_old_one_goes_on() {
+    let origin = MockOrigin::start();
+    let mut process = Process::run(&logging(&origin, "format: json, access: logs/access.log"));
+    assert!(!process.ended().await.success(), "there is no folder: {}", process.stderr());
+    let mut process = Process::start_in(&logging(&origin, "format: json, access: logs/access.log"), "logs").await;
+    let folder = process.folder();
+    assert_eq!(Request::get("/a").send(process.addr()).await.status, 200);
+    std::fs::rename(folder.join("logs"), folder.join("gone")).unwrap();
+    process.signal("USR1");
+    let told = || process.stderr().contains("cannot be opened again");
+    crate::support::eventually::eventually("a word about the folder", told).await;
+    assert_eq!(Request::get("/a").send(process.addr()).await.status, 200);
+    std::fs::create_dir(folder.join("logs")).unwrap();
+    process.signal("USR1");
+    crate::support::eventually::eventually("the fresh file", || folder.join("logs/access.log").exists()).await;
+    assert_eq!(Request::get("/a").send(process.addr()).await.status, 200);
+    process.signal("TERM");
+    assert!(process.ended().await.success());
+    let count = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap().lines().count();
+    assert_eq!((count("gone/access.log"), count("logs/access.log")), (2, 1));
+}
+
+#[tokio::test]
+async fn without_a_file_the_signal_changes_nothing() {
+    let origin = MockOrigin::start();
+    for access in ["stdout", "off"] {
+        let mut process = Process::start(&logging(&origin, &format!("format: json, access: {access}"))).await;
+        process.signal("USR1");
+        assert_eq!(Request::get("/a").send(process.addr()).await.status, 200);
+        assert!(process.is_running());
+        process.signal("TERM");
+        assert!(process.ended().await.success());
+        assert!(!process.stderr().contains("opened again"), "{}", process.stderr());
+    }
+}
+
+#[tokio::test]
+async fn what_remains_is_the_gateways_own_time() {
+    let gw = TestGateway::with(ROUTES);
+    gw.get("/a").await;
+    let line = gw.log(1).await.remove(0);
+    let field = |name: &str| line[name].as_f64().unwrap();
+    assert!((field("ms") - field("upstream_ms") - field("gateway_ms")).abs() < 0.002, "{line}");
+}
+
+#[tokio::test]
+async fn lines_of_text_have_their_time_in_a_file() {
+    let origin = MockOrigin::start();
+    let process = Process::start(&logging(&origin, "format: text, access: off")).await;
+    let said = process.stderr();
+    let line = said.lines().find(|line| line.contains("listening on")).unwrap();
+    let (time, rest) = line.split_once(' ').unwrap();
+    assert!(time.starts_with("20") && time.ends_with('Z') && time.len() == 24, "{line}");
+    assert!(rest.starts_with("INFO  listening on http://"), "{line}");
 }

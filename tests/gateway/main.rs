@@ -46,6 +46,7 @@ mod tls;
 mod tls_many;
 mod tls_old;
 mod tokens;
+mod traces;
 mod upstream_auth;
 mod upstreams;
 mod usage;

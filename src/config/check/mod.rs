@@ -8,6 +8,7 @@ mod conflicts;
 mod files;
 mod hosts;
 mod limits;
+mod log;
 mod overlap;
 mod plans;
 mod providers;
@@ -71,6 +72,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
     checker.plans();
     checker.state();
     checker.usage();
+    checker.log();
     checker.white_label();
     for route in config.all_routes() {
         if checker.issues.is_enough() {

@@ -19,7 +19,7 @@ use super::{Checker, is_loopback};
 impl Checker<'_> {
     pub(super) fn secrets(&mut self) {
         let document = self.document;
-        for section in ["admin", "auth", "upstreams"] {
+        for section in ["admin", "auth", "log", "upstreams"] {
             let Some(node) = document.root.child(section) else { continue };
             walk(node, &mut vec![section], &mut |path, node, scalar| self.secret(path, node, scalar));
         }
@@ -84,7 +84,9 @@ impl Checker<'_> {
 
     /// A header that the gateway sets may be a plain setting: `X-ClickHouse-User: reader`.
     fn is_worth_hiding(path: &[&str], value: &str) -> bool {
-        let ["upstreams", _, "headers", header] = path else { return !matches!(path, ["auth", _, "key"]) };
+        let (["upstreams", _, "headers", header] | ["log", "traces", "headers", header]) = path else {
+            return !matches!(path, ["auth", _, "key"]);
+        };
         let has_scheme = ["Bearer ", "Basic "]
             .iter()
             .any(|scheme| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
@@ -100,6 +102,9 @@ impl Checker<'_> {
             // Whoever can make tokens gets at what is behind the gateway.
             ["auth", ..] => {
                 self.config.upstreams.values().all(|upstream| somewhere(&upstream) && is_loopback(upstream))
+            }
+            ["log", "traces", ..] => {
+                self.config.log.traces.as_ref().is_none_or(|traces| is_this_machine(traces.url.host()))
             }
             _ => self.config.admin.address.ip().is_loopback(),
         }

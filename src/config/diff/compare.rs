@@ -19,7 +19,7 @@ use crate::config::section::auth::Provider;
 use crate::config::section::cors::Cors;
 use crate::config::section::hosts::Host;
 use crate::config::section::limits::Limit;
-use crate::config::section::log::Log;
+use crate::config::section::log::{Log, Traces};
 use crate::config::section::params::Params;
 use crate::config::section::plans::Plan;
 use crate::config::section::retry::Retry;
@@ -108,7 +108,8 @@ sections! {
     Admin { address, token }
     Cors { origins, credentials, max_age }
     Mint { secret, workspace_id, ttl }
-    Log { level, format, access, sample }
+    Log { level, format, access, sample, traces }
+    Traces { url, sample, headers, service }
     Concurrency { max, queue, wait }
     Limit { by, rate, burst, quota, anchor, cost, assume, dry_run }
     Params { allow, fixed, default, conflict, allow_public_tenant }

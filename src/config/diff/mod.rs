@@ -120,12 +120,13 @@ struct Setting {
 }
 
 /// The one list of what a reload cannot change.
-const UNTIL_RESTART: [Setting; 9] = [
+const UNTIL_RESTART: [Setting; 10] = [
     Setting { path: &["listeners"], keep: |new, running| new.listeners.clone_from(&running.listeners) },
     Setting { path: &["admin", "address"], keep: |new, running| new.admin.address = running.admin.address },
     Setting { path: &["log", "format"], keep: |new, running| new.log.format = running.log.format },
     Setting { path: &["log", "access"], keep: |new, running| new.log.access.clone_from(&running.log.access) },
     Setting { path: &["log", "sample"], keep: |new, running| new.log.sample = running.log.sample },
+    Setting { path: &["log", "traces"], keep: |new, running| new.log.traces.clone_from(&running.log.traces) },
     Setting { path: &["server", "threads"], keep: |new, running| new.server.threads = running.server.threads },
     Setting { path: &["server", "drain"], keep: |new, running| new.server.drain = running.server.drain },
     Setting { path: &["server", "keepalive"], keep: |new, running| new.server.keepalive = running.server.keepalive },

@@ -18,7 +18,7 @@ use crate::config::scalar::{
 use crate::config::section::auth::{Audience, AuthRule, ProviderKind};
 use crate::config::section::limits::{By, Cost};
 use crate::config::section::listeners::Listener;
-use crate::config::section::log::{Access, Format as LogFormat, Level};
+use crate::config::section::log::{Access, Format as LogFormat, Level, ServiceName};
 use crate::config::section::params::Conflict;
 use crate::config::section::routes::Format;
 use crate::config::section::server::Threads;
@@ -54,6 +54,7 @@ values!(
     OnCounterFailure,
     Quota,
     Rate,
+    ServiceName,
     u16,
     u32,
     String,

@@ -54,7 +54,9 @@ const WORDS_OF_AUTH: [&str; 3] = ["mint", "passthrough", "token"];
 /// Whether the value at `path` is a credential, or stands inside one.
 pub(super) fn is_credential(path: &[&str]) -> bool {
     match path {
-        ["upstreams", _, "headers", _, ..] => true,
+        ["upstreams", _, "headers", _, ..] | ["log", "traces", "headers", _, ..] => true,
+        // As for upstreams: what is not known may be a misspelt one.
+        ["log", "traces", key, ..] => !["headers", "sample", "service", "url"].contains(key),
         // A key that does not exist may be a misspelt one, and all that can be meant but these are credentials.
         ["upstreams", _, key, ..] if !PLAIN_UPSTREAM_KEYS.contains(key) => true,
         ["upstreams", _, "concurrency" | "retry" | "timeouts" | "tls", key, ..] => !PLAIN_INNER_KEYS.contains(key),
@@ -92,6 +94,8 @@ pub(super) fn is_confidential(path: &[&str]) -> bool {
         || matches!(
             path,
             ["admin" | "auth" | "state" | "upstreams"]
+                | ["log", "traces"]
+                | ["log", "traces", "headers"]
                 | ["auth" | "upstreams", _]
                 | ["upstreams", _, "auth" | "concurrency" | "headers" | "mint" | "retry" | "timeouts" | "tls"]
         )

@@ -46,6 +46,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION")));
 
 /// The compiled way from a route to its upstream.
@@ -93,6 +94,8 @@ pub struct Vault {
 pub struct Trial {
     /// The `traceparent` of this try.
     pub traceparent: HeaderValue,
+    /// What the caller sent beside its own.
+    pub tracestate: Option<HeaderValue>,
     /// The time of day.
     pub now: SystemTime,
 }
@@ -121,7 +124,8 @@ impl Rewrite {
             passed.push(header::CONTENT_ENCODING);
         }
         passed.extend(route.pass_headers.iter().map(FieldName::name));
-        passed.retain(|name| !vault.credentials.contains(name));
+        // A `tracestate` as the caller wrote it may be malformed, or belong to a trace that is not continued.
+        passed.retain(|name| !vault.credentials.contains(name) && *name != TRACESTATE);
         Rewrite {
             path: path.into(),
             host: HeaderValue::from_str(&upstream.url.authority()).unwrap_or(HeaderValue::from_static("")),
@@ -183,6 +187,9 @@ impl Rewrite {
             headers.insert(FORWARDED_HOST, host);
         }
         headers.insert(TRACEPARENT, trial.traceparent);
+        if let Some(tracestate) = trial.tracestate {
+            headers.insert(TRACESTATE, tracestate);
+        }
         if let Some(body) = permit.body() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.bytes().len()));
             headers.insert(header::CONTENT_TYPE, body.media_type());

@@ -19,7 +19,10 @@ pub struct Process {
 impl Process {
     /// Runs this configuration, whatever becomes of it. Relative paths in it start in [`Process::folder`].
     pub fn run(text: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the test");
+        Self::run_in(tempfile::tempdir().expect("a folder for the test"), text)
+    }
+
+    fn run_in(folder: tempfile::TempDir, text: &str) -> Self {
         let file = folder.path().join("test.yaml");
         std::fs::write(&file, text).expect("a configuration");
         let output = |name: &str| Stdio::from(File::create(folder.path().join(name)).expect("a file for output"));
@@ -37,7 +40,18 @@ impl Process {
 
     /// As [`Process::run`], once it listens.
     pub async fn start(text: &str) -> Self {
-        let process = Self::run(text);
+        Self::run(text).listening().await
+    }
+
+    /// As [`Process::start`], with a folder of this name beside the file.
+    pub async fn start_in(text: &str, inner: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        std::fs::create_dir(folder.path().join(inner)).expect("a folder in it");
+        Self::run_in(folder, text).listening().await
+    }
+
+    async fn listening(self) -> Self {
+        let process = self;
         eventually("the gateway to say where it listens", || process.stderr().contains("health and metrics on")).await;
         process
     }
