@@ -8,10 +8,12 @@ pub mod probe;
 mod certificate_report;
 mod key_report;
 mod reload;
+mod supervisor;
 mod tls;
 mod upkeep;
 
 pub use reload::Origin;
+pub use supervisor::Supervisor;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZero;
@@ -65,6 +67,7 @@ pub struct App {
     state: Arc<State>,
     drain: Duration,
     clock: Clock,
+    supervisor: Supervisor,
 }
 
 impl App {
@@ -73,10 +76,11 @@ impl App {
     /// # Errors
     /// A port that is taken, a log file that cannot be opened, and the like.
     pub fn start(config: &Config, clock: Clock, signals: Signals) -> anyhow::Result<App> {
-        App::start_from(None, config, clock, signals)
+        App::start_from(None, config, clock, signals, Supervisor::none())
     }
 
-    /// As [`App::start`]; what `origin` is loaded from is watched, and loaded again when it changes.
+    /// As [`App::start`]; what `origin` is loaded from is watched, and loaded again when it changes, and `supervisor` is
+    /// told what becomes of the gateway.
     ///
     /// # Errors
     /// As for [`App::start`].
@@ -85,6 +89,7 @@ impl App {
         config: &Config,
         clock: Clock,
         signals: Signals,
+        supervisor: Supervisor,
     ) -> anyhow::Result<App> {
         let claims = Claims::stake(config)?;
         let (addresses, admin_address) = claims.addresses();
@@ -138,14 +143,28 @@ impl App {
             state: Arc::clone(&state),
             drain: config.server.drain.duration(),
             clock: clock.clone(),
+            supervisor: supervisor.clone(),
         };
         app.wait_until_open()?;
         drop(claims);
         let (retired, next_look) = (Vec::new(), clock.now());
-        let reloader =
-            Reloader { origin, live, state, tls, metrics, token, reloads, retired, replaced, next_look, clock };
+        let reloader = Reloader {
+            origin,
+            live,
+            state,
+            tls,
+            metrics,
+            token,
+            reloads,
+            retired,
+            replaced,
+            next_look,
+            clock,
+            supervisor,
+        };
         start_reloader(reloader, asks, hangup, stop)?;
         app.readiness.set(true);
+        app.supervisor.ready("Serving");
         Ok(app)
     }
 
@@ -188,6 +207,7 @@ impl App {
         let mut asked = self.stop.subscribe();
         // The sender is ours, so the wait cannot fail.
         let how = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now);
+        self.supervisor.stopping();
         if how == Stop::Drain {
             self.readiness.set(false);
             self.drained().await;

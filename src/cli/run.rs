@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::app::{App, Origin, apart};
+use crate::app::{App, Origin, Supervisor, apart};
 use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::section::auth::AuthRule;
@@ -40,13 +40,24 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     program_log::start(&config.log);
     // What came from a pipe is gone.
     let origin = (!touched.is_nothing()).then_some(Origin { file, touched });
-    let app = App::start_from(origin, &config, Clock::system(), Signals::Heed)?;
+    let app = App::start_from(origin, &config, Clock::system(), Signals::Heed, supervisor())?;
     log::info!("tollgate {} serves {}", env!("CARGO_PKG_VERSION"), arguments.config.display());
     announce(&config, &app);
     drop(config);
     app.wait();
     log::info!("stopped");
     Ok(Ending::Success)
+}
+
+/// Who started the process and waits to hear that it is up, if somebody does.
+fn supervisor() -> Supervisor {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()) else {
+        return Supervisor::none();
+    };
+    Supervisor::at(&address).unwrap_or_else(|error| {
+        log::warn!("nobody can be told that the gateway is up: NOTIFY_SOCKET: {error}");
+        Supervisor::none()
+    })
 }
 
 /// What an operator wants to know when it starts.

@@ -2,6 +2,7 @@
 //!
 //! Not here: a gateway inside the test (`gateway`), which is quicker.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,11 @@ pub struct Process {
 impl Process {
     /// Runs this configuration, whatever becomes of it. Relative paths in it start in [`Process::folder`].
     pub fn run(text: &str) -> Self {
+        Self::run_in(text, [])
+    }
+
+    /// As [`Process::run`], with these variables in its environment.
+    pub fn run_in<const N: usize>(text: &str, environment: [(&str, &OsStr); N]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let file = folder.path().join("test.yaml");
         std::fs::write(&file, text).expect("a configuration");
@@ -27,6 +33,7 @@ impl Process {
             .arg("run")
             .arg("-c")
             .arg(&file)
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(output("stdout"))
             .stderr(output("stderr"))
