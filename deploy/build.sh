@@ -15,7 +15,6 @@ tools() {
     apt-get update -q
     # CMake builds Pingora's zlib-ng; the authorities that upstreams' certificates are checked against go into the image.
     apt-get install -q -y --no-install-recommends ca-certificates cmake
-    rm -rf /var/lib/apt/lists/*
 }
 
 binary() {
