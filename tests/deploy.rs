@@ -3,7 +3,6 @@
 //! Not here: rules and dashboards (`observability`), and what systemd is told while a gateway runs (`gateway/supervisor.rs`).
 #![expect(
     clippy::expect_used,
-    clippy::indexing_slicing,
     clippy::panic,
     clippy::disallowed_methods,
     reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"

@@ -67,7 +67,7 @@ pub struct App {
     state: Arc<State>,
     drain: Duration,
     clock: Clock,
-    supervisor: Supervisor,
+    told: Supervisor,
 }
 
 impl App {
@@ -79,8 +79,8 @@ impl App {
         App::start_from(None, config, clock, signals, Supervisor::none())
     }
 
-    /// As [`App::start`]; what `origin` is loaded from is watched, and loaded again when it changes, and `supervisor` is
-    /// told what becomes of the gateway.
+    /// As [`App::start`]; what `origin` is loaded from is watched, and loaded again when it changes, and the supervisor
+    /// is told what becomes of the gateway.
     ///
     /// # Errors
     /// As for [`App::start`].
@@ -89,14 +89,12 @@ impl App {
         config: &Config,
         clock: Clock,
         signals: Signals,
-        supervisor: Supervisor,
+        told: Supervisor,
     ) -> anyhow::Result<App> {
         let claims = Claims::stake(config)?;
         let (addresses, admin_address) = claims.addresses();
         let metrics = Metrics::new().context("metrics")?;
-        let access_log = AccessLog::start(&config.log, &metrics)
-            .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
-        let access_log = Arc::new(access_log);
+        let access_log = access_log(config, &metrics)?;
         let state = Arc::new(State::open(clock.clone(), &config.state));
         let snapshot = first(config, &state)?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
@@ -143,28 +141,16 @@ impl App {
             state: Arc::clone(&state),
             drain: config.server.drain.duration(),
             clock: clock.clone(),
-            supervisor: supervisor.clone(),
+            told: told.clone(),
         };
         app.wait_until_open()?;
         drop(claims);
         let (retired, next_look) = (Vec::new(), clock.now());
-        let reloader = Reloader {
-            origin,
-            live,
-            state,
-            tls,
-            metrics,
-            token,
-            reloads,
-            retired,
-            replaced,
-            next_look,
-            clock,
-            supervisor,
-        };
+        let reloader =
+            Reloader { origin, live, state, tls, metrics, token, reloads, retired, replaced, next_look, clock, told };
         start_reloader(reloader, asks, hangup, stop)?;
         app.readiness.set(true);
-        app.supervisor.ready("Serving");
+        app.told.ready("Serving");
         Ok(app)
     }
 
@@ -207,7 +193,7 @@ impl App {
         let mut asked = self.stop.subscribe();
         // The sender is ours, so the wait cannot fail.
         let how = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now);
-        self.supervisor.stopping();
+        self.told.stopping();
         if how == Stop::Drain {
             self.readiness.set(false);
             self.drained().await;
@@ -294,6 +280,11 @@ impl Claims {
     fn addresses(&self) -> (Vec<SocketAddr>, SocketAddr) {
         (self.listeners.iter().map(Claim::address).collect(), self.admin.address())
     }
+}
+
+fn access_log(config: &Config, metrics: &Metrics) -> anyhow::Result<Arc<AccessLog>> {
+    let log = AccessLog::start(&config.log, metrics);
+    log.map(Arc::new).with_context(|| format!("the access log `{}` cannot be opened", config.log.access))
 }
 
 /// The snapshot that a gateway begins with, and what it wants of state.

@@ -74,7 +74,8 @@ pub(super) struct Reloader {
     /// When the files are looked at next.
     pub(super) next_look: Instant,
     pub(super) clock: Clock,
-    pub(super) supervisor: Supervisor,
+    /// Who started the process.
+    pub(super) told: Supervisor,
 }
 
 impl Reloader {
@@ -161,7 +162,7 @@ impl Reloader {
     /// Loads the file and runs what it says; all or nothing.
     async fn apply(&mut self, trigger: Trigger) -> Arc<Report> {
         let mut notes = Vec::new();
-        self.supervisor.reloading(&self.clock);
+        self.told.reloading(&self.clock);
         let finding = match self.load() {
             None => Finding::WithoutFile,
             Some(Err(finding)) => finding,
@@ -176,7 +177,7 @@ impl Reloader {
             self.reloads.note(Arc::clone(&report));
         }
         tell(&report);
-        self.supervisor.ready(status(&report.finding));
+        self.told.ready(status(&report.finding));
         self.bury();
         report
     }

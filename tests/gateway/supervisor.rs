@@ -22,7 +22,7 @@ struct Ear(UnixDatagram);
 
 impl Ear {
     fn new(socket: UnixDatagram) -> Self {
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).expect("a time");
         Ear(socket)
     }
 
@@ -30,14 +30,14 @@ impl Ear {
     fn hear(&self) -> String {
         let mut buffer = [0; 4096];
         let length = self.0.recv(&mut buffer).expect("a message within the time");
-        String::from_utf8(buffer[..length].to_vec()).unwrap()
+        String::from_utf8(buffer[..length].to_vec()).expect("text")
     }
 }
 
 /// Since the machine was started, in microseconds: as `CLOCK_MONOTONIC`, and the time that the machine slept.
 fn uptime() -> u128 {
-    let text = std::fs::read_to_string("/proc/uptime").unwrap();
-    let seconds: f64 = text.split(' ').next().unwrap().parse().unwrap();
+    let text = std::fs::read_to_string("/proc/uptime").expect("Linux");
+    let seconds: f64 = text.split(' ').next().and_then(|word| word.parse().ok()).expect("a number");
     // It is cut after the second digit.
     (seconds * 1e6) as u128 + 10_000
 }
