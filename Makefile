@@ -27,6 +27,7 @@ test: ## Run all tests, Tinybird's own clients among them
 	@.ci/setup clients
 	@.ci/setup stores
 	@.ci/setup acme
+	@.ci/setup stack
 	@.ci/test
 
 lint: ## Check formatting, clippy and rustdoc, warnings denied

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 /// Where time comes from: the system, or somebody who turns the clock by hand.
@@ -58,6 +59,13 @@ impl Clock {
                 if ahead < 0 { passed - by } else { passed + by }
             }
         }
+    }
+
+    /// How long the machine has been awake, as the system counts it (`CLOCK_MONOTONIC`): for who compares it with their
+    /// own. The hand of a test's clock does not move it.
+    pub fn since_boot(&self) -> Duration {
+        // The clock is there on every system that has signals.
+        clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
     }
 
     /// Waits until `duration` has passed on this clock.

@@ -713,6 +713,17 @@ fn every_file_in_conf_is_fine() {
                 // other is the least that does something, and asks who may call.
                 let lenient = ["compose.yaml", "tollgate.yaml"].iter().any(|name| path.ends_with(name));
                 let strict = if lenient { "--quiet" } else { "--strict" };
+                // The admin token of the one is made in its container, where it is then.
+                let text = std::fs::read_to_string(&path).unwrap();
+                let folder = tempfile::tempdir().unwrap();
+                let path = if text.contains("/run/tollgate/admin.token") {
+                    let (copy, token) = (folder.path().join("compose.yaml"), folder.path().join("token"));
+                    std::fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
+                    std::fs::write(&copy, text.replace("/run/tollgate/admin.token", token.to_str().unwrap())).unwrap();
+                    copy
+                } else {
+                    path
+                };
                 let output = command(&["check", strict, path.to_str().unwrap()])
                     .env("DEMO_LISTEN", "127.0.0.1:0")
                     .env("DEMO_ADMIN", "127.0.0.1:0")

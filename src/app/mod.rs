@@ -8,10 +8,12 @@ pub mod probe;
 mod certificate_report;
 mod key_report;
 mod reload;
+mod supervisor;
 mod tls;
 mod upkeep;
 
 pub use reload::Origin;
+pub use supervisor::Supervisor;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::num::NonZero;
@@ -66,6 +68,7 @@ pub struct App {
     state: Arc<State>,
     drain: Duration,
     clock: Clock,
+    told: Supervisor,
 }
 
 impl App {
@@ -74,10 +77,11 @@ impl App {
     /// # Errors
     /// A port that is taken, a log file that cannot be opened, and the like.
     pub fn start(config: &Config, clock: Clock, signals: Signals) -> anyhow::Result<App> {
-        App::start_from(None, config, clock, signals)
+        App::start_from(None, config, clock, signals, Supervisor::none())
     }
 
-    /// As [`App::start`]; what `origin` is loaded from is watched, and loaded again when it changes.
+    /// As [`App::start`]; what `origin` is loaded from is watched, and loaded again when it changes, and the supervisor
+    /// is told what becomes of the gateway.
     ///
     /// # Errors
     /// As for [`App::start`].
@@ -86,6 +90,7 @@ impl App {
         config: &Config,
         clock: Clock,
         signals: Signals,
+        told: Supervisor,
     ) -> anyhow::Result<App> {
         let claims = Claims::stake(config)?;
         let (addresses, admin_address) = claims.addresses();
@@ -137,14 +142,16 @@ impl App {
             state: Arc::clone(&state),
             drain: config.server.drain.duration(),
             clock: clock.clone(),
+            told: told.clone(),
         };
         app.wait_until_open()?;
         drop(claims);
         let (retired, next_look) = (Vec::new(), clock.now());
         let reloader =
-            Reloader { origin, live, state, tls, metrics, token, reloads, retired, replaced, next_look, clock };
+            Reloader { origin, live, state, tls, metrics, token, reloads, retired, replaced, next_look, clock, told };
         start_reloader(reloader, asks, hangup, stop)?;
         app.readiness.set(true);
+        app.told.ready("Serving");
         Ok(app)
     }
 
@@ -193,6 +200,7 @@ impl App {
         let mut asked = self.stop.subscribe();
         // The sender is ours, so the wait cannot fail.
         let how = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now);
+        self.told.stopping();
         if how == Stop::Drain {
             self.readiness.set(false);
             self.drained().await;

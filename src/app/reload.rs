@@ -25,6 +25,7 @@ use crate::telemetry::metrics::{Kept, Metrics};
 use crate::telemetry::program_log;
 use crate::upstream::Upstream;
 
+use super::supervisor::Supervisor;
 use super::tls::{self, Tls};
 use super::upkeep::look_up;
 use super::{apart, keep_quotas};
@@ -73,6 +74,8 @@ pub(super) struct Reloader {
     /// When the files are looked at next.
     pub(super) next_look: Instant,
     pub(super) clock: Clock,
+    /// Who started the process.
+    pub(super) told: Supervisor,
 }
 
 impl Reloader {
@@ -159,6 +162,7 @@ impl Reloader {
     /// Loads the file and runs what it says; all or nothing.
     async fn apply(&mut self, trigger: Trigger) -> Arc<Report> {
         let mut notes = Vec::new();
+        self.told.reloading(&self.clock);
         let finding = match self.load() {
             None => Finding::WithoutFile,
             Some(Err(finding)) => finding,
@@ -173,6 +177,7 @@ impl Reloader {
             self.reloads.note(Arc::clone(&report));
         }
         tell(&report);
+        self.told.ready(status(&report.finding));
         self.bury();
         report
     }
@@ -318,6 +323,16 @@ pub(super) fn token(config: &Config) -> Result<Secret, String> {
         let path = admin_token::path(&dir);
         format!("no admin token: {} cannot be used: {error}. Write `admin.token` or `state.dir`", path.display())
     })
+}
+
+/// What `systemctl status` shows after a reload.
+fn status(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::Applied(..) | Finding::Compared(..) | Finding::Unchanged | Finding::WithoutFile => "Serving",
+        Finding::Blocked(_) | Finding::Failed | Finding::Rejected(_) => {
+            "Serving the configuration from before the last reload, which failed: see the log"
+        }
+    }
 }
 
 /// The operator's log has the same text as `check`.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use crate::app::{App, Origin, apart};
+use crate::app::{App, Origin, Supervisor, apart};
 use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::section::auth::AuthRule;
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     program_log::start(&config.log, times());
     // What came from a pipe is gone.
     let origin = (!touched.is_nothing()).then_some(Origin { file, touched });
-    let app = App::start_from(origin, &config, Clock::system(), Signals::Heed)?;
+    let app = App::start_from(origin, &config, Clock::system(), Signals::Heed, supervisor())?;
     log::info!("tollgate {} serves {}", env!("CARGO_PKG_VERSION"), arguments.config.display());
     announce(&config, &app);
     drop(config);
@@ -64,6 +64,17 @@ pub(super) fn times() -> Times {
 fn is_journal() -> bool {
     let (named, stream) = (std::env::var("JOURNAL_STREAM"), std::fs::metadata("/proc/self/fd/2"));
     named.ok().zip(stream.ok()).is_some_and(|(named, stream)| named == format!("{}:{}", stream.dev(), stream.ino()))
+}
+
+/// Who started the process and waits to hear that it is up, if somebody does.
+fn supervisor() -> Supervisor {
+    let Some(address) = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()) else {
+        return Supervisor::none();
+    };
+    Supervisor::at(&address).unwrap_or_else(|error| {
+        log::warn!("nobody can be told that the gateway is up: NOTIFY_SOCKET: {error}");
+        Supervisor::none()
+    })
 }
 
 /// What an operator wants to know when it starts.

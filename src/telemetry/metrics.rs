@@ -14,8 +14,9 @@ use prometheus::{
 };
 
 use super::exemplars::Exemplars;
+use super::names::{self, Family};
+use super::open_metrics;
 use super::usage::Exposition;
-use super::{names, open_metrics};
 
 /// Bucket bounds in seconds: from a cached answer to a query at its limit.
 static BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -75,39 +76,37 @@ impl Metrics {
     /// # Errors
     /// A family whose name is malformed or taken: a mistake in this program.
     pub fn new() -> prometheus::Result<Self> {
-        let opts = |(name, help): (&str, &str)| Opts::new(name, help);
-        let seconds = |(name, help): (&str, &str)| HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
         let metrics = Metrics {
             registry: Registry::new(),
-            requests: IntCounterVec::new(opts(names::REQUESTS), &["host", "route", "code"])?,
-            request_seconds: HistogramVec::new(seconds(names::REQUEST_SECONDS), &["route"])?,
-            upstream_seconds: HistogramVec::new(seconds(names::UPSTREAM_SECONDS), &["upstream"])?,
-            retries: IntCounterVec::new(opts(names::RETRIES), &["upstream", "reason"])?,
-            refusals: IntCounterVec::new(opts(names::REFUSALS), &["route", "reason"])?,
-            limit_refusals: IntCounterVec::new(opts(names::LIMIT_REFUSALS), &["limit", "mode"])?,
-            limit_counts: IntGaugeVec::new(opts(names::LIMIT_COUNTS), &["kind"])?,
-            limit_shared: IntGaugeVec::new(opts(names::LIMIT_SHARED), &["kind"])?,
+            requests: counters(names::REQUESTS)?,
+            request_seconds: histograms(names::REQUEST_SECONDS)?,
+            upstream_seconds: histograms(names::UPSTREAM_SECONDS)?,
+            retries: counters(names::RETRIES)?,
+            refusals: counters(names::REFUSALS)?,
+            limit_refusals: counters(names::LIMIT_REFUSALS)?,
+            limit_counts: gauges(names::LIMIT_COUNTS)?,
+            limit_shared: gauges(names::LIMIT_SHARED)?,
             quotas_kept: IntGauge::with_opts(opts(names::QUOTAS_KEPT))?,
             counters_up: IntGauge::with_opts(opts(names::COUNTERS_UP))?,
             counters_gateways: IntGauge::with_opts(opts(names::COUNTERS_GATEWAYS))?,
             counters_failures: IntCounter::with_opts(opts(names::COUNTERS_FAILURES))?,
-            upstream_resolved: IntGaugeVec::new(opts(names::UPSTREAM_RESOLVED), &["upstream"])?,
-            upstream_in_flight: IntGaugeVec::new(opts(names::UPSTREAM_IN_FLIGHT), &["upstream"])?,
-            upstream_waiting: IntGaugeVec::new(opts(names::UPSTREAM_WAITING), &["upstream"])?,
-            upstream_tap_closed: IntGaugeVec::new(opts(names::UPSTREAM_TAP_CLOSED), &["upstream"])?,
-            certificate_not_after: IntGaugeVec::new(opts(names::CERTIFICATE_NOT_AFTER), &["host", "source"])?,
+            upstream_resolved: gauges(names::UPSTREAM_RESOLVED)?,
+            upstream_in_flight: gauges(names::UPSTREAM_IN_FLIGHT)?,
+            upstream_waiting: gauges(names::UPSTREAM_WAITING)?,
+            upstream_tap_closed: gauges(names::UPSTREAM_TAP_CLOSED)?,
+            certificate_not_after: gauges(names::CERTIFICATE_NOT_AFTER)?,
             acme_failures: IntCounter::with_opts(opts(names::ACME_FAILURES))?,
-            jwks_age: IntGaugeVec::new(opts(names::JWKS_AGE), &["provider"])?,
-            jwks_keys: IntGaugeVec::new(opts(names::JWKS_KEYS), &["provider"])?,
-            jwks_fetches: IntCounterVec::new(opts(names::JWKS_FETCHES), &["provider", "result"])?,
+            jwks_age: gauges(names::JWKS_AGE)?,
+            jwks_keys: gauges(names::JWKS_KEYS)?,
+            jwks_fetches: counters(names::JWKS_FETCHES)?,
             tripwire: IntCounter::with_opts(opts(names::TRIPWIRE))?,
             in_flight: IntGauge::with_opts(opts(names::IN_FLIGHT))?,
             log_dropped: IntCounter::with_opts(opts(names::LOG_DROPPED))?,
-            trace_spans: IntCounterVec::new(opts(names::TRACE_SPANS), &["result"])?,
+            trace_spans: counters(names::TRACE_SPANS)?,
             trace_failures: IntCounter::with_opts(opts(names::TRACE_FAILURES))?,
             config_ok: IntGauge::with_opts(opts(names::CONFIG_OK))?,
             config_time: IntGauge::with_opts(opts(names::CONFIG_TIME))?,
-            usage_kept: IntGaugeVec::new(opts(names::USAGE_KEPT), &[])?,
+            usage_kept: gauges(names::USAGE_KEPT)?,
             usage_behind: IntGauge::with_opts(opts(names::USAGE_BEHIND))?,
             usage_lost: IntCounter::with_opts(opts(names::USAGE_LOST))?,
             tenants: IntGauge::with_opts(opts(names::TENANTS))?,
@@ -145,9 +144,8 @@ impl Metrics {
         registry.register(Box::new(self.log_dropped.clone()))?;
         registry.register(Box::new(self.trace_spans.clone()))?;
         registry.register(Box::new(self.trace_failures.clone()))?;
-        let (name, help) = names::BUILD_INFO;
-        let build = IntGauge::with_opts(Opts::new(name, help).const_label("version", env!("CARGO_PKG_VERSION")))?;
-        build.set(1);
+        let build = gauges(names::BUILD_INFO)?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         registry.register(Box::new(build))?;
         // A gateway that runs has loaded its file.
         self.config_ok.set(1);
@@ -340,7 +338,7 @@ impl Metrics {
                 let (known, mut text) = (self.exemplars.load(), String::new());
                 open_metrics::append(&mut text, &families, &|family, labels, bucket| {
                     let route = labels.iter().find(|label| label.name() == "route")?;
-                    let is_known = family == names::REQUEST_SECONDS.0;
+                    let is_known = family == names::REQUEST_SECONDS.name;
                     known.get(route.value()).filter(|_| is_known)?.written(bucket)
                 });
                 Ok(text.into_bytes())
@@ -352,6 +350,23 @@ impl Metrics {
             }
         }
     }
+}
+
+fn opts(family: Family) -> Opts {
+    Opts::new(family.name, family.help)
+}
+
+fn counters(family: Family) -> prometheus::Result<IntCounterVec> {
+    IntCounterVec::new(opts(family), family.labels)
+}
+
+fn gauges(family: Family) -> prometheus::Result<IntGaugeVec> {
+    IntGaugeVec::new(opts(family), family.labels)
+}
+
+fn histograms(family: Family) -> prometheus::Result<HistogramVec> {
+    let opts = HistogramOpts::new(family.name, family.help).buckets(BUCKETS.to_vec());
+    HistogramVec::new(opts, family.labels)
 }
 
 /// What is in use, by label.

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::exchange::usage::{TenantTotals, Used};
 
-use super::names;
+use super::names::{self, Family};
 
 /// In which of two languages Prometheus is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +20,9 @@ pub enum Exposition {
 }
 
 /// A family with one number for each tenant and route.
-type Family = ((&'static str, &'static str), fn(&Used) -> u64);
+type Sum = (Family, fn(&Used) -> u64);
 
-const COUNTS: [Family; 7] = [
+const COUNTS: [Sum; 7] = [
     (names::TENANT_REFUSALS, |used| used.refusals),
     (names::TENANT_RETRIES, |used| used.retries),
     (names::TENANT_REQUEST_BYTES, |used| used.request_bytes),
@@ -45,15 +45,15 @@ pub fn append<'a>(
     for (labels, totals) in &rows {
         for (class, requests) in CLASSES.iter().zip(totals.classes).filter(|(_, requests)| *requests > 0) {
             let class = [",class=\"", class, "\"} "].concat();
-            line(text, (names::TENANT_REQUESTS.0, labels, &class), requests);
+            line(text, (names::TENANT_REQUESTS.name, labels, &class), requests);
         }
     }
-    for (name, number) in COUNTS {
-        head(text, name, exposition);
+    for (family, number) in COUNTS {
+        head(text, family, exposition);
         for (labels, totals) in &rows {
             let number = number(&totals.used);
             if number > 0 {
-                line(text, (name.0, labels, "} "), number);
+                line(text, (family.name, labels, "} "), number);
             }
         }
     }
@@ -62,7 +62,7 @@ pub fn append<'a>(
         let micros = totals.used.upstream_micros;
         if micros > 0 {
             let seconds = format!("{}.{:06}\n", micros / 1_000_000, micros % 1_000_000);
-            for part in [names::TENANT_UPSTREAM_SECONDS.0, labels, "} ", &seconds] {
+            for part in [names::TENANT_UPSTREAM_SECONDS.name, labels, "} ", &seconds] {
                 text.extend_from_slice(part.as_bytes());
             }
         }
@@ -70,7 +70,7 @@ pub fn append<'a>(
 }
 
 /// `# HELP` and `# TYPE` of a counter.
-fn head(text: &mut Vec<u8>, (name, help): (&str, &str), exposition: Exposition) {
+fn head(text: &mut Vec<u8>, Family { name, help, .. }: Family, exposition: Exposition) {
     let name = match exposition {
         Exposition::OpenMetrics => name.trim_end_matches("_total"),
         Exposition::Text => name,

@@ -6,11 +6,14 @@ use std::path::Path;
 
 use tollgate::config::issue::{IssueCode, Issues, Severity};
 use tollgate::exchange::refusal::RefusalCode;
+use tollgate::telemetry::names;
 
 use crate::{completed, load_with_a_token, markdown, project, read};
 
 const REFUSALS: &str =
     "<!-- The table is written by a test, from src/exchange/refusal.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\n";
+const METRICS: &str =
+    "<!-- The table is written by a test, from src/telemetry/names.rs: UPDATE_EXPECT=1 cargo test --test docs -->\n\n";
 const ISSUES: &str = "<!-- From here on written by a test, from src/config/issue/codes.rs and src/config/explanations: \
                       UPDATE_EXPECT=1 cargo test --test docs -->\n";
 
@@ -28,6 +31,22 @@ fn refusals_are_all_explained() {
         let _ = writeln!(table, "| `{name}` | {status} | {} | {} |", code.when(), code.remedy());
     }
     assert_generated("docs/refusals.md", REFUSALS, &table, "\n<!-- End of the table. -->\n");
+}
+
+#[test]
+fn metrics_are_all_explained() {
+    let mut table = "| Name | Type | Labels | Meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for names::Family { name, kind, labels, help, meaning } in names::ALL {
+        assert!(!help.ends_with('.') && meaning.ends_with('.'), "{name}: no period in a scrape, sentences on the page");
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = labels.join(", ");
+        let labels = if labels.is_empty() { String::new() } else { format!("{labels} ") };
+        let _ = writeln!(table, "| `{name}` | {} | {labels}| {meaning} |", kind.word());
+    }
+    for (name, kind, meaning) in names::PROCESS {
+        let _ = writeln!(table, "| `{name}` | {} | | {meaning} |", kind.word());
+    }
+    assert_generated("docs/metrics.md", METRICS, &table, "\n<!-- End of the table. -->\n");
 }
 
 #[test]

@@ -69,6 +69,15 @@ fn every_file_under_conf_loads() {
     for file in files("conf", "yaml").into_iter().chain(files("conf/examples", "yaml")) {
         let needs_token = ["tollgate.yaml", "full.yaml", "compose.yaml"].iter().any(|name| file.ends_with(name));
         let environment = if needs_token { with_token.clone() } else { Environment::of([]) };
+        if file.ends_with("compose.yaml") {
+            // The admin token is made in its container, where it is then.
+            let folder = tempfile::tempdir().unwrap();
+            let token = folder.path().join("token");
+            std::fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
+            let text = read(&file).replace("/run/tollgate/admin.token", &token.display().to_string());
+            load_text("compose.yaml", &text, project("conf"), &environment).unwrap_or_else(|issues| panic!("{issues}"));
+            continue;
+        }
         if let Err(issues) = load(&file, &environment) {
             panic!("{issues}");
         }

@@ -18,16 +18,6 @@ use crate::{load_with_a_token, markdown, project, read};
 const PROBE: &str = "zzzzzzzzzzzzzzzz";
 
 #[test]
-fn metrics_are_all_explained() {
-    let names = read(&project("src/telemetry/names.rs"));
-    let real: BTreeSet<&str> = names.split('"').filter(|text| text.starts_with("tollgate_")).collect();
-    let page = read(&project("docs/metrics.md"));
-    let written: BTreeSet<&str> =
-        markdown::rows(&page).map(|row| row[0]).filter(|name| name.starts_with("tollgate_")).collect();
-    assert_eq!(written, real, "docs/metrics.md and src/telemetry/names.rs differ");
-}
-
-#[test]
 fn the_full_file_has_every_key() {
     let text = read(&project("conf/full.yaml"));
     for (section, keys) in known_keys(&text) {

@@ -39,6 +39,7 @@ mod routes;
 mod server;
 mod shutdown;
 mod stripping;
+mod supervisor;
 mod tenants;
 mod tinybird_api;
 mod tinybird_jwt;

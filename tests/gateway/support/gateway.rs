@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tollgate::app::{App, Origin};
+use tollgate::app::{App, Origin, Supervisor};
 use tollgate::clock::{Clock, TestClock};
 use tollgate::config::interpolate::Environment;
 use tollgate::config::{ConfigFile, load_text};
@@ -78,7 +78,7 @@ impl TestGateway {
         let (loaded, touched) = file.load();
         let config = loaded.unwrap_or_else(|issues| panic!("{issues}")).config;
         let origin_of_config = Some(Origin { file, touched });
-        let app = App::start_from(origin_of_config, &config, clock, Signals::Ignore);
+        let app = App::start_from(origin_of_config, &config, clock, Signals::Ignore, Supervisor::none());
         TestGateway { app: Some(app.unwrap_or_else(|error| panic!("{error:#}"))), origin, folder }
     }
 

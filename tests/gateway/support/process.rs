@@ -2,6 +2,7 @@
 //!
 //! Not here: a gateway inside the test (`gateway`), which is quicker.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,10 +20,15 @@ pub struct Process {
 impl Process {
     /// Runs this configuration, whatever becomes of it. Relative paths in it start in [`Process::folder`].
     pub fn run(text: &str) -> Self {
-        Self::run_in(tempfile::tempdir().expect("a folder for the test"), text)
+        Self::run_in(text, [])
     }
 
-    fn run_in(folder: tempfile::TempDir, text: &str) -> Self {
+    /// As [`Process::run`], with these variables in its environment.
+    pub fn run_in<const N: usize>(text: &str, environment: [(&str, &OsStr); N]) -> Self {
+        Self::begin(tempfile::tempdir().expect("a folder for the test"), text, environment)
+    }
+
+    fn begin<const N: usize>(folder: tempfile::TempDir, text: &str, environment: [(&str, &OsStr); N]) -> Self {
         let file = folder.path().join("test.yaml");
         std::fs::write(&file, text).expect("a configuration");
         let output = |name: &str| Stdio::from(File::create(folder.path().join(name)).expect("a file for output"));
@@ -30,6 +36,7 @@ impl Process {
             .arg("run")
             .arg("-c")
             .arg(&file)
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(output("stdout"))
             .stderr(output("stderr"))
@@ -47,7 +54,7 @@ impl Process {
     pub async fn start_in(text: &str, inner: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
         std::fs::create_dir(folder.path().join(inner)).expect("a folder in it");
-        Self::run_in(folder, text).listening().await
+        Self::begin(folder, text, []).listening().await
     }
 
     async fn listening(self) -> Self {
