@@ -176,7 +176,7 @@ fn tenants_of_the_examples_stay_apart() {
     let demo = runtime.block_on(Demo::start(options)).unwrap();
     let environment = Environment::of([("TINYBIRD_URL", &format!("http://{}", demo.address()))]);
     let mut config = load(&project("conf/examples/params.yaml"), &environment).unwrap().config;
-    config.listeners = vec![Listener { address: any_port(), tls: false }];
+    config.listeners = vec![Listener::plain(any_port())];
     config.admin.address = any_port();
     let app = App::start(&config, Clock::system(), Signals::Ignore).unwrap();
     let rows = |line: &str| {
@@ -248,7 +248,7 @@ fn the_page_on_tenancy_does_what_it_shows() {
 /// A gateway with a file, on free ports.
 fn started(file: &Path) -> App {
     let mut config = load(file, &Environment::of([])).unwrap_or_else(|issues| panic!("{issues}")).config;
-    config.listeners = vec![Listener { address: any_port(), tls: false }];
+    config.listeners = vec![Listener::plain(any_port())];
     config.admin.address = any_port();
     config.state.dir = Some(file.parent().unwrap().join("state"));
     App::start(&config, Clock::system(), Signals::Ignore).unwrap_or_else(|error| panic!("{error:#}"))
