@@ -42,6 +42,8 @@ pub enum Fault {
     NotYet(SystemTime),
     /// It is for something else than to call others, such as for a server.
     Purpose,
+    /// It is older, or signed otherwise, than what can be judged.
+    Unsupported,
     /// No authority signed it, or one whose own time is over; or what lies between is not there, or not right.
     Untrusted,
 }
@@ -88,7 +90,7 @@ impl Authorities {
         let now = seconds(now);
         // That its time is over is only said of one that was good in its time: of others, nobody knows.
         let at = now.clamp(own.start, own.end.max(own.start));
-        let certificate = EndEntityCert::try_from(leaf).map_err(|_| Fault::Untrusted)?;
+        let certificate = EndEntityCert::try_from(leaf).map_err(|error| fault(&error))?;
         let is_in_time = |path: &VerifiedPath<'_>| match self.known(path.anchor()) {
             Some(known) if holds(&known.valid, at) => Ok(()),
             Some(_) | None => Err(Error::UnknownIssuer),
@@ -154,11 +156,17 @@ fn holds(valid: &Range<i64>, at: i64) -> bool {
 }
 
 fn fault(error: &Error) -> Fault {
-    match error {
-        // A server's, or an authority's own.
-        Error::RequiredEkuNotFoundContext(_) | Error::CaUsedAsEndEntity => Fault::Purpose,
-        _ => Fault::Untrusted,
+    // A server's, or an authority's own.
+    if matches!(error, Error::RequiredEkuNotFoundContext(_) | Error::CaUsedAsEndEntity) {
+        return Fault::Purpose;
     }
+    let is_strange = matches!(
+        error,
+        Error::UnsupportedCertVersion
+            | Error::UnsupportedSignatureAlgorithmContext(_)
+            | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
+    );
+    if is_strange { Fault::Unsupported } else { Fault::Untrusted }
 }
 
 fn seconds(time: SystemTime) -> i64 {
@@ -175,6 +183,9 @@ impl fmt::Display for Fault {
             Fault::Expired(at) => write!(f, "expired at {}", httpdate::fmt_http_date(*at)),
             Fault::NotYet(at) => write!(f, "is not good before {}", httpdate::fmt_http_date(*at)),
             Fault::Purpose => f.write_str("is not for callers: it is a server's, or an authority's own"),
+            Fault::Unsupported => f.write_str(
+                "is of a kind that is not supported: it must be of version 3, and signed with RSA of 2048 bits or more, P-256, P-384 or Ed25519",
+            ),
             Fault::Untrusted => f.write_str("was not signed by it, or not by what lies between"),
         }
     }

@@ -20,7 +20,7 @@ use crate::curl::{Answer, Request, words};
 use crate::markdown::{self, Block};
 use crate::{files, project, read};
 
-const TOKEN: &str = "p.eyJ1IjoiZGVtbyIsImhvc3QiOiJsb2NhbCJ9.tollgate-demo-token";
+pub(crate) const TOKEN: &str = "p.eyJ1IjoiZGVtbyIsImhvc3QiOiJsb2NhbCJ9.tollgate-demo-token";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -320,7 +320,7 @@ fn command(place: &str, line: &str, status: i32, demo: &DemoProgram, scratch: &P
 }
 
 /// What is shown stands in what was printed, in this order.
-fn assert_shown(place: &str, block: &Block, printed: &str) {
+pub(crate) fn assert_shown(place: &str, block: &Block, printed: &str) {
     let mut rest = printed;
     for piece in block.text.lines().flat_map(|line| line.split('…')).map(str::trim).filter(|piece| !piece.is_empty())
     {
@@ -375,6 +375,6 @@ pub(crate) fn tollgate(arguments: &[String]) -> Command {
     program
 }
 
-fn any_port() -> SocketAddr {
+pub(crate) fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }

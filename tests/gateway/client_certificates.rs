@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio_rustls::rustls::HandshakeKind;
 use tollgate::clock::{Clock, TestClock};
 
-use crate::support::caller_certificate::{Shown, Signer, again, dns, self_signed, serial, subject};
+use crate::support::caller_certificate::{Shown, Signer, another_o, another_ou, dns, self_signed, serial, subject};
 use crate::support::client::{RawClient, Request, Response};
 use crate::support::credentials::{api_key, record};
 use crate::support::gateway::{TestGateway, assert_refused};
@@ -309,8 +309,8 @@ hosts:
 async fn what_stands_twice_names_nobody() {
     let (gw, callers, machines) = House::new().gateway(&sections());
     let organisations: [&[(DnType, &str)]; 6] = [
-        &[(DnType::OrganizationName, "acme"), (again(DnType::OrganizationName), "beta")],
-        &[(again(DnType::OrganizationName), "acme"), (DnType::OrganizationName, "acme")],
+        &[(DnType::OrganizationName, "acme"), (another_o(), "beta")],
+        &[(another_o(), "acme"), (DnType::OrganizationName, "acme")],
         &[(DnType::CommonName, "acme")],
         &[(DnType::OrganizationName, "")],
         &[(DnType::OrganizationName, "acme,beta")],
@@ -345,7 +345,7 @@ routes:
                 (DnType::CommonName, "robot"),
                 (DnType::LocalityName, "Ulm"),
                 (DnType::OrganizationalUnitName, units[0]),
-                (again(DnType::OrganizationalUnitName), units[1]),
+                (another_ou(), units[1]),
             ]);
             params.subject_alt_names = names.to_vec();
         })

@@ -121,7 +121,7 @@ impl Rejection {
                     Refusal::CredentialExpired { status: *status, means: Means::Certificate }
                 }
                 WrongCertificate::Foreign
-                | WrongCertificate::Judged(Fault::NotYet(_) | Fault::Purpose | Fault::Untrusted)
+                | WrongCertificate::Judged(Fault::NotYet(_) | Fault::Purpose | Fault::Unsupported | Fault::Untrusted)
                 | WrongCertificate::OfSeveral
                 | WrongCertificate::Revoked => {
                     Refusal::CredentialInvalid { status: *status, means: Means::Certificate }

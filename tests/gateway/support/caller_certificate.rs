@@ -106,13 +106,14 @@ pub fn self_signed(organisation: &str) -> Shown {
     Shown { chain: vec![certificate.der().to_vec()], key: key.serialize_der() }
 }
 
-/// The same attribute once more: a subject has each kind once, as far as its maker can tell.
-pub fn again(kind: DnType) -> DnType {
-    match kind {
-        DnType::OrganizationName => DnType::CustomDnType(vec![2, 5, 4, 10]),
-        DnType::OrganizationalUnitName => DnType::CustomDnType(vec![2, 5, 4, 11]),
-        other => panic!("{other:?} is not asked for twice"),
-    }
+/// `O` once more: a subject has each kind once, as far as its maker can tell.
+pub fn another_o() -> DnType {
+    DnType::CustomDnType(vec![2, 5, 4, 10])
+}
+
+/// `OU` once more.
+pub fn another_ou() -> DnType {
+    DnType::CustomDnType(vec![2, 5, 4, 11])
 }
 
 /// A subject with these attributes, in this order.
