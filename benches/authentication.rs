@@ -223,7 +223,7 @@ impl<'g> Visit<'g> {
     }
 
     fn enter(&self, verified: Option<&Verified>) -> Result<Grant, Turned> {
-        let desk = Desk { now: self.gate.state.clock().wall(), verified, guessers: None };
+        let desk = Desk { now: self.gate.state.clock().wall(), verified, guessers: None, certificate: None };
         let entrance = self.gate.snapshot.entrance(self.gate.snapshot.site_of(&self.head.host), self.route);
         entrance.enter(black_box(&self.headers), &self.head, &self.captures, &desk)
     }

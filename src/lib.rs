@@ -15,6 +15,7 @@ pub mod outbound;
 pub mod exchange;
 pub mod jose;
 pub mod state;
+pub mod x509;
 
 pub mod pipeline;
 pub mod tls;

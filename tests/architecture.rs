@@ -33,15 +33,19 @@ enum Part {
 use Part::{All, OwnSection, Ports, Scalars};
 
 /// Bottom to top. A module imports only what its row lists.
-const TABLE: [(&str, &[(&str, Part)]); 17] = [
+const TABLE: [(&str, &[(&str, Part)]); 18] = [
     ("clock", &[]),
     ("config", &[]),
     ("outbound", &[("clock", All), ("config", Scalars)]),
     ("exchange", &[("config", Scalars)]),
     ("jose", &[("config", Scalars)]),
     ("state", &[("clock", All), ("config", All), ("outbound", All), ("exchange", All), ("jose", All)]),
-    ("pipeline", &[("clock", All), ("config", OwnSection), ("exchange", All), ("jose", All), ("state", Ports)]),
-    ("tls", &[("clock", All), ("config", All), ("outbound", All), ("state", Ports)]),
+    ("x509", &[]),
+    (
+        "pipeline",
+        &[("clock", All), ("config", OwnSection), ("exchange", All), ("jose", All), ("x509", All), ("state", Ports)],
+    ),
+    ("tls", &[("clock", All), ("config", All), ("outbound", All), ("state", Ports), ("x509", All)]),
     ("upstream", &[("clock", All), ("config", All), ("exchange", All)]),
     (
         "snapshot",
@@ -51,6 +55,7 @@ const TABLE: [(&str, &[(&str, Part)]); 17] = [
             ("exchange", All),
             ("jose", All),
             ("state", All),
+            ("x509", All),
             ("pipeline", All),
             ("tls", All),
             ("upstream", All),
@@ -64,6 +69,7 @@ const TABLE: [(&str, &[(&str, Part)]); 17] = [
             ("config", Scalars),
             ("exchange", All),
             ("state", Ports),
+            ("x509", All),
             ("pipeline", All),
             ("tls", All),
             ("upstream", All),
@@ -94,6 +100,7 @@ const TABLE: [(&str, &[(&str, Part)]); 17] = [
             ("exchange", All),
             ("jose", All),
             ("state", All),
+            ("x509", All),
             ("pipeline", All),
             ("tls", All),
             ("upstream", All),
@@ -113,6 +120,7 @@ const TABLE: [(&str, &[(&str, Part)]); 17] = [
             ("exchange", All),
             ("jose", All),
             ("state", All),
+            ("x509", All),
             ("pipeline", All),
             ("tls", All),
             ("upstream", All),
@@ -310,7 +318,11 @@ struct Fence {
     advice: &'static str,
 }
 
-const FENCES: [Fence; 12] = [
+/// What asking callers for their certificates takes of `rustls`, and no call of our own.
+const ASKING: [&str; 5] =
+    ["CertificateError", "DigitallySignedStruct", "DistinguishedName", "Error", "HandshakeSignatureValid"];
+
+const FENCES: [Fence; 13] = [
     Fence {
         what: "Pingora",
         is: |path| path[0].starts_with("pingora"),
@@ -369,7 +381,8 @@ const FENCES: [Fence; 12] = [
         what: "TLS of our own calls",
         is: |path| {
             let is_of_callers =
-                has(path, &["crypto", "pki_types", "server", "sign", "SignatureAlgorithm", "SignatureScheme"]);
+                has(path, &["crypto", "pki_types", "server", "sign", "SignatureAlgorithm", "SignatureScheme"])
+                    || has(path, &ASKING);
             ["hyper_rustls", "rustls", "rustls_native_certs", "tokio_rustls"].contains(&path[0].as_str())
                 && !is_of_callers
         },
@@ -379,8 +392,15 @@ const FENCES: [Fence; 12] = [
     Fence {
         what: "TLS of callers",
         is: |path| ["rustls", "tokio_rustls"].contains(&path[0].as_str()),
-        only_in: &["config/scalar/key_pair.rs", "outbound/", "tls/"],
+        // A chain is judged for each request, and not in its handshake: `x509` needs the types of certificates for that.
+        only_in: &["config/scalar/key_pair.rs", "outbound/", "tls/", "x509/"],
         advice: "ask `tls` for what a handshake needs; keys are read by `config::scalar::KeyPair`",
+    },
+    Fence {
+        what: "the verifying of certificates",
+        is: |path| path[0] == "webpki",
+        only_in: &["x509/"],
+        advice: "ask `x509::Authorities` whether a chain is believed",
     },
     // The demo upstream is a server of its own behind the gateway and may not import `state`.
     Fence {

@@ -26,6 +26,8 @@ struct Asked {
     body: String,
     /// Where the connection comes from; left out: this machine.
     from: Option<IpAddr>,
+    /// What its caller shows in the handshake, PEM; left out: nothing.
+    certificate: Option<String>,
 }
 
 pub(super) fn answer(snapshot: &Snapshot, body: &[u8], now: SystemTime) -> Response<Vec<u8>> {
@@ -36,8 +38,13 @@ pub(super) fn answer(snapshot: &Snapshot, body: &[u8], now: SystemTime) -> Respo
             return super::text(StatusCode::BAD_REQUEST, &format!("{error}\n{help}\n"));
         }
     };
-    let Asked { method, url, headers, body, from } = asked;
-    match Question::new(&method, &url, &headers, body.into_bytes(), &Question::host(&snapshot.config)) {
+    let Asked { method, url, headers, body, from, certificate } = asked;
+    let question = Question::new(&method, &url, &headers, body.into_bytes(), &Question::host(&snapshot.config));
+    let question = question.and_then(|question| match certificate {
+        Some(pem) => question.with_certificate(&url, pem.as_bytes()),
+        None => Ok(question),
+    });
+    match question {
         Err(why) => super::text(StatusCode::BAD_REQUEST, &format!("{why}\n")),
         Ok(question) => {
             let question = match from {

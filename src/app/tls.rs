@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use crate::config::Config;
 use crate::config::scalar::{HostPattern, KeyPair, Validity};
+use crate::config::section::auth::ProviderKind;
 use crate::config::section::hosts::Host;
 use crate::config::section::listeners::Listener;
 use crate::config::section::tls::{Acme, DefaultCertificate, HostTls};
@@ -19,15 +20,18 @@ use crate::proxy::server::Address;
 use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::tls::acme::{self, Challenges, Engine, Hook, Issuer};
+use crate::tls::asking::{Asker, Asking};
 use crate::tls::certificates::Certificates;
 use crate::tls::domains::Demand;
 use crate::tls::internal::Authority;
-use crate::tls::resolver::{Finder, Hosts, Resolver};
+use crate::tls::resolver::{Finder, Handshake, Hosts, Resolver};
 use crate::tls::store::Store;
+use crate::x509::Term;
 
 /// What TLS needs for as long as the gateway runs.
 pub(super) struct Tls {
     resolver: Finder,
+    asker: Asker,
     authority: Arc<Authority>,
     engine: Engine,
     challenges: Arc<Challenges>,
@@ -47,19 +51,34 @@ impl Tls {
         let (folder, client) = (folder.join("tls").join("acme"), Client::direct(clock.clone()));
         let engine = Engine::new(clock.clone(), folder, Arc::clone(&store), Arc::clone(&challenges), client);
         let demand = Arc::new(Demand::new(clock, engine.clone(), store, Arc::clone(&challenges)));
-        let tls = Tls { resolver: Arc::new(resolver), authority, engine, challenges, demand, state: Arc::clone(state) };
+        let asker = Arc::new(Asking::new(LiveHosts(Arc::clone(live), Arc::clone(state))));
+        let tls = Tls {
+            resolver: Arc::new(resolver),
+            asker,
+            authority,
+            engine,
+            challenges,
+            demand,
+            state: Arc::clone(state),
+        };
         tls.prepare(config).into_iter().for_each(|why| log::warn!("{why}"));
         tls.take_over(config);
         // One that is over does not keep the others from being served.
         for sentence in all(config).filter_map(|given| given.fault(now)) {
             log::error!("{sentence}: callers will refuse the connection until another one is there");
         }
+        for sentence in signers(config).filter_map(|signer| signer.fault(now)) {
+            log::error!("{sentence}: no certificate that it signed opens anything until another one is there");
+        }
         tls
     }
 
     /// Where callers connect, and how.
     pub(super) fn listening(&self, config: &Config, addresses: &[SocketAddr]) -> Vec<Address> {
-        let tls = |listener: &Listener| listener.tls.then(|| Arc::clone(&self.resolver));
+        let tls = |listener: &Listener| {
+            let asker = listener.takes_certificates().then(|| Arc::clone(&self.asker));
+            listener.tls.then(|| Handshake { finder: Arc::clone(&self.resolver), asker })
+        };
         let listeners = config.listeners.iter().zip(addresses);
         listeners.map(|(listener, at)| Address { at: *at, tls: tls(listener) }).collect()
     }
@@ -134,7 +153,50 @@ fn issuers(config: &Config) -> Vec<Issuer> {
 pub(super) fn refusal(old: &Config, new: &Config, now: SystemTime) -> Option<String> {
     // The dates first: few are wrong, and only those are looked for among the old ones.
     let mut faults = all(new).filter_map(|given| Some((given.fault(now)?, given.pair)));
-    faults.find(|(_, pair)| !all(old).any(|known| known.pair == *pair)).map(|(fault, _)| fault)
+    let fault = faults.find(|(_, pair)| !all(old).any(|known| known.pair == *pair)).map(|(fault, _)| fault);
+    let of_signers = || {
+        let mut faults = signers(new).filter_map(|signer| Some((signer.fault(now)?, signer.certificate)));
+        faults.find(|(_, der)| !signers(old).any(|known| known.certificate == *der)).map(|(fault, _)| fault)
+    };
+    fault.or_else(of_signers)
+}
+
+/// An authority that signs certificates of callers.
+pub(super) struct Signer<'a> {
+    /// The provider that believes it.
+    pub(super) provider: &'a str,
+    file: &'a Path,
+    /// DER.
+    pub(super) certificate: &'a [u8],
+}
+
+/// Every authority that signs certificates of callers.
+pub(super) fn signers(config: &Config) -> impl Iterator<Item = Signer<'_>> {
+    let of_callers = config.auth.iter().filter(|(_, provider)| provider.kind == ProviderKind::Mtls);
+    of_callers.flat_map(|(name, provider)| {
+        let file = provider.ca.as_deref().unwrap_or(Path::new(""));
+        provider.ca_certificates.iter().map(move |certificate| Signer { provider: name, file, certificate })
+    })
+}
+
+impl Signer<'_> {
+    /// When it ends; none where it cannot be read.
+    pub(super) fn term(&self) -> Option<Term> {
+        Term::of(self.certificate)
+    }
+
+    /// What is wrong with its dates.
+    pub(super) fn fault(&self, now: SystemTime) -> Option<String> {
+        let term = self.term()?;
+        let is = match () {
+            () if now < term.start => "is not valid yet",
+            () if now > term.end => "is over",
+            () => return None,
+        };
+        let (file, subject) = (self.file.display(), &term.subject);
+        let [start, end] = [term.start, term.end].map(httpdate::fmt_http_date);
+        Some(format!("the authority in `{file}` {is}: it is `{subject}`, valid from {start} to {end}"))
+    }
 }
 
 /// A certificate from files.
@@ -176,5 +238,9 @@ struct LiveHosts(Arc<Live<Running>>, Arc<State>);
 impl Hosts for LiveHosts {
     fn certificates(&self, name: Option<&str>) -> Arc<Certificates> {
         self.0.load().snapshot.certificates_among(name, self.1.domains())
+    }
+
+    fn ask_for_certificates(&self) -> bool {
+        self.0.load().snapshot.asks_for_certificates
     }
 }

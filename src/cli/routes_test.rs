@@ -7,9 +7,9 @@
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
@@ -47,6 +47,9 @@ pub(super) struct Arguments {
     /// The address it comes from
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     from: IpAddr,
+    /// A PEM file with the certificate that the caller shows, and those between it and the authority
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// Ask the gateway that runs, with the admin token, instead of the file
     #[arg(long)]
     running: bool,
@@ -121,6 +124,11 @@ fn ask(arguments: &Arguments, headers: Headers) -> anyhow::Result<Ending> {
     let asked = json!({
         "method": arguments.method, "url": arguments.url, "headers": headers, "body": body, "from": arguments.from,
     });
+    let asked = match certificate(arguments) {
+        Ok(Some(pem)) => with_certificate(asked, &pem),
+        Ok(None) => asked,
+        Err(error) => return Ok(Ending::could_not(&error)),
+    };
     let told = match arguments.whom.ask_for("explanation", "/routes/test", operator::Question::Tell(asked)) {
         Ok(told) => told,
         Err(ending) => return Ok(ending),
@@ -137,7 +145,34 @@ fn ask(arguments: &Arguments, headers: Headers) -> anyhow::Result<Ending> {
 fn question(arguments: &Arguments, headers: Headers, config: &Config) -> anyhow::Result<Question> {
     let (headers, body) = request(arguments, headers)?;
     let question = Question::new(&arguments.method, &arguments.url, &headers, body, &Question::host(config));
-    Ok(question.map_err(anyhow::Error::msg)?.from_peer(arguments.from))
+    let question = question.map_err(anyhow::Error::msg)?.from_peer(arguments.from);
+    match (certificate(arguments)?, &arguments.certificate) {
+        (Some(pem), Some(file)) => {
+            let shown = question.with_certificate(&arguments.url, &pem);
+            shown.map_err(|why| anyhow!("--certificate {}: {why}", file.display()))
+        }
+        (Some(_) | None, _) => Ok(question),
+    }
+}
+
+/// What the caller shows.
+fn certificate(arguments: &Arguments) -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(file) = &arguments.certificate else { return Ok(None) };
+    let read = std::fs::read(file).with_context(|| format!("the certificate `{}` cannot be read", file.display()))?;
+    Ok(Some(read))
+}
+
+/// What is asked, with a certificate, and without anything else that stands in the same file, such as its key.
+fn with_certificate(mut asked: Value, pem: &[u8]) -> Value {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let text = String::from_utf8_lossy(pem);
+    let blocks = text.split(BEGIN).skip(1).filter_map(|block| block.split_once(END));
+    let shown: String = blocks.map(|(body, _)| format!("{BEGIN}{body}{END}\n")).collect();
+    if let Value::Object(members) = &mut asked {
+        members.insert("certificate".to_owned(), shown.into());
+    }
+    asked
 }
 
 /// The headers and the body that are asked about.

@@ -22,11 +22,13 @@ pub enum Caller {
     Known(Arc<Identity>),
 }
 
-/// What kind of credential was shown. A TLS client certificate will be one, too.
+/// What kind of credential was shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerKind {
     /// A key from a file of hashes.
     ApiKey,
+    /// A certificate, shown in the handshake of the connection.
+    Certificate,
     /// A token of an identity provider.
     Jwt,
     /// A token with Tinybird's claims.
@@ -40,7 +42,7 @@ pub struct Identity {
     pub kind: CallerKind,
     /// The provider that verified it, by its name in the configuration.
     pub provider: Arc<str>,
-    /// Who it is, as the credential says: the key's id, `sub` of a token, `name` of a Tinybird JWT. Cut; for logs; two may share one.
+    /// Who it is, as the credential says: the key's id, `sub` of a token, `name` of a Tinybird JWT, a name in a certificate. Cut; for logs; two may share one.
     pub id: Arc<str>,
     /// As `id`, whole or told apart by a hash: nobody else of this provider and tenant has it. For counting.
     pub bearer: Arc<str>,
@@ -94,6 +96,8 @@ pub type FixedParams = Box<[(Box<str>, Box<str>)]>;
 /// What a credential says of its bearer.
 #[derive(Debug)]
 pub enum Facts {
+    /// What a certificate says: `subject`, `san` and `serial`.
+    Certificate(Map<String, Value>),
     /// The payload of a token.
     Claims(Map<String, Value>),
     /// The record of a key.
@@ -112,11 +116,19 @@ impl Facts {
         look_up(self.claims()?, name)
     }
 
-    /// The payload of a token; none for a key.
+    /// What a certificate says, as [`Facts::claim`].
+    pub fn of_certificate(&self, name: &str) -> Option<&Value> {
+        match self {
+            Facts::Certificate(says) => look_up(says, name),
+            Facts::Claims(_) | Facts::Key { .. } => None,
+        }
+    }
+
+    /// The payload of a token; none for what is no token.
     pub fn claims(&self) -> Option<&Map<String, Value>> {
         match self {
             Facts::Claims(claims) => Some(claims),
-            Facts::Key { .. } => None,
+            Facts::Certificate(_) | Facts::Key { .. } => None,
         }
     }
 }

@@ -39,7 +39,8 @@ impl Captures {
         match part {
             Part::Literal(text) => text,
             Part::Path(name) => self.value(name),
-            Part::Claim(_)
+            Part::Certificate(_)
+            | Part::Claim(_)
             | Part::FixedParam(_)
             | Part::Host(_)
             | Part::KeyMeta(_)

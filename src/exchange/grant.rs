@@ -82,16 +82,19 @@ impl Grant {
             Part::FixedParam(name) => {
                 self.fixed().iter().find(|(known, _)| **known == **name).and_then(|(_, value)| some(value))
             }
+            Part::Certificate(name) => {
+                scalar(self.identity()?.facts.of_certificate(name)?).filter(|text| is_one_value(text)).map(Cow::Owned)
+            }
             Part::Claim(name) => {
                 scalar(self.identity()?.facts.claim(name)?).filter(|text| is_one_value(text)).map(Cow::Owned)
             }
             Part::KeyTenant => match &self.identity()?.facts {
                 Facts::Key { tenant, .. } => some(tenant.as_ref()?.as_str()),
-                Facts::Claims(_) => None,
+                Facts::Certificate(_) | Facts::Claims(_) => None,
             },
             Part::KeyMeta(name) => match &self.identity()?.facts {
                 Facts::Key { meta, .. } => some(meta.get(name)?).filter(|text| is_one_value(text)),
-                Facts::Claims(_) => None,
+                Facts::Certificate(_) | Facts::Claims(_) => None,
             },
         }
     }

@@ -23,9 +23,13 @@ fn value<'a>(part: &'a Part, host: &'a str) -> Option<&'a str> {
     match part {
         Part::Host(number) => label(host, *number),
         Part::Literal(text) => Some(text),
-        Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Path(_) | Part::Tenant => {
-            None
-        }
+        Part::Certificate(_)
+        | Part::Claim(_)
+        | Part::FixedParam(_)
+        | Part::KeyMeta(_)
+        | Part::KeyTenant
+        | Part::Path(_)
+        | Part::Tenant => None,
     }
 }
 

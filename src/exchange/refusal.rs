@@ -36,16 +36,20 @@ pub enum Refusal {
     CredentialExpired {
         /// 401 or 403, as the provider has it.
         status: StatusCode,
+        /// What kind of thing it is.
+        means: Means,
     },
     /// The credential is none that anybody gave out.
     CredentialInvalid {
         /// 401 or 403, as the provider has it.
         status: StatusCode,
+        /// What kind of thing it is.
+        means: Means,
     },
     /// The route wants a credential, and there is none.
     CredentialMissing {
-        /// Where it should stand.
-        header: HeaderName,
+        /// Where it should stand; none where only a certificate opens the address.
+        header: Option<HeaderName>,
     },
     /// Who calls may not call this.
     Forbidden,
@@ -99,6 +103,15 @@ pub enum Refusal {
         /// In bytes.
         limit: u64,
     },
+}
+
+/// How a credential is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// In the handshake of the connection: no header of an answer asks for another one.
+    Certificate,
+    /// In a header, or in the query.
+    Text,
 }
 
 /// Makes the enum, its texts and `ALL` from one table.
@@ -163,8 +176,10 @@ refusal_codes! {
         "Operator: `tollgate token verify` says in words why a token is refused; `tollgate keys list` which keys \
          are active.";
     CredentialMissing = "credential_missing", UNAUTHORIZED,
-        "The route wants a credential, and the request has none; `WWW-Authenticate` says which kind.",
-        "Caller: send `Authorization: Bearer ...`, or `?token=...` where no header can be sent.";
+        "The route wants a credential, and the request has none; `WWW-Authenticate` says which kind. Where there is \
+         no such header, only a client certificate opens the route.",
+        "Caller: send `Authorization: Bearer ...`, or `?token=...` where no header can be sent; or open the \
+         connection with a [client certificate](client-certificates.md).";
     Forbidden = "forbidden", FORBIDDEN,
         "The credential is good, and not for this: no scope for the pipe, a scope of `require` is missing, or the \
          tenant is switched off.",
@@ -317,7 +332,7 @@ impl Refusal {
     /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {
-            Refusal::CredentialExpired { status } | Refusal::CredentialInvalid { status } => *status,
+            Refusal::CredentialExpired { status, .. } | Refusal::CredentialInvalid { status, .. } => *status,
             Refusal::BadParameter { .. }
             | Refusal::BadRequest(_)
             | Refusal::BodyTooLarge { .. }
@@ -354,10 +369,13 @@ impl Refusal {
             }
             Refusal::CredentialExpired { .. } => "This credential has expired. Get a new one.".into(),
             Refusal::CredentialInvalid { .. } => "This credential is not accepted here.".into(),
-            Refusal::CredentialMissing { header } if *header == header::AUTHORIZATION => {
+            Refusal::CredentialMissing { header: None } => {
+                "This address wants a client certificate. Open the connection with one.".into()
+            }
+            Refusal::CredentialMissing { header: Some(header) } if *header == header::AUTHORIZATION => {
                 "This address wants a credential. Send it as `Authorization: Bearer ...`.".into()
             }
-            Refusal::CredentialMissing { header } => {
+            Refusal::CredentialMissing { header: Some(header) } => {
                 format!("This address wants a credential. Send it in the header `{header}`.").into()
             }
             Refusal::Forbidden => "This credential does not open this address.".into(),

@@ -66,7 +66,7 @@ impl Authz {
         let around = Circumstances { captures, host: asked.host };
         let pipe = match identity.kind {
             CallerKind::TinybirdJwt => Some(self.pipe_of(&identity, around)?),
-            CallerKind::ApiKey | CallerKind::Jwt => {
+            CallerKind::ApiKey | CallerKind::Certificate | CallerKind::Jwt => {
                 self.check_scopes(&identity)?;
                 None
             }

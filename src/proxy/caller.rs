@@ -6,7 +6,6 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
 use pingora_proxy::Session;
 
 use crate::exchange::captures::Captures;
@@ -18,6 +17,7 @@ use crate::pipeline::{Entrance, Turned};
 use crate::state::State;
 
 use super::ctx::Ctx;
+use super::tls;
 
 /// What the caller may do that comes in here.
 ///
@@ -30,7 +30,7 @@ pub(super) async fn enter(
     state: &State,
 ) -> Result<Grant, Refusal> {
     let Some(head) = &ctx.head else { return Err(Refusal::RouteNotFound) };
-    let door = Door { entrance, headers: &session.req_header().headers, head, captures, client: ctx.client, state };
+    let door = Door { entrance, session, head, captures, client: ctx.client, state };
     let turned = match door.enter() {
         Ok(grant) => return Ok(grant),
         Err(Turned::Away(Rejection::NewerKeys { keys, kid, .. })) => {
@@ -66,7 +66,7 @@ pub(super) async fn enter(
 /// One try to come in.
 struct Door<'a> {
     entrance: Entrance<'a>,
-    headers: &'a HeaderMap,
+    session: &'a Session,
     head: &'a RequestHead,
     captures: &'a Captures,
     client: IpAddr,
@@ -79,8 +79,9 @@ impl Door<'_> {
             now: self.state.clock().wall(),
             verified: Some(self.state.verified()),
             guessers: Some((self.state.guessers(), self.client)),
+            certificate: tls::certificate(self.session),
         };
-        self.entrance.enter(self.headers, self.head, self.captures, &desk)
+        self.entrance.enter(&self.session.req_header().headers, self.head, self.captures, &desk)
     }
 }
 

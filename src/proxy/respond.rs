@@ -12,7 +12,7 @@ use pingora_proxy::Session;
 use serde::Serialize;
 
 use crate::exchange::head::CallerScheme;
-use crate::exchange::refusal::Refusal;
+use crate::exchange::refusal::{Means, Refusal};
 use crate::exchange::reply::Reply;
 use crate::pipeline::cors::Cors;
 
@@ -73,9 +73,12 @@ fn of_credentials(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
         | Refusal::QuotaExhausted { retry_after }
         | Refusal::RateLimited { retry_after } => Some((header::RETRY_AFTER, HeaderValue::from(*retry_after))),
         Refusal::KeysUnavailable => Some((header::RETRY_AFTER, HeaderValue::from(KEYS_RETRY_AFTER))),
-        Refusal::CredentialMissing { .. } => challenge("Bearer"),
+        Refusal::CredentialMissing { header: Some(_) } => challenge("Bearer"),
         // RFC 6750 section 3.1.
-        Refusal::CredentialExpired { .. } | Refusal::CredentialInvalid { .. } if refusal.status() == 401 => {
+        Refusal::CredentialExpired { means: Means::Text, .. }
+        | Refusal::CredentialInvalid { means: Means::Text, .. }
+            if refusal.status() == 401 =>
+        {
             challenge("Bearer error=\"invalid_token\"")
         }
         Refusal::BadParameter { .. }
@@ -84,6 +87,7 @@ fn of_credentials(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
         | Refusal::ControlParameter { .. }
         | Refusal::CredentialExpired { .. }
         | Refusal::CredentialInvalid { .. }
+        | Refusal::CredentialMissing { header: None }
         | Refusal::Forbidden
         | Refusal::HeadersTooLarge { .. }
         | Refusal::MethodNotAllowed { .. }

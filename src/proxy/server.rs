@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::telemetry::access_log::AccessLog;
-use crate::tls::resolver::Finder;
+use crate::tls::resolver::Handshake;
 
 use super::door::Door;
 use super::{Proxy, tls};
@@ -89,9 +89,7 @@ pub fn service(
     listeners.set_pre_tls_callback(Arc::new(waiting));
     for Address { at, tls } in addresses {
         match tls {
-            Some(resolver) => {
-                listeners.add_tls_with_settings(&at.to_string(), None, tls::settings(Arc::clone(resolver))?)
-            }
+            Some(handshake) => listeners.add_tls_with_settings(&at.to_string(), None, tls::settings(handshake)?),
             None => listeners.add_tcp(&at.to_string()),
         }
     }
@@ -105,8 +103,8 @@ pub fn service(
 pub struct Address {
     /// Address and port.
     pub at: SocketAddr,
-    /// What finds certificates, if they speak TLS there.
-    pub tls: Option<Finder>,
+    /// What a handshake needs, if they speak TLS there.
+    pub tls: Option<Handshake>,
 }
 
 /// An address that is ours until this is dropped, though nobody listens there yet.

@@ -1,7 +1,7 @@
 //! Listeners with TLS.
 //!
 //! In: what finds certificates. Out: Pingora's settings for a listener; of a
-//! connection, the name for which it was opened. A connection to a name that
+//! connection, the name for which it was opened, and what its caller showed. A connection to a name that
 //! gets its certificate on demand waits for that before its handshake, which
 //! itself cannot wait. Not here: certificates (`tls`),
 //! what a wrong name means (`snapshot::arrival`).
@@ -25,14 +25,18 @@ use crate::state::State;
 use crate::tls::certificates::{Approval, Certificates};
 use crate::tls::domains::Demand;
 use crate::tls::hello::{Greeting, Hello, spelled};
-use crate::tls::resolver::Finder;
+use crate::tls::resolver::Handshake;
+use crate::x509::Chain;
 
 use super::Running;
 
 /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, certificates as `resolver` finds them.
-pub(super) fn settings(resolver: Finder) -> pingora::Result<TlsSettings> {
+pub(super) fn settings(handshake: &Handshake) -> pingora::Result<TlsSettings> {
     let mut settings = TlsSettings::with_callbacks(Box::new(Handshakes))?;
-    settings.set_cert_resolver(resolver);
+    settings.set_cert_resolver(Arc::clone(&handshake.finder));
+    if let Some(asker) = &handshake.asker {
+        settings.set_client_cert_verifier(Arc::clone(asker));
+    }
     settings.enable_h2();
     Ok(settings)
 }
@@ -42,21 +46,37 @@ pub(super) fn of(session: &Session) -> (CallerScheme, Option<&str>) {
     match session.digest().and_then(|digest| digest.ssl_digest.as_ref()) {
         None => (CallerScheme::Http, None),
         Some(handshake) => {
-            (CallerScheme::Https, handshake.extension.get::<ServerName>().map(|ServerName(name)| &**name))
+            let shown = handshake.extension.get::<Shown>();
+            (CallerScheme::Https, shown.and_then(|shown| shown.server_name.as_deref()))
         }
     }
 }
 
+/// What the caller showed in the handshake, and proved to hold the key of; nothing else is believed about it.
+pub(super) fn certificate(session: &Session) -> Option<&Chain> {
+    let handshake = session.digest()?.ssl_digest.as_ref()?;
+    handshake.extension.get::<Shown>()?.certificate.as_ref()
+}
+
 /// What is kept of a handshake.
 #[derive(Debug)]
-struct ServerName(Box<str>);
+struct Shown {
+    server_name: Option<Box<str>>,
+    /// Of a session that is resumed, as of the one before.
+    certificate: Option<Chain>,
+}
 
 struct Handshakes;
 
 #[async_trait]
 impl TlsAccept for Handshakes {
     async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
-        Some(Arc::new(ServerName(spelled(tls.server_name()?).into())))
+        let certificates = tls.peer_cert_chain_der().unwrap_or_default();
+        Some(Arc::new(Shown {
+            server_name: tls.server_name().map(|name| spelled(name).into()),
+            // The handshake has seen that it can be read.
+            certificate: Chain::of(certificates.iter().map(AsRef::as_ref)).ok(),
+        }))
     }
 }
 

@@ -105,6 +105,7 @@ impl Snapshot {
             provider_keys: shared.provider_keys(),
             queues: shared.queues.into_values().collect(),
             providers: shared.providers.values().cloned().collect(),
+            asks_for_certificates: auth.values().any(|provider| provider.kind == ProviderKind::Mtls),
             hosts,
             routes: routes.into(),
             plans: shared.plans,

@@ -71,6 +71,8 @@ pub struct Snapshot {
     pub queues: Box<[Guarded]>,
     /// Every provider of `auth`.
     pub providers: Box<[Arc<Provider>]>,
+    /// Whether one of them knows callers by certificates.
+    pub asks_for_certificates: bool,
     routes: Box<[Route]>,
     hosts: HostTable,
 }

@@ -94,11 +94,17 @@ impl Plan<'_> {
         let names = rule.map(AuthRule::names).unwrap_or_default();
         let providers = names.iter().filter_map(|name| self.config.auth.get(name));
         let mut each = BTreeSet::new();
-        for (name, scheme) in providers.map(scheme) {
+        for (name, scheme) in providers.filter_map(scheme) {
             schemes.entry(name.clone()).or_insert(scheme);
             each.insert(name);
         }
         each.into_iter().map(|name| json!({ name: [] })).collect()
+    }
+
+    fn opens_by_certificate(&self, at: WrittenRoute<'_>) -> bool {
+        let names = at.route.auth.as_ref().or(self.outer).map(AuthRule::names).unwrap_or_default();
+        let mut providers = names.iter().filter_map(|name| self.config.auth.get(name));
+        providers.any(|provider| provider.kind == ProviderKind::Mtls)
     }
 
     fn item(&self, path: &Path<'_>) -> Value {
@@ -132,9 +138,11 @@ impl Plan<'_> {
         if !parameters.is_empty() {
             members.insert("parameters".to_owned(), parameters.into());
         }
-        if path.is_open() {
-            let more = "Further parameters than those that are listed may be given.";
-            members.insert("description".to_owned(), more.into());
+        let certificate = self.opens_by_certificate(path.at).then_some("A client certificate opens it.");
+        let more = path.is_open().then_some("Further parameters than those that are listed may be given.");
+        let description: Vec<&str> = more.into_iter().chain(certificate).collect();
+        if !description.is_empty() {
+            members.insert("description".to_owned(), description.join(" ").into());
         }
         if path.format.is_some() && *method == Method::POST {
             let properties: Map<String, Value> =
@@ -234,8 +242,10 @@ fn value(default: Option<&Template>) -> Value {
 }
 
 /// How a credential of this kind is sent. The provider's name is the operator's own affair.
-fn scheme(provider: &Provider) -> (String, Value) {
-    match (&provider.header, provider.kind) {
+fn scheme(provider: &Provider) -> Option<(String, Value)> {
+    Some(match (&provider.header, provider.kind) {
+        // OpenAPI 3.0 has no word for it: the operation says it in a sentence.
+        (_, ProviderKind::Mtls) => return None,
         (Some(header), ProviderKind::ApiKey) if header.name() != http::header::AUTHORIZATION => {
             let name = header.name();
             (name.as_str().to_owned(), json!({ "type": "apiKey", "in": "header", "name": name.as_str() }))
@@ -243,7 +253,7 @@ fn scheme(provider: &Provider) -> (String, Value) {
         (_, ProviderKind::ApiKey | ProviderKind::Jwt | ProviderKind::TinybirdJwt) => {
             ("bearer".to_owned(), json!({ "type": "http", "scheme": "bearer" }))
         }
-    }
+    })
 }
 
 /// The document that a pipe answers in JSON.

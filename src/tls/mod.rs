@@ -2,11 +2,12 @@
 //! handshake gets.
 //!
 //! In: what `hosts` and `tls` say. Out: certificates with their keys, for the
-//! listeners of `proxy`. Not here: which site serves a host (`snapshot`), sockets
+//! listeners of `proxy`, and what asks callers for theirs. Not here: which site serves a host (`snapshot`), sockets
 //! (`proxy`), certificates of upstreams (`upstream`), the TLS of our own calls
 //! (`outbound`).
 
 pub mod acme;
+pub mod asking;
 pub mod certificates;
 pub mod domains;
 pub mod hello;

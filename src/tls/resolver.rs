@@ -11,6 +11,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
+use super::asking::Asker;
 use super::certificates::{Certificates, suited};
 use super::hello::spelled;
 use super::internal::Authority;
@@ -20,10 +21,22 @@ use super::store::Store;
 pub trait Hosts: Send + Sync {
     /// The certificates for a name, spelled as hosts are, or for who names none.
     fn certificates(&self, name: Option<&str>) -> Arc<Certificates>;
+
+    /// Whether some callers are known by certificates, so that they are asked for them.
+    fn ask_for_certificates(&self) -> bool;
 }
 
 /// What a listener asks for a certificate, whatever finds it.
 pub type Finder = Arc<dyn ResolvesServerCert>;
+
+/// What a listener needs for a handshake.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// What finds our own certificate.
+    pub finder: Finder,
+    /// What asks for the caller's, if that is done there.
+    pub asker: Option<Asker>,
+}
 
 /// Finds certificates.
 pub struct Resolver<H> {

@@ -5,6 +5,7 @@
 //! `sh` block is run (`curl` against a `tollgate demo`, `tollgate` as it stands, `make` only looked up), unless it is `sh,norun`, whose first line is a comment that says why; `sh,exit=1` must
 //! end with that code. A `text,answer` block stands below the lines that print it, on stderr or stdout; `…` stands for what
 //! was cut or differs. docs/tenancy.md is run against one gateway after another, each with the last `yaml` block for its file;
+//! docs/client-certificates.md is run by a shell, with openssl and curl, against a gateway with its `yaml` block;
 //! a `json,token=NAME` block is the payload of a token that is signed, and is `$NAME` from then on. A `yaml,error=` block of these two pages is the file `wrong.yaml` of the commands below it.
 //!
 //! `UPDATE_EXPECT=1 cargo test --test docs` writes anew what stands behind the marks of `generated`.
@@ -15,6 +16,7 @@
     reason = "a test fails loudly; Clippy exempts only functions that are tests themselves"
 )]
 
+mod certificates;
 mod commands;
 mod credentials;
 mod curl;
@@ -57,7 +59,8 @@ const NOUNS: [&str; 20] = [
 ];
 
 /// Examples of several parts together.
-const TOGETHER: [&str; 7] = ["agency", "custom-domains", "mint", "oidc", "redis", "tenant_per_host", "two_providers"];
+const TOGETHER: [&str; 8] =
+    ["agency", "client-certificates", "custom-domains", "mint", "oidc", "redis", "tenant_per_host", "two_providers"];
 
 /// What stands in files beside the configuration: a page for each, and no example, which is a whole configuration.
 const RECORDS: [&str; 2] = ["keys", "revoked"];
@@ -211,6 +214,11 @@ fn write_records(folder: &Path) {
         let path = folder.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "# none yet\n").unwrap();
+    }
+    for name in ["machines-ca.pem", "examples/machines.d/ca.pem"] {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(project("conf/examples/machines.d/ca.pem"), path).unwrap();
     }
     let key = rcgen::KeyPair::generate().unwrap();
     let names = vec!["data.example.com".to_owned()];

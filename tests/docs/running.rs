@@ -20,7 +20,7 @@ use crate::curl::{Answer, Request, words};
 use crate::markdown::{self, Block};
 use crate::{files, project, read};
 
-const TOKEN: &str = "p.eyJ1IjoiZGVtbyIsImhvc3QiOiJsb2NhbCJ9.tollgate-demo-token";
+pub(crate) const TOKEN: &str = "p.eyJ1IjoiZGVtbyIsImhvc3QiOiJsb2NhbCJ9.tollgate-demo-token";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -176,7 +176,7 @@ fn tenants_of_the_examples_stay_apart() {
     let demo = runtime.block_on(Demo::start(options)).unwrap();
     let environment = Environment::of([("TINYBIRD_URL", &format!("http://{}", demo.address()))]);
     let mut config = load(&project("conf/examples/params.yaml"), &environment).unwrap().config;
-    config.listeners = vec![Listener { address: any_port(), tls: false }];
+    config.listeners = vec![Listener::plain(any_port())];
     config.admin.address = any_port();
     let app = App::start(&config, Clock::system(), Signals::Ignore).unwrap();
     let rows = |line: &str| {
@@ -248,7 +248,7 @@ fn the_page_on_tenancy_does_what_it_shows() {
 /// A gateway with a file, on free ports.
 fn started(file: &Path) -> App {
     let mut config = load(file, &Environment::of([])).unwrap_or_else(|issues| panic!("{issues}")).config;
-    config.listeners = vec![Listener { address: any_port(), tls: false }];
+    config.listeners = vec![Listener::plain(any_port())];
     config.admin.address = any_port();
     config.state.dir = Some(file.parent().unwrap().join("state"));
     App::start(&config, Clock::system(), Signals::Ignore).unwrap_or_else(|error| panic!("{error:#}"))
@@ -320,7 +320,7 @@ fn command(place: &str, line: &str, status: i32, demo: &DemoProgram, scratch: &P
 }
 
 /// What is shown stands in what was printed, in this order.
-fn assert_shown(place: &str, block: &Block, printed: &str) {
+pub(crate) fn assert_shown(place: &str, block: &Block, printed: &str) {
     let mut rest = printed;
     for piece in block.text.lines().flat_map(|line| line.split('…')).map(str::trim).filter(|piece| !piece.is_empty())
     {
@@ -375,6 +375,6 @@ pub(crate) fn tollgate(arguments: &[String]) -> Command {
     program
 }
 
-fn any_port() -> SocketAddr {
+pub(crate) fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }

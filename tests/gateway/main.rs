@@ -16,6 +16,7 @@ mod audit;
 mod auth;
 mod callers;
 mod check_online;
+mod client_certificates;
 mod cors;
 mod costs;
 mod explain;

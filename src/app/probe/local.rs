@@ -41,7 +41,33 @@ pub(super) fn probe(config: &Config, now: SystemTime) -> Trials {
         state(&mut found, &config.state.folder());
     }
     certificates(&mut found, config, now);
+    signers(&mut found, config, now);
     found
+}
+
+/// Whether authorities of callers are valid now, and for how long.
+fn signers(found: &mut Trials, config: &Config, now: SystemTime) {
+    for signer in tls::signers(config) {
+        let Some(term) = signer.term() else { continue };
+        let (subject, path) = (format!("authority {}", term.subject), ["auth", signer.provider, "ca"]);
+        let left = term.end.duration_since(now).map(days).unwrap_or_default();
+        let problem = match signer.fault(now) {
+            Some(title) => {
+                let help = "put another one where it is; a running gateway notices";
+                Problem::new(IssueCode::CertificateInvalid, &path, title, help)
+            }
+            None if left >= ENDS_SOON_DAYS => {
+                found.note(&subject, Trial::Tls, Grade::Ok, format!("is valid for {left} days"));
+                continue;
+            }
+            None => {
+                let title = format!("the authority `{}` ends in {left} days, and all that it signed", term.subject);
+                let help = "add its successor to the same file in time";
+                Problem::new(IssueCode::CertificateDue, &path, title, help)
+            }
+        };
+        found.problem(&subject, Trial::Tls, problem);
+    }
 }
 
 /// Whether certificates are valid now, and for how long.

@@ -53,7 +53,7 @@ impl Refused<'_> {
                 };
                 format!("its `aud` is {}; the provider wants {wanted}", self.claim("aud"))
             }
-            Finding::Claim(_) => return None,
+            Finding::Certificate(_) | Finding::Claim(_) => return None,
             Finding::Expired(at) => format!("it expired {}: sign a new one", distance(*at, self.now)),
             Finding::KeyCut | Finding::KeyExpired(_) | Finding::KeyRevoked(_) | Finding::KeyUnknown => {
                 let keys = self.provider.and_then(|provider| provider.keys.as_ref());
@@ -82,7 +82,7 @@ impl Refused<'_> {
                 "the key is the whole admin token of the workspace, with its `p.`: compare it with the provider's `secret`"
             }
             Some((ProviderKind::Jwt, true)) => "it was signed with another secret than the provider's `secret`",
-            Some((ProviderKind::ApiKey | ProviderKind::Jwt, _)) | None => {
+            Some((ProviderKind::ApiKey | ProviderKind::Jwt | ProviderKind::Mtls, _)) | None => {
                 "it was changed on its way, or signed with the key of another issuer"
             }
         }
@@ -109,6 +109,7 @@ impl Refused<'_> {
             .map(|(name, provider)| match provider.kind {
                 ProviderKind::ApiKey => format!("{name}: keys that begin with `{}_`", provider.key_prefix()),
                 ProviderKind::Jwt => format!("{name}: `iss` {}", provider.issuer.as_deref().unwrap_or_default()),
+                ProviderKind::Mtls => format!("{name}: client certificates, which are no text"),
                 ProviderKind::TinybirdJwt => {
                     format!("{name}: `workspace_id` {}", provider.workspace_id.as_deref().unwrap_or_default())
                 }

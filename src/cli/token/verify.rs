@@ -235,7 +235,7 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     fn desk(&self) -> Desk<'static> {
-        Desk { now: self.now, verified: None, guessers: None }
+        Desk { now: self.now, verified: None, guessers: None, certificate: None }
     }
 
     /// What becomes of a call of a route.
@@ -384,7 +384,7 @@ fn with_grant(report: Report, grant: &Grant) -> Report {
 
 fn pipes(identity: &Identity) -> Vec<Pipe> {
     match identity.kind {
-        CallerKind::ApiKey | CallerKind::Jwt => return Vec::new(),
+        CallerKind::ApiKey | CallerKind::Certificate | CallerKind::Jwt => return Vec::new(),
         CallerKind::TinybirdJwt => {}
     }
     let pipe = |scope: &crate::exchange::caller::PipeScope| Pipe {

@@ -3,6 +3,8 @@
 //! In: the decoded configuration. Out: issues. Not here: the providers
 //! themselves (`providers`), what a credential must be (`pipeline::authn`).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::config::document::{Node, NodeKind};
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{FieldName, HostPattern, Part, Period, SHORTEST_SECRET};
@@ -64,6 +66,8 @@ impl Checker<'_> {
             let mark = match provider.kind {
                 ProviderKind::ApiKey => format!("keys with the prefix `{}`", provider.key_prefix()),
                 ProviderKind::Jwt => format!("tokens of the issuer `{}`", provider.issuer.clone().unwrap_or_default()),
+                // Which of them judges follows from who signed: see `authorities`.
+                ProviderKind::Mtls => continue,
                 ProviderKind::TinybirdJwt => {
                     "Tinybird JWTs of one workspace".to_owned()
                         + &provider.workspace_id.as_ref().map(|id| format!(" (`{id}`)")).unwrap_or_default()
@@ -74,12 +78,39 @@ impl Checker<'_> {
                 let help = match provider.kind {
                     ProviderKind::ApiKey => "give one of them another `prefix`, or name only one here",
                     ProviderKind::Jwt => "name only one here; one provider can have several audiences",
-                    ProviderKind::TinybirdJwt => "name only one here",
+                    ProviderKind::Mtls | ProviderKind::TinybirdJwt => "name only one here",
                 };
                 self.at_value(IssueCode::CallerRules, path, title, help);
                 continue;
             }
             seen.push((name, mark));
+        }
+        self.shared_authority(path, names);
+    }
+
+    /// A certificate goes to the provider whose authority signed it.
+    fn shared_authority(&mut self, path: &[&str], names: &[String]) {
+        let mut seen: BTreeMap<&[u8], &str> = BTreeMap::new();
+        let of_certificates = names.iter().filter_map(|name| {
+            let provider = self.config.auth.get(name).filter(|provider| provider.kind == ProviderKind::Mtls)?;
+            Some((name.as_str(), provider))
+        });
+        let mut shared = BTreeSet::new();
+        for (name, provider) in of_certificates {
+            for authority in &provider.ca_certificates {
+                if let Some(other) = seen.insert(authority, name).filter(|other| *other != name) {
+                    shared.insert((other, name));
+                }
+            }
+        }
+        for (other, name) in shared {
+            let title = format!("`{other}` and `{name}` believe the same authority: which one judges cannot be told");
+            self.at_value(
+                IssueCode::CallerRules,
+                path,
+                title,
+                "name only one here, or take the authority out of one `ca`",
+            );
         }
     }
 
@@ -263,12 +294,23 @@ impl Checker<'_> {
                 match part {
                     Part::Path(_) | Part::Literal(_) | Part::Host(_) => {}
                     Part::Tenant if is_public => {}
-                    Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant if is_public => {
+                    Part::Certificate(_)
+                    | Part::Claim(_)
+                    | Part::FixedParam(_)
+                    | Part::KeyMeta(_)
+                    | Part::KeyTenant
+                        if is_public =>
+                    {
                         let title = format!("`{{{hole}}}` has no value on a public route");
                         let help = "add `auth:` with a provider whose credentials say it";
                         self.at_value(IssueCode::UnknownCapture, &path, title, help);
                     }
-                    Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Tenant => {
+                    Part::Certificate(_)
+                    | Part::Claim(_)
+                    | Part::FixedParam(_)
+                    | Part::KeyMeta(_)
+                    | Part::KeyTenant
+                    | Part::Tenant => {
                         // Of a provider whose own tenant was reported, nobody knows.
                         let lacks = |provider: &Provider| !gives(provider, part);
                         let Some(lacking) = self
@@ -387,7 +429,9 @@ pub(super) fn has_tenant(provider: &Provider) -> bool {
 fn gives(provider: &Provider, part: &Part) -> bool {
     match part {
         Part::Tenant => has_tenant(provider),
-        Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant => is_of_kind(part, provider.kind),
+        Part::Certificate(_) | Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant => {
+            is_of_kind(part, provider.kind)
+        }
         Part::Host(_) | Part::Literal(_) | Part::Path(_) => true,
     }
 }

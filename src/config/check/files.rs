@@ -3,6 +3,7 @@
 //! In: a decoded [`Config`]. Out: the same with contents, and an issue for each
 //! file that cannot be used. Not here: credentials in files (`interpolate`).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use crate::config::interpolate::Environment;
 use crate::config::issue::{Issue, IssueCode, Issues};
 use crate::config::keys::{self, Named};
 use crate::config::scalar::{Fault, KeyPair};
+use crate::config::section::auth::ProviderKind;
 use crate::config::section::log::Access;
 use crate::config::section::tls::{CertificateFiles, HostTls};
 use crate::config::touched::Reader;
@@ -38,6 +40,9 @@ pub(in crate::config) fn read_files(
         let Some(ca) = &mut provider.ca else { continue };
         let path = ["auth", name, "ca"];
         provider.ca_certificates = read_authorities(ca, (document, &path), reader, &mut issues);
+        if provider.kind == ProviderKind::Mtls {
+            signers(&mut provider.ca_certificates, ca, (document, &path), &mut issues);
+        }
     }
     for (name, host) in &mut config.hosts {
         let files = host.tls.as_mut().map(HostTls::files_mut).unwrap_or_default();
@@ -84,6 +89,26 @@ fn read_authorities(
         issues.push(Issue::at(IssueCode::BadValue, document.value_place(path), title).help(help));
     }
     found
+}
+
+/// Leaves those that may sign certificates of callers, each once.
+fn signers(found: &mut Vec<Vec<u8>>, file: &Path, (document, path): (&Document, &[&str]), issues: &mut Issues) {
+    let mut seen = BTreeSet::new();
+    found.retain(|der| {
+        let (title, help) = match x509_parser::parse_x509_certificate(der) {
+            Ok(([], certificate)) if certificate.is_ca() => return seen.insert(der.clone()),
+            Ok(([], certificate)) => (
+                format!("`{}` cannot be used: `{}` is no authority", file.display(), certificate.subject()),
+                "name the certificate of who signs those of callers; it says `CA:TRUE` in its basic constraints",
+            ),
+            Ok(_) | Err(_) => (
+                format!("`{}` cannot be used: a certificate in it is damaged", file.display()),
+                "export it again, and keep its line breaks",
+            ),
+        };
+        issues.push(Issue::at(IssueCode::CertificateRules, document.value_place(path), title).help(help));
+        false
+    });
 }
 
 /// Reads certificates and their keys.

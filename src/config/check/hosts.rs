@@ -94,7 +94,8 @@ impl Checker<'_> {
 fn literal(part: &Part) -> Option<&str> {
     match part {
         Part::Literal(text) => Some(text),
-        Part::Claim(_)
+        Part::Certificate(_)
+        | Part::Claim(_)
         | Part::FixedParam(_)
         | Part::Host(_)
         | Part::KeyMeta(_)

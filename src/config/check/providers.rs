@@ -11,7 +11,8 @@ use crate::config::section::auth::{Audience, Provider, ProviderKind};
 
 use super::Checker;
 
-const KINDS: [ProviderKind; 3] = [ProviderKind::ApiKey, ProviderKind::Jwt, ProviderKind::TinybirdJwt];
+const KINDS: [ProviderKind; 4] =
+    [ProviderKind::ApiKey, ProviderKind::Jwt, ProviderKind::Mtls, ProviderKind::TinybirdJwt];
 /// RFC 8725 leaves it open; more would make `exp` mean little.
 const MAX_LEEWAY: Period = Period::of_millis(60_000);
 
@@ -74,6 +75,7 @@ impl Checker<'_> {
             self.header_of_a_provider(name, provider);
             self.confined_to_tenants(name, provider);
             self.any_audience(name, provider);
+            self.reached_over_tls(name, provider);
         }
         if let Some(rule) = &self.config.default_auth {
             self.auth_rule(&["default_auth"], rule);
@@ -123,6 +125,9 @@ impl Checker<'_> {
                     "`audience:` with what tokens have in `aud`; `any` if it is not to be looked at",
                 ),
             ],
+            ProviderKind::Mtls => {
+                &[("ca", provider.ca.is_some(), "`ca: ./authority.pem`, the certificate of who signs those of callers")]
+            }
             ProviderKind::TinybirdJwt => &[
                 ("secret", provider.secret.is_some(), "`secret: ${TINYBIRD_ADMIN_TOKEN}`, the workspace's admin token"),
                 ("workspace_id", provider.workspace_id.is_some(), "`workspace_id:` with the workspace's id, a UUID"),
@@ -150,7 +155,7 @@ impl Checker<'_> {
             let title = format!("`secret` has fewer than {SHORTEST_SECRET} characters, so that it could be guessed");
             let help = match provider.kind {
                 ProviderKind::TinybirdJwt => "write the workspace's admin token, the whole of it",
-                ProviderKind::ApiKey | ProviderKind::Jwt => "make one with `openssl rand -hex 32`",
+                ProviderKind::ApiKey | ProviderKind::Jwt | ProviderKind::Mtls => "make one with `openssl rand -hex 32`",
             };
             self.at_value(IssueCode::WeakKey, &["auth", name, "secret"], title, help);
         }
@@ -290,6 +295,7 @@ impl Checker<'_> {
             let title = format!("`tenants` confines nothing: no credential of `{name}` names a tenant");
             let hole = match provider.kind {
                 ProviderKind::TinybirdJwt => "{fixed_params.NAME}",
+                ProviderKind::Mtls => "{certificate.subject.o}",
                 ProviderKind::ApiKey | ProviderKind::Jwt => "{claims.NAME}",
             };
             let help = format!("add `tenant: \"{hole}\"`, or remove `tenants`");
@@ -307,6 +313,31 @@ impl Checker<'_> {
             let help = "write what tokens for this gateway have in `aud`";
             self.at_value(IssueCode::AnyAudience, &["auth", name, "audience"], title, help);
         }
+    }
+
+    /// Certificates are shown in handshakes, and nowhere else.
+    fn reached_over_tls(&mut self, name: &str, provider: &Provider) {
+        let listeners = &self.config.listeners;
+        let is_unclear = |index: usize| {
+            let index = index.to_string();
+            ["tls", "client_certificates"].iter().any(|key| self.reported(&["listeners", &index, key]))
+        };
+        let mut each = listeners.iter().enumerate();
+        let takes = each.any(|(index, listener)| listener.takes_certificates() || is_unclear(index));
+        if provider.kind != ProviderKind::Mtls || takes || listeners.is_empty() {
+            return;
+        }
+        let (title, help) = match listeners.iter().any(|listener| listener.tls) {
+            true => (
+                format!("nobody can show a certificate to `{name}`: no listener asks for one"),
+                "remove `client_certificates: false` from a listener with `tls: true`",
+            ),
+            false => (
+                format!("nobody can show a certificate to `{name}`: no listener has `tls: true`"),
+                "add a listener with `tls: true`; what a proxy in front says about certificates is not believed",
+            ),
+        };
+        self.at_value(IssueCode::TlsRules, &["auth", name, "type"], title, help);
     }
 
     fn unused_providers(&mut self) {
@@ -340,6 +371,7 @@ fn provider_keys(kind: ProviderKind) -> &'static [&'static str] {
             "refused_status",
             "revoked",
         ],
+        ProviderKind::Mtls => &["ca", "tenant", "tenants", "plan", "scopes", "refused_status", "revoked"],
         ProviderKind::TinybirdJwt => {
             &["secret", "workspace_id", "tenant", "tenants", "plan", "scopes", "refused_status", "revoked"]
         }
@@ -350,6 +382,7 @@ fn provider_keys(kind: ProviderKind) -> &'static [&'static str] {
 pub(super) fn is_of_kind(part: &Part, kind: ProviderKind) -> bool {
     match part {
         Part::Literal(_) => true,
+        Part::Certificate(_) => kind == ProviderKind::Mtls,
         Part::Claim(_) => matches!(kind, ProviderKind::Jwt | ProviderKind::TinybirdJwt),
         Part::FixedParam(_) => kind == ProviderKind::TinybirdJwt,
         Part::KeyMeta(_) | Part::KeyTenant => kind == ProviderKind::ApiKey,
@@ -361,6 +394,7 @@ fn holes_of(kind: ProviderKind) -> &'static str {
     match kind {
         ProviderKind::ApiKey => "write {key.tenant} or {key.meta.NAME}",
         ProviderKind::Jwt => "write {claims.NAME}",
+        ProviderKind::Mtls => "write {certificate.NAME}, like {certificate.subject.o} or {certificate.san.dns}",
         ProviderKind::TinybirdJwt => "write {fixed_params.NAME} or {claims.NAME}",
     }
 }

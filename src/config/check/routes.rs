@@ -339,7 +339,12 @@ fn is_callers_choice(at: WrittenRoute<'_>, hole: &Part) -> bool {
     match hole {
         Part::Host(label) => at.host.is_none_or(|host| host.is_open(*label)),
         Part::Path(_) | Part::Tenant => true,
-        Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Literal(_) => false,
+        Part::Certificate(_)
+        | Part::Claim(_)
+        | Part::FixedParam(_)
+        | Part::KeyMeta(_)
+        | Part::KeyTenant
+        | Part::Literal(_) => false,
     }
 }
 

@@ -91,7 +91,8 @@ impl Checker<'_> {
         let label = match hole {
             Part::Path(_) => return true,
             Part::Host(label) => *label,
-            Part::Claim(_)
+            Part::Certificate(_)
+            | Part::Claim(_)
             | Part::FixedParam(_)
             | Part::KeyMeta(_)
             | Part::KeyTenant
@@ -170,7 +171,12 @@ fn names(host: &Host, label: usize) -> bool {
 /// Whether the credential decides what fills a hole.
 fn is_of_credential(hole: &Part) -> bool {
     match hole {
-        Part::Claim(_) | Part::FixedParam(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Tenant => true,
+        Part::Certificate(_)
+        | Part::Claim(_)
+        | Part::FixedParam(_)
+        | Part::KeyMeta(_)
+        | Part::KeyTenant
+        | Part::Tenant => true,
         Part::Host(_) | Part::Literal(_) | Part::Path(_) => false,
     }
 }

@@ -23,6 +23,7 @@ impl Checker<'_> {
             self.way_to(pattern, host, listens);
         }
         self.acme();
+        self.asking();
         if listens {
             self.reachable_over_tls();
         } else {
@@ -54,6 +55,19 @@ impl Checker<'_> {
             if !kinds.insert(pair.kind()) {
                 self.second_of_a_kind(&path, files, pair.kind());
             }
+        }
+    }
+
+    /// That who is asked for a certificate comes with TLS.
+    fn asking(&mut self) {
+        for (index, listener) in self.config.listeners.iter().enumerate() {
+            let index = index.to_string();
+            if listener.tls || listener.client_certificates || self.reported(&["listeners", &index, "tls"]) {
+                continue;
+            }
+            let title = "`client_certificates` has no effect: there is no TLS here".to_owned();
+            let path = ["listeners", &index, "client_certificates"];
+            self.at_key(IssueCode::NoEffect, &path, title, "add `tls: true`, or remove this");
         }
     }
 

@@ -115,12 +115,14 @@ impl Compare for Vec<Listener> {
     }
 
     fn summary(&self) -> String {
-        let mut listeners: Vec<(SocketAddr, bool)> =
-            self.iter().map(|Listener { address, tls }| (*address, *tls)).collect();
+        let each =
+            self.iter().map(|Listener { address, tls, client_certificates }| (*address, *tls, *client_certificates));
+        let mut listeners: Vec<(SocketAddr, bool, bool)> = each.collect();
         listeners.sort_unstable();
-        let word = |(address, tls): &(SocketAddr, bool)| match tls {
-            true => format!("{address} with TLS"),
-            false => address.to_string(),
+        let word = |(address, tls, client_certificates): &(SocketAddr, bool, bool)| {
+            let tls = if *tls { " with TLS" } else { "" };
+            let asks = if *client_certificates { "" } else { ", without client certificates" };
+            format!("{address}{tls}{asks}")
         };
         text(&listeners.iter().map(word).collect::<Vec<_>>())
     }

@@ -10,6 +10,8 @@ pub struct Template(Vec<Part>);
 /// One piece of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// `{certificate.NAME}`: what the certificate says that the caller shows, like `subject.o`.
+    Certificate(String),
     /// `{claims.NAME}`: a claim of the caller's token; dots lead into objects.
     Claim(String),
     /// `{fixed_params.NAME}`: of the scope for this pipe in a Tinybird JWT.
@@ -29,13 +31,27 @@ pub enum Part {
 }
 
 /// The holes that exist, as sentences list them.
-const HOLES: &str =
-    "{tenant}, {path.NAME}, {claims.NAME}, {fixed_params.NAME}, {key.tenant}, {key.meta.NAME} or {host.N}";
+const HOLES: &str = "{tenant}, {path.NAME}, {claims.NAME}, {fixed_params.NAME}, {key.tenant}, {key.meta.NAME}, {certificate.NAME} or {host.N}";
+
+/// What of a certificate a hole can name.
+const CERTIFICATE_FIELDS: [&str; 10] = [
+    "subject.cn",
+    "subject.o",
+    "subject.ou",
+    "subject.l",
+    "subject.st",
+    "subject.c",
+    "subject.serial_number",
+    "san.dns",
+    "san.email",
+    "san.uri",
+];
 
 impl Part {
     /// The hole as it is written, without braces; none for text.
     pub fn hole(&self) -> Option<String> {
         Some(match self {
+            Part::Certificate(name) => format!("certificate.{name}"),
             Part::Claim(name) => format!("claims.{name}"),
             Part::FixedParam(name) => format!("fixed_params.{name}"),
             Part::Host(label) => format!("host.{label}"),
@@ -60,6 +76,7 @@ impl Part {
             ("key", _) => {
                 name.strip_prefix("meta.").filter(|name| is_name(name)).map(|name| Part::KeyMeta(name.to_owned()))
             }
+            ("certificate", name) if CERTIFICATE_FIELDS.contains(&name) => Some(Part::Certificate(name.to_owned())),
             ("path", name) if is_word(name) => Some(Part::Path(name.to_owned())),
             ("claims", name) if is_name(name) => Some(Part::Claim(name.to_owned())),
             ("fixed_params", name) if is_name(name) => Some(Part::FixedParam(name.to_owned())),
@@ -98,7 +115,8 @@ impl Template {
     pub fn captures(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
             Part::Path(name) => Some(name.as_str()),
-            Part::Claim(_)
+            Part::Certificate(_)
+            | Part::Claim(_)
             | Part::FixedParam(_)
             | Part::Host(_)
             | Part::KeyMeta(_)
@@ -125,8 +143,7 @@ impl FromStr for Template {
             if !before.is_empty() {
                 parts.push(Part::Literal(before.to_owned()));
             }
-            let part = Part::of_hole(hole)
-                .ok_or_else(|| format!("`{text}` has `{{{hole}}}`, which is not known here: write {HOLES}"))?;
+            let part = Part::of_hole(hole).ok_or_else(|| unknown(text, hole))?;
             parts.push(part);
             rest = behind;
         }
@@ -138,6 +155,18 @@ impl FromStr for Template {
         }
         Ok(Template(parts))
     }
+}
+
+/// What to write instead of a hole that does not exist.
+fn unknown(text: &str, hole: &str) -> String {
+    let Some(field) = hole.strip_prefix("certificate.") else {
+        return format!("`{text}` has `{{{hole}}}`, which is not known here: write {HOLES}");
+    };
+    let help = match crate::config::nearest(&field.to_ascii_lowercase(), CERTIFICATE_FIELDS.into_iter()) {
+        Some(nearest) => format!("write {{certificate.{nearest}}}"),
+        None => format!("write {{certificate.NAME}} with one of {}", CERTIFICATE_FIELDS.join(", ")),
+    };
+    format!("`{text}` has `{{{hole}}}`, which a certificate does not have: {help}")
 }
 
 impl fmt::Display for Template {

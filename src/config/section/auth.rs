@@ -42,7 +42,7 @@ pub struct Provider {
     /// `jwt`: where the issuer publishes its public keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<WebAddress>,
-    /// `jwt`: a PEM file with the authorities that sign the certificate of who publishes the keys; left out: those of the system.
+    /// `mtls`: a PEM file with the authorities that sign the certificates of callers. `jwt`: one with those that sign the certificate of who publishes the keys; left out: those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "crate::config::scalar::absolute_path")]
     pub ca: Option<PathBuf>,
     /// `jwt`: the issuer's public key, PEM.
@@ -57,7 +57,7 @@ pub struct Provider {
     /// `api_key`: what the keys of this provider begin with; left out: `tgk`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<KeyPrefix>,
-    /// Whose rows the caller may see: `{claims.org_id}`, `{fixed_params.company_id}`, `{key.tenant}`. A credential that gives no value is refused.
+    /// Whose rows the caller may see: `{claims.org_id}`, `{fixed_params.company_id}`, `{key.tenant}`, `{certificate.subject.o}`. A credential that gives no value is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<Template>,
     /// The only tenants that this provider may speak for; left out: any.
@@ -72,7 +72,7 @@ pub struct Provider {
     /// The status of a refused credential. Left out: 403 for `tinybird_jwt`, as Tinybird answers, else 401.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_status: Option<u16>,
-    /// `jwt`, `tinybird_jwt`: a file of tokens that are not accepted any more.
+    /// `jwt`, `tinybird_jwt`, `mtls`: a file of tokens and certificates that are not accepted any more.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "crate::config::scalar::absolute_path")]
     pub revoked: Option<PathBuf>,
     /// The keys of that file, read when the configuration is loaded.
@@ -94,6 +94,8 @@ pub enum ProviderKind {
     ApiKey,
     /// A token of any identity provider.
     Jwt,
+    /// A certificate that the caller shows when it opens a connection with TLS.
+    Mtls,
     /// A token with Tinybird's claims.
     TinybirdJwt,
 }
@@ -104,6 +106,7 @@ impl ProviderKind {
         match self {
             ProviderKind::ApiKey => "api_key",
             ProviderKind::Jwt => "jwt",
+            ProviderKind::Mtls => "mtls",
             ProviderKind::TinybirdJwt => "tinybird_jwt",
         }
     }
@@ -124,7 +127,7 @@ impl Provider {
     pub fn status_of_refusals(&self) -> u16 {
         self.refused_status.unwrap_or(match self.kind {
             ProviderKind::TinybirdJwt => 403,
-            ProviderKind::ApiKey | ProviderKind::Jwt => 401,
+            ProviderKind::ApiKey | ProviderKind::Jwt | ProviderKind::Mtls => 401,
         })
     }
 }

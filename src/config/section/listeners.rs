@@ -15,9 +15,28 @@ pub struct Listener {
     /// Whether callers speak TLS here; the certificates are those of `hosts` and `tls`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tls: bool,
+    /// Whether callers are asked for a certificate in the handshake, while a provider of `auth` has `type: mtls`; none need have one.
+    #[serde(default = "asks", skip_serializing_if = "Clone::clone")]
+    pub client_certificates: bool,
+}
+
+fn asks() -> bool {
+    true
+}
+
+impl Listener {
+    /// A listener at an address, without TLS.
+    pub fn plain(address: SocketAddr) -> Self {
+        Listener { address, tls: false, client_certificates: asks() }
+    }
+
+    /// Whether a caller can show a certificate here.
+    pub fn takes_certificates(&self) -> bool {
+        self.tls && self.client_certificates
+    }
 }
 
 /// Where the gateway listens when `listeners` is left out.
 pub fn default_listeners() -> Vec<Listener> {
-    vec![Listener { address: SocketAddr::from(([0, 0, 0, 0], 8080)), tls: false }]
+    vec![Listener::plain(SocketAddr::from(([0, 0, 0, 0], 8080)))]
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::config::scalar::Algorithm;
 use crate::config::section::auth::{Audience, Provider as Section};
-use crate::config::section::revoked::{Revoked, RevokedTokens};
+use crate::config::section::revoked::{Revoked, RevokedCredentials};
 use crate::exchange::caller;
 use crate::jose::compact::Compact;
 use crate::jose::key::Key;
@@ -207,8 +207,9 @@ pub(super) fn is_revoked(entry: &Revoked, issuer: &str, claims: &Map<String, Val
         return false;
     }
     let (sub, before) = match &entry.what {
-        RevokedTokens::One { jti } => return says("jti", jti),
-        RevokedTokens::OfSubject { sub, before } => (sub, before),
+        RevokedCredentials::Fingerprint { .. } | RevokedCredentials::Serial { .. } => return false,
+        RevokedCredentials::One { jti } => return says("jti", jti),
+        RevokedCredentials::OfSubject { sub, before } => (sub, before),
     };
     // A Tinybird JWT names its bearer by `name`.
     if !says("sub", sub) && (claims.contains_key("sub") || !says("name", sub)) {

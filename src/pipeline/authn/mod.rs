@@ -5,10 +5,12 @@
 //! may do (`authz`), fetching keys (`state`).
 //!
 //! Which provider judges a credential follows from its shape alone (a key's
-//! prefix, then `iss`, then `workspace_id`), and its judgement is final: a
+//! prefix, then `iss`, then `workspace_id`; of a certificate who is named as
+//! signer), and its judgement is final: a
 //! credential that one provider refuses is not shown to another.
 
 mod api_key;
+mod certificate;
 mod credential;
 mod jwt;
 mod numeric_date;
@@ -27,11 +29,12 @@ use crate::exchange::caller::{Caller, Identity};
 use crate::jose::compact::Compact;
 use crate::state::throttle::Throttle;
 use crate::state::verified::{Entry, Verified};
+use crate::x509::Chain;
 
 use credential::Credential;
 
 pub use provider::{Material, Provider};
-pub use rejection::{Finding, Rejection};
+pub use rejection::{Finding, Rejection, UnbelievedCertificate, WrongCertificate};
 
 /// Who may call a route.
 #[derive(Clone, Debug)]
@@ -39,8 +42,16 @@ pub struct Authn(Rule);
 
 #[derive(Clone, Debug)]
 enum Rule {
-    Providers { each: Arc<[Arc<Provider>]>, headers: Arc<[HeaderName]> },
+    Providers { each: Arc<[Arc<Provider>]>, headers: Arc<[HeaderName]>, means: Accepted },
     Public,
+}
+
+/// How credentials of a route can be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepted {
+    Both,
+    CertificateOnly,
+    TextOnly,
 }
 
 /// What credentials are judged with, beside keys.
@@ -52,6 +63,8 @@ pub struct Desk<'a> {
     pub verified: Option<&'a Verified>,
     /// Who sends wrong credentials, and where this one comes from; none where nobody has to wait.
     pub guessers: Option<(&'a Throttle, IpAddr)>,
+    /// What the caller showed in the handshake of its connection, and holds the key of.
+    pub certificate: Option<&'a Chain>,
 }
 
 impl Desk<'_> {
@@ -70,10 +83,16 @@ impl Authn {
 
     /// For who has a credential of one of these providers.
     pub fn of(providers: Vec<Arc<Provider>>) -> Self {
-        let mut headers: Vec<HeaderName> = providers.iter().map(|provider| provider.header().clone()).collect();
+        let of_text = || providers.iter().filter(|provider| provider.authorities().is_none());
+        let mut headers: Vec<HeaderName> = of_text().map(|provider| provider.header().clone()).collect();
+        let means = match of_text().count() {
+            0 if !providers.is_empty() => Accepted::CertificateOnly,
+            some if some < providers.len() => Accepted::Both,
+            _ => Accepted::TextOnly,
+        };
         headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         headers.dedup();
-        Authn(Rule::Providers { each: providers.into(), headers: headers.into() })
+        Authn(Rule::Providers { each: providers.into(), headers: headers.into(), means })
     }
 
     /// The providers; none where it is public.
@@ -111,11 +130,23 @@ impl Authn {
     /// Why it is not known. [`Rejection::NewerKeys`] may be otherwise once
     /// these keys were fetched again.
     pub fn identify(&self, headers: &HeaderMap, query: &str, desk: &Desk<'_>) -> Result<Caller, Rejection> {
-        let Rule::Providers { each, headers: accepted } = &self.0 else { return Ok(Caller::Anonymous) };
-        let Some(credential) = credential::find(headers, query, accepted)? else {
-            return Err(Rejection::Missing(accepted.first().cloned().unwrap_or(header::AUTHORIZATION)));
+        let Rule::Providers { each, headers: accepted, means } = &self.0 else { return Ok(Caller::Anonymous) };
+        let text = match means {
+            Accepted::CertificateOnly => None,
+            Accepted::Both | Accepted::TextOnly => credential::find(headers, query, accepted)?,
         };
-        judge(each, &credential, desk).map(Caller::Known)
+        // Where no provider wants one, a certificate says nothing.
+        let shown = desk.certificate.filter(|_| *means != Accepted::TextOnly);
+        match (text, shown) {
+            (Some(credential), None) => judge(each, &credential, desk),
+            (None, Some(chain)) => certificate::judge(each, chain, desk),
+            (Some(_), Some(_)) => Err(Rejection::Ambiguous("A client certificate and another credential are given.")),
+            (None, None) => Err(Rejection::Missing(match means {
+                Accepted::CertificateOnly => None,
+                Accepted::Both | Accepted::TextOnly => Some(accepted.first().cloned().unwrap_or(header::AUTHORIZATION)),
+            })),
+        }
+        .map(Caller::Known)
     }
 }
 

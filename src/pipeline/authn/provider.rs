@@ -21,11 +21,13 @@ use crate::exchange::caller::{
 use crate::jose::compact::Compact;
 use crate::state::jwks::Keys;
 use crate::state::verified::{CacheKey, Entry};
+use crate::x509::{Authorities, Chain};
 
 use super::Desk;
 use super::api_key::ApiKeys;
+use super::certificate;
 use super::jwt::{Jwt, Signed, is_revoked};
-use super::rejection::{Finding, Rejection};
+use super::rejection::{Finding, Rejection, UnbelievedCertificate, WrongCertificate};
 use super::tinybird_jwt::{Pipe, TinybirdJwt};
 
 /// A compiled provider.
@@ -53,6 +55,7 @@ pub struct Material {
 enum Judge {
     ApiKey(ApiKeys),
     Jwt(Jwt),
+    Mtls(Authorities),
     /// Its section was an issue of the file: it accepts nothing.
     Nothing,
     TinybirdJwt(TinybirdJwt),
@@ -85,6 +88,7 @@ impl Provider {
                 })))
             }
             ProviderKind::Jwt => Jwt::compile(section, material.keys).map(Judge::Jwt),
+            ProviderKind::Mtls => Some(Judge::Mtls(Authorities::compile(&section.ca_certificates))),
             ProviderKind::TinybirdJwt => section
                 .workspace_id
                 .as_deref()
@@ -121,7 +125,7 @@ impl Provider {
     pub fn keys(&self) -> Option<&Arc<Keys>> {
         match &self.judge {
             Judge::Jwt(jwt) => jwt.fetched(),
-            Judge::ApiKey(_) | Judge::Nothing | Judge::TinybirdJwt(_) => None,
+            Judge::ApiKey(_) | Judge::Mtls(_) | Judge::Nothing | Judge::TinybirdJwt(_) => None,
         }
     }
 
@@ -135,7 +139,7 @@ impl Provider {
                 Ok(_) => Ok(()),
                 Err(finding) => Err(self.refused(finding)),
             },
-            Judge::ApiKey(_) | Judge::Nothing | Judge::TinybirdJwt(_) => Ok(()),
+            Judge::ApiKey(_) | Judge::Mtls(_) | Judge::Nothing | Judge::TinybirdJwt(_) => Ok(()),
         }
     }
 
@@ -160,7 +164,7 @@ impl Provider {
         let version = match &self.judge {
             Judge::ApiKey(_) | Judge::Nothing => return None,
             Judge::Jwt(jwt) => jwt.version()?,
-            Judge::TinybirdJwt(_) => 0,
+            Judge::Mtls(_) | Judge::TinybirdJwt(_) => 0,
         };
         Some(entry.under(self.epoch, version))
     }
@@ -168,13 +172,13 @@ impl Provider {
     pub(super) fn judge_key(&self, text: &str, now: SystemTime) -> Result<Arc<Identity>, Rejection> {
         match &self.judge {
             Judge::ApiKey(keys) => keys.verify(text, now).cloned().map_err(|finding| self.refused(finding)),
-            Judge::Jwt(_) | Judge::Nothing | Judge::TinybirdJwt(_) => Err(Rejection::Unrecognised),
+            Judge::Jwt(_) | Judge::Mtls(_) | Judge::Nothing | Judge::TinybirdJwt(_) => Err(Rejection::Unrecognised),
         }
     }
 
     pub(super) fn judge_token(&self, text: &str, token: Compact<'_>, desk: &Desk<'_>) -> Result<Identity, Rejection> {
         match &self.judge {
-            Judge::ApiKey(_) | Judge::Nothing => Err(Rejection::Unrecognised),
+            Judge::ApiKey(_) | Judge::Mtls(_) | Judge::Nothing => Err(Rejection::Unrecognised),
             Judge::Jwt(jwt) => {
                 match jwt.check_signature(&token, desk).map_err(|finding| self.refused(finding))? {
                     Signed::ByNewerKey(keys, kid) => {
@@ -212,7 +216,31 @@ impl Provider {
         }
     }
 
-    fn refused(&self, finding: Finding) -> Rejection {
+    /// Who signs the certificates that it judges, if it judges any.
+    pub(super) fn authorities(&self) -> Option<&Authorities> {
+        match &self.judge {
+            Judge::Mtls(authorities) => Some(authorities),
+            Judge::ApiKey(_) | Judge::Jwt(_) | Judge::Nothing | Judge::TinybirdJwt(_) => None,
+        }
+    }
+
+    /// What comes of a certificate that is believed until a time.
+    pub(super) fn take_certificate(&self, chain: &Chain, until: SystemTime) -> Result<Identity, Rejection> {
+        let says = chain.facts();
+        match self.revoked.iter().any(|entry| certificate::is_revoked(entry, chain, &says)) {
+            true => Err(self.unbelieved(chain, WrongCertificate::Revoked)),
+            false => Ok(self.naming.of_certificate(says, until)),
+        }
+    }
+
+    /// A refusal of a certificate.
+    pub(super) fn unbelieved(&self, chain: &Chain, why: WrongCertificate) -> Rejection {
+        let authorities = self.authorities().map(Authorities::names).unwrap_or_default();
+        let wrong = UnbelievedCertificate { subject: chain.subject().into(), authorities, why };
+        self.refused(Finding::Certificate(Box::new(wrong)))
+    }
+
+    pub(super) fn refused(&self, finding: Finding) -> Rejection {
         Rejection::Judged(finding, self.status)
     }
 }
@@ -259,6 +287,34 @@ impl Naming {
             tenant,
             scopes,
             facts: Facts::Claims(claims),
+            pipes: Box::default(),
+            rps: None,
+            workspace: None,
+            until: Some(until),
+            token: None,
+        }
+    }
+
+    fn of_certificate(&self, says: Map<String, Value>, until: SystemTime) -> Identity {
+        let name = certificate::name(&says);
+        let tenant = self.tenant_of(self.tenant.as_ref(), |part| certificate_part(part, &says));
+        let scopes = match self.scopes.as_ref().map(Template::parts) {
+            None => Box::default(),
+            Some([Part::Certificate(name)]) => look_up(&says, name).map(words).unwrap_or_default(),
+            Some(parts) => {
+                let text: Option<String> = parts.iter().map(|part| certificate_part(part, &says)).collect();
+                text.map(|text| words(&Value::String(text))).unwrap_or_default()
+            }
+        };
+        Identity {
+            kind: CallerKind::Certificate,
+            provider: Arc::clone(&self.provider),
+            id: caller::id(&name),
+            bearer: caller::bearer(&name),
+            plan: self.plan_of(|part| certificate_part(part, &says)),
+            tenant,
+            scopes: Some(scopes),
+            facts: Facts::Certificate(says),
             pipes: Box::default(),
             rps: None,
             workspace: None,
@@ -326,7 +382,23 @@ fn claim_part(part: &Part, claims: &Map<String, Value>, fixed: Option<&FixedPara
         Part::FixedParam(name) => {
             fixed?.iter().find(|(known, _)| **known == **name).map(|(_, value)| value.to_string())
         }
-        Part::Host(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Path(_) | Part::Tenant => None,
+        Part::Certificate(_) | Part::Host(_) | Part::KeyMeta(_) | Part::KeyTenant | Part::Path(_) | Part::Tenant => {
+            None
+        }
+    }
+}
+
+fn certificate_part(part: &Part, says: &Map<String, Value>) -> Option<String> {
+    match part {
+        Part::Literal(text) => Some(text.clone()),
+        Part::Certificate(name) => tenant_value(look_up(says, name)?),
+        Part::Claim(_)
+        | Part::FixedParam(_)
+        | Part::Host(_)
+        | Part::KeyMeta(_)
+        | Part::KeyTenant
+        | Part::Path(_)
+        | Part::Tenant => None,
     }
 }
 
@@ -335,7 +407,9 @@ fn key_part(part: &Part, record: &KeyRecord) -> Option<String> {
         Part::Literal(text) => Some(text.clone()),
         Part::KeyTenant => record.tenant.as_ref().map(ToString::to_string),
         Part::KeyMeta(name) => record.meta.get(name).map(ToString::to_string),
-        Part::Claim(_) | Part::FixedParam(_) | Part::Host(_) | Part::Path(_) | Part::Tenant => None,
+        Part::Certificate(_) | Part::Claim(_) | Part::FixedParam(_) | Part::Host(_) | Part::Path(_) | Part::Tenant => {
+            None
+        }
     }
 }
 

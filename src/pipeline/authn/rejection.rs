@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, StatusCode};
 
 use crate::config::scalar::Algorithm;
-use crate::exchange::refusal::Refusal;
+use crate::exchange::refusal::{Means, Refusal};
 use crate::jose::compact::Malformed;
 use crate::state::jwks::Keys;
+use crate::x509::Fault;
 
 /// Why it is not known who calls.
 #[derive(Clone, Debug)]
@@ -23,8 +24,8 @@ pub enum Rejection {
     Judged(Finding, StatusCode),
     /// It is no token, and nothing else that a provider of the route gives out.
     Malformed(Malformed),
-    /// There is none; it should stand in this header.
-    Missing(HeaderName),
+    /// There is none; it should stand in this header, or be a certificate.
+    Missing(Option<HeaderName>),
     /// Too many wrong ones came from the same address: this one was not looked at, and may be after this time.
     MustWait(Duration),
     /// Its key is not known yet, and may be among newer ones.
@@ -49,6 +50,8 @@ pub enum Finding {
     Algorithm(Option<String>),
     /// Its `aud` is for somebody else.
     Audience,
+    /// It is a certificate that is not believed.
+    Certificate(Box<UnbelievedCertificate>),
     /// A claim is missing or is not what it must be.
     Claim(&'static str),
     /// Its time is over.
@@ -75,6 +78,30 @@ pub enum Finding {
     Type(String),
 }
 
+/// A certificate that opens nothing here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnbelievedCertificate {
+    /// Of whom it speaks.
+    pub subject: Box<str>,
+    /// Who should have signed it, by name.
+    pub authorities: String,
+    /// What is wrong with it.
+    pub why: WrongCertificate,
+}
+
+/// What is wrong with a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WrongCertificate {
+    /// Nothing in it names any of the authorities: it was not looked at.
+    Foreign,
+    /// A provider looked at it.
+    Judged(Fault),
+    /// Several providers believe it, and whose caller it is cannot be told.
+    OfSeveral,
+    /// It, or one above it, is on the list of those that are not accepted any more.
+    Revoked,
+}
+
 impl Rejection {
     /// What the caller is told.
     pub fn refusal(&self) -> Refusal {
@@ -83,12 +110,25 @@ impl Rejection {
             Rejection::Missing(header) => Refusal::CredentialMissing { header: header.clone() },
             Rejection::MustWait(wait) => Refusal::rate_limited(*wait),
             Rejection::Malformed(_) | Rejection::NotBearer | Rejection::Unrecognised => {
-                Refusal::CredentialInvalid { status: StatusCode::UNAUTHORIZED }
+                Refusal::CredentialInvalid { status: StatusCode::UNAUTHORIZED, means: Means::Text }
             }
             Rejection::Judged(Finding::KeysUnavailable, _) => Refusal::KeysUnavailable,
-            Rejection::Judged(Finding::Expired(_), status) => Refusal::CredentialExpired { status: *status },
+            Rejection::Judged(Finding::Expired(_), status) => {
+                Refusal::CredentialExpired { status: *status, means: Means::Text }
+            }
+            Rejection::Judged(Finding::Certificate(wrong), status) => match wrong.why {
+                WrongCertificate::Judged(Fault::Expired(_)) => {
+                    Refusal::CredentialExpired { status: *status, means: Means::Certificate }
+                }
+                WrongCertificate::Foreign
+                | WrongCertificate::Judged(Fault::NotYet(_) | Fault::Purpose | Fault::Unsupported | Fault::Untrusted)
+                | WrongCertificate::OfSeveral
+                | WrongCertificate::Revoked => {
+                    Refusal::CredentialInvalid { status: *status, means: Means::Certificate }
+                }
+            },
             Rejection::Judged(_, status) | Rejection::NewerKeys { status, .. } => {
-                Refusal::CredentialInvalid { status: *status }
+                Refusal::CredentialInvalid { status: *status, means: Means::Text }
             }
         }
     }
@@ -114,6 +154,8 @@ impl Finding {
         match self {
             Finding::KeyCut | Finding::KeyExpired(_) | Finding::KeyRevoked(_) | Finding::KeyUnknown => true,
             Finding::Signature(algorithm) => !algorithm.is_symmetric(),
+            // What names no authority, or was good in its time, is no guess.
+            Finding::Certificate(wrong) => wrong.why == WrongCertificate::Judged(Fault::Untrusted),
             Finding::Algorithm(_)
             | Finding::Audience
             | Finding::Claim(_)
@@ -133,7 +175,8 @@ impl fmt::Display for Rejection {
             Rejection::Ambiguous(sentence) => f.write_str(sentence.trim_end_matches('.')),
             Rejection::Judged(finding, _) => finding.fmt(f),
             Rejection::Malformed(why) => write!(f, "it is not a token: {why}"),
-            Rejection::Missing(_) => f.write_str("there is no credential"),
+            Rejection::Missing(Some(_)) => f.write_str("there is no credential"),
+            Rejection::Missing(None) => f.write_str("there is no client certificate"),
             Rejection::MustWait(_) => f.write_str(
                 "its signature was not looked at, because too many wrong credentials came from this address",
             ),
@@ -156,6 +199,7 @@ impl fmt::Display for Finding {
                 write!(f, "its algorithm `{}` is not one that the provider's keys are for", presentable(name))
             }
             Finding::Audience => f.write_str("its `aud` is not the provider's `audience`"),
+            Finding::Certificate(wrong) => wrong.fmt(f),
             Finding::Claim(what) => f.write_str(what),
             Finding::Expired(at) => write!(f, "it expired at {}", moment(*at)),
             Finding::KeyExpired(id) => write!(f, "the key {id} has expired (`expires` in the file of keys)"),
@@ -173,6 +217,29 @@ impl fmt::Display for Finding {
             }
             Finding::Type(name) => {
                 write!(f, "its `typ` is `{}`: that is not an access or identity token", presentable(name))
+            }
+        }
+    }
+}
+
+impl fmt::Display for UnbelievedCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UnbelievedCertificate { subject, authorities, why } = self;
+        match why {
+            WrongCertificate::Foreign => {
+                write!(f, "the certificate of `{subject}` was not signed by any authority of this route: {authorities}")
+            }
+            WrongCertificate::Judged(fault) => {
+                write!(f, "the certificate of `{subject}` {fault}; its authority here is {authorities}")
+            }
+            WrongCertificate::OfSeveral => {
+                write!(
+                    f,
+                    "the certificate of `{subject}` is believed by several providers of this route: {authorities}"
+                )
+            }
+            WrongCertificate::Revoked => {
+                write!(f, "the certificate of `{subject}` stands in the provider's list of revoked ones")
             }
         }
     }

@@ -245,7 +245,8 @@ fn pieces(template: &Template) -> Vec<Piece> {
             Part::Path(name) if name == "rest" => Piece::Tail,
             Part::Path(name) => Piece::Capture(name.as_str().into()),
             // A file with these in a path is refused.
-            Part::Claim(_)
+            Part::Certificate(_)
+            | Part::Claim(_)
             | Part::FixedParam(_)
             | Part::Host(_)
             | Part::KeyMeta(_)

@@ -79,11 +79,12 @@ impl Known {
             provider: identity.provider.to_string(),
             kind: match identity.kind {
                 CallerKind::ApiKey => "api_key",
+                CallerKind::Certificate => "mtls",
                 CallerKind::Jwt => "jwt",
                 CallerKind::TinybirdJwt => "tinybird_jwt",
             },
             id: match &identity.facts {
-                Facts::Claims(_) => shown(&identity.id),
+                Facts::Certificate(_) | Facts::Claims(_) => shown(&identity.id),
                 // The public part of a key; it looks like a secret and is none.
                 Facts::Key { .. } => identity.id.to_string(),
             },

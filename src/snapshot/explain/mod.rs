@@ -133,12 +133,20 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
         }
         (Turn::Describe(document, _), _) => {
             let entrance = snapshot.entrance_to(site, &document);
-            explanation.read_document(entrance, (&parsed.headers, head.as_ref()), now)
+            let desk = Desk { now, verified: None, guessers: None, certificate: question.certificate.as_ref() };
+            explanation.read_document(entrance, (&parsed.headers, head.as_ref()), &desk)
         }
         (Turn::Refuse(Refusal::RouteNotFound, _), _) if site.is_none() => Verdict::unknown_host(),
         (Turn::Refuse(refusal, _), _) => Verdict::refused(&refusal, route),
         (Turn::Proceed(captures), Some((head, route))) => explanation.follow(
-            &Journey { entrance: snapshot.entrance(site, route), spot, route, head, parsed: &parsed, now },
+            &Journey {
+                entrance: snapshot.entrance(site, route),
+                spot,
+                route,
+                head,
+                parsed: &parsed,
+                desk: Desk { now, verified: None, guessers: None, certificate: question.certificate.as_ref() },
+            },
             captures,
         ),
         (Turn::Proceed(_), None) => Verdict::refused(&Refusal::RouteNotFound, None),
@@ -170,11 +178,10 @@ impl Explanation {
         &mut self,
         at: Entrance<'_>,
         asked: (&HeaderMap, Option<&RequestHead>),
-        now: SystemTime,
+        desk: &Desk<'_>,
     ) -> Verdict {
         let (headers, Some(head)) = asked else { return Verdict::refused(&Refusal::RouteNotFound, None) };
-        let desk = Desk { now, verified: None, guessers: None };
-        let entered = at.enter(headers, head, &Captures::default(), &desk);
+        let entered = at.enter(headers, head, &Captures::default(), desk);
         self.callers = Some(Callers::new(at.authn, Some(&entered)));
         self.nearby = None;
         match entered {
@@ -225,7 +232,8 @@ impl Explanation {
 /// From the matched route to the request that would be sent.
 struct Journey<'a> {
     entrance: Entrance<'a>,
-    now: SystemTime,
+    /// Nothing is remembered of what is judged on it.
+    desk: Desk<'a>,
     spot: Spot<'a>,
     route: &'a Route,
     head: &'a RequestHead,
@@ -233,10 +241,9 @@ struct Journey<'a> {
 }
 
 impl Journey<'_> {
-    /// What its caller may do. Nothing is remembered of it.
+    /// What its caller may do.
     fn enter(&self, captures: &Captures) -> Result<Grant, Turned> {
-        let desk = Desk { now: self.now, verified: None, guessers: None };
-        self.entrance.enter(&self.parsed.headers, self.head, captures, &desk)
+        self.entrance.enter(&self.parsed.headers, self.head, captures, &self.desk)
     }
 
     /// The right to go upstream, but for limits.
@@ -257,7 +264,7 @@ impl Journey<'_> {
     /// What would be sent, and why it is refused though it began to pass.
     fn send(&self, permit: &Permit) -> Result<(Sent, Option<Refusal>), Refusal> {
         let inbound = wire::onward(&self.parsed.headers)?;
-        let trial = Trial { traceparent: TRACEPARENT, tracestate: None, now: self.now };
+        let trial = Trial { traceparent: TRACEPARENT, tracestate: None, now: self.desk.now };
         let mut parts = self.route.rewrite.apply(self.head, permit, &inbound, trial)?;
         if self.route.body == BodyRule::PassThrough {
             wire::frame(&mut parts, &self.parsed.body);

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::config::Config;
 use crate::exchange::head::CallerScheme;
+use crate::x509::Chain;
 
 /// One request, whole.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct Question {
     pub(super) body: Bytes,
     pub(super) peer: Option<IpAddr>,
     pub(super) scheme: CallerScheme,
+    /// What its caller shows in the handshake; nothing proves here that he holds the key.
+    pub(super) certificate: Option<Chain>,
 }
 
 impl Question {
@@ -58,7 +61,7 @@ impl Question {
         }
         let is_https = url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
         let scheme = if is_https { CallerScheme::Https } else { CallerScheme::Http };
-        Ok(Question { method, target, headers: map, body, peer: None, scheme })
+        Ok(Question { method, target, headers: map, body, peer: None, scheme, certificate: None })
     }
 
     /// What a caller on this machine would write into the URL: the host of the first listener.
@@ -75,6 +78,18 @@ impl Question {
     #[must_use]
     pub fn from_peer(self, peer: IpAddr) -> Self {
         Question { peer: Some(peer), ..self }
+    }
+
+    /// The same request on a connection with TLS, for which the caller showed the certificate in this PEM text; `url` is what
+    /// was asked.
+    ///
+    /// # Errors
+    /// A sentence about a text with no certificate in it, or a URL without TLS.
+    pub fn with_certificate(self, url: &str, pem: &[u8]) -> Result<Self, String> {
+        if url.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
+            return Err("a certificate is shown over TLS only: write the URL with https://".to_owned());
+        }
+        Ok(Question { certificate: Some(Chain::from_pem(pem)?), scheme: CallerScheme::Https, ..self })
     }
 }
 

@@ -1,6 +1,6 @@
-//! Tokens that were verified: one signature for a browser that asks again and again.
+//! Tokens and certificates that were verified: one signature for a browser that asks again and again.
 //!
-//! In: the text of a token, who verified it. Out: the identity that came of it.
+//! In: the text of a token or the hash of a certificate, who verified it. Out: the identity that came of it.
 //! Not here: whether it is still good (its `until` says), verifying. What is
 //! kept under a provider's epoch and its keys' version is not found under
 //! another, so that new keys and a new revocation list empty it.
@@ -57,6 +57,12 @@ impl Entry {
     /// The entry of a token. SHA-256, because callers choose the text: two that meet would be one caller.
     pub fn of(text: &str) -> Self {
         Entry(fingerprint::of(&[text]))
+    }
+
+    /// The entry of what has this hash already, SHA-256 of the whole of it. What providers judge is either text or not, so
+    /// that no text is found as one of these.
+    pub fn of_hash(hash: [u8; 32]) -> Self {
+        Entry(hash)
     }
 
     /// As a provider with this epoch and keys of this version verifies it.

@@ -17,6 +17,7 @@ const NODE_FILL: usize = 7;
 /// Bytes of an identity, and of all that belongs to it.
 pub(super) fn of(identity: &Identity) -> usize {
     let facts = match &identity.facts {
+        Facts::Certificate(says) => of_object(says),
         Facts::Claims(claims) => of_object(claims),
         Facts::Key { meta, .. } => meta.iter().map(|(name, value)| of_text(name) + of_text(value) + PIECE).sum(),
     };

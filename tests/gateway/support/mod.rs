@@ -11,6 +11,7 @@
 #![expect(unused_imports, reason = "as above, for types that are named in signatures only")]
 #![expect(unreachable_pub, reason = "`pub` says what tests may use")]
 
+pub mod caller_certificate;
 pub mod client;
 pub mod credentials;
 pub mod eventually;

@@ -10,10 +10,14 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::ResolvesClientCert;
 use tokio_rustls::rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{ClientConfig, ProtocolVersion, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 use tokio_rustls::rustls::{DEFAULT_VERSIONS, version};
+
+use super::caller_certificate::Shown;
 
 /// A caller that believes one authority.
 #[derive(Clone, Debug)]
@@ -22,6 +26,9 @@ pub struct TlsCaller {
     alpn: Vec<Vec<u8>>,
     versions: &'static [&'static SupportedProtocolVersion],
     only: Option<SignatureScheme>,
+    shown: Option<Shown>,
+    /// The one configuration of all its connections, so that the second resumes the session of the first.
+    shared: Option<Arc<ClientConfig>>,
 }
 
 /// What a handshake showed.
@@ -38,7 +45,14 @@ pub struct Peer {
 impl TlsCaller {
     /// One that believes this authority, DER, and speaks HTTP/1.1.
     pub fn trusting(root: Vec<u8>) -> Self {
-        Self { root, alpn: vec![b"http/1.1".to_vec()], versions: DEFAULT_VERSIONS, only: None }
+        Self {
+            root,
+            alpn: vec![b"http/1.1".to_vec()],
+            versions: DEFAULT_VERSIONS,
+            only: None,
+            shown: None,
+            shared: None,
+        }
     }
 
     /// One that offers these protocols.
@@ -58,6 +72,18 @@ impl TlsCaller {
     #[must_use]
     pub fn verifying(self, scheme: SignatureScheme) -> Self {
         Self { only: Some(scheme), ..self }
+    }
+
+    /// One that shows this certificate when it is asked for one, whether the key belongs to it or not.
+    #[must_use]
+    pub fn showing(self, shown: Shown) -> Self {
+        Self { shown: Some(shown), ..self }
+    }
+
+    /// One that resumes its sessions; whatever else it does must have been said before.
+    #[must_use]
+    pub fn resuming(self) -> Self {
+        Self { shared: Some(Arc::new(self.config())), ..self }
     }
 
     /// Opens a connection for a name, or for none, and says what came of it.
@@ -89,14 +115,20 @@ impl TlsCaller {
 
     /// A connection for a name, or for none.
     pub async fn connect(&self, addr: SocketAddr, name: Option<&str>) -> Result<TlsStream<TcpStream>, String> {
-        let mut config = self.config();
-        config.enable_sni = name.is_some();
+        let config = match &self.shared {
+            Some(shared) => Arc::clone(shared),
+            None => {
+                let mut config = self.config();
+                config.enable_sni = name.is_some();
+                Arc::new(config)
+            }
+        };
         let name = match name {
             Some(name) => ServerName::try_from(name.to_owned()).expect("a name"),
             None => ServerName::from(std::net::IpAddr::from([127, 0, 0, 1])),
         };
         let stream = TcpStream::connect(addr).await.map_err(|error| error.to_string())?;
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| error.to_string())
+        TlsConnector::from(config).connect(name, stream).await.map_err(|error| error.to_string())
     }
 
     fn config(&self) -> ClientConfig {
@@ -110,10 +142,30 @@ impl TlsCaller {
             .with_protocol_versions(self.versions)
             .expect("ring knows them")
             .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_client_cert_resolver(Arc::new(Showing(self.shown.as_ref().map(certified))));
         config.alpn_protocols.clone_from(&self.alpn);
         config
     }
+}
+
+/// Shows the same to everybody who asks, or nothing.
+#[derive(Debug)]
+struct Showing(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Showing {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+fn certified(shown: &Shown) -> Arc<CertifiedKey> {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(shown.key.clone()));
+    let key = ring::sign::any_supported_type(&key).expect("a key");
+    Arc::new(CertifiedKey::new(shown.chain.iter().cloned().map(CertificateDer::from).collect(), key))
 }
 
 /// The chain is still verified by whatever signed it: only handshakes are restricted.
