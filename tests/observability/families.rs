@@ -7,19 +7,6 @@ use tollgate::telemetry::names::{self, Kind};
 /// Expected from the ledger: families that rules and dashboards use already, with their labels. One that the gateway has
 /// is taken out of here, and is then required of the run like every other.
 pub(crate) const EXPECTED_FROM_THE_LEDGER: &[(&str, &[&str])] = &[
-    ("tollgate_tenant_requests_total", &["tenant", "route", "class"]),
-    ("tollgate_tenant_refusals_total", &["tenant", "route"]),
-    ("tollgate_tenant_retries_total", &["tenant", "route"]),
-    ("tollgate_tenant_request_bytes_total", &["tenant", "route"]),
-    ("tollgate_tenant_response_bytes_total", &["tenant", "route"]),
-    ("tollgate_tenant_rows_read_total", &["tenant", "route"]),
-    ("tollgate_tenant_bytes_read_total", &["tenant", "route"]),
-    ("tollgate_tenant_upstream_seconds_total", &["tenant", "route"]),
-    ("tollgate_tenant_unmeasured_total", &["tenant", "route"]),
-    ("tollgate_tenants", &[]),
-    ("tollgate_usage_behind_seconds", &[]),
-    ("tollgate_usage_kept", &[]),
-    ("tollgate_usage_lost_total", &[]),
     ("tollgate_export_rows_total", &["result"]),
     ("tollgate_export_waiting_rows", &[]),
     ("tollgate_export_failures_total", &[]),
