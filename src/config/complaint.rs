@@ -147,6 +147,7 @@ pub(super) fn is_about_key(path: &[&str], message: &str) -> bool {
     let custom = !["invalid type", "invalid value", "unknown variant"].iter().any(|start| message.starts_with(start));
     match path {
         ["routes" | "hosts" | "tenants", _] | ["hosts", _, "routes", _] => custom,
+        ["white_label", "errors", _] | ["hosts", _, "errors", _] => custom && !message.contains("this sentence"),
         ["upstreams", _, "headers", _] => custom && !message.contains("this credential"),
         _ => false,
     }

@@ -23,7 +23,7 @@ use super::section::log::{Access, ServiceName};
 use super::section::routes::Method;
 use super::section::server::Threads;
 use super::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
-use super::section::white_label::AnswerKey;
+use super::section::white_label::{AnswerKey, ErrorCode, Sentence};
 
 /// What stands for a value, in the form of a pattern: it is only known when the file is loaded.
 const REFERENCE: &str = r"^file://|\$";
@@ -145,9 +145,10 @@ scalars! {
     Moment, "string", "A day, or a day with its time.", r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9]{2}:[0-9]{2}))?", "2026-01-15";
     Quota, "string", "So much in each hour, day or month.", "[0-9]+((_[0-9]+)*| *(([KMGT]i?)?B|ms|[smhd])) */ *(h|hour|d|day|month)", "100000/day";
     Rate, "string", "So many in a second, minute, hour or day.", "[0-9]+ */ *(s|sec|second|m|min|minute|h|hour|d|day)", "50/s";
+    Sentence, ["boolean", "number", "string"], "A sentence in one line, at most 300 characters.", ".{1,300}", "Slow down, please.";
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
     ServiceName, "string", "A name for a list of services.", ".{1,128}", "tollgate";
-    Template, ["boolean", "number", "string"], "Text, with holes like `{path.NAME}`, `{tenant}` or `{claims.NAME}` that a request fills.", r"([^{}]|\{(tenant|key\.tenant|host\.[0-9]+|path\.[0-9A-Za-z_]+|(claims|fixed_params|key\.meta)\.[^{}\s]+)\})*", "report_{path.report}";
+    Template, ["boolean", "number", "string"], "Text, with holes like `{path.NAME}`, `{tenant}` or `{claims.NAME}` that a request fills.", r"([^{}]|\{(tenant|key\.tenant|host\.[0-9]+|path\.[0-9A-Za-z_]+|certificate\.(subject\.(cn|ou?|l|st|c|serial_number)|san\.(dns|email|uri))|(claims|fixed_params|key\.meta)\.[^{}\s]+)\})*", "report_{path.report}";
     TenantName, ["number", "string"], "The name of a tenant: letters, digits and `.`, `_`, `:`, `@`, `-`.", "[0-9A-Za-z._:@-]{1,128}", "acme";
     WebAddress, "string", "A URL that is fetched as it is written, query included; without user name.", r"https?://[^/?#@\s]+([/?][^#\s]*)?", "https://id.example.com/keys";
     KeyPrefix, "string", "What API keys begin with: 2 to 16 small letters and digits.", "[a-z][a-z0-9]{1,15}", "tgk";
@@ -168,6 +169,17 @@ impl JsonSchema for Algorithm {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "description": "How tokens are signed.", "enum": Algorithm::ALL.map(Algorithm::name) })
+    }
+}
+
+impl JsonSchema for ErrorCode {
+    fn schema_name() -> Cow<'static, str> {
+        "ErrorCode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let pattern = format!("^(?:{})$", ErrorCode::ALL.join("|"));
+        json_schema!({ "description": "The code of an error.", "pattern": pattern, "type": "string" })
     }
 }
 

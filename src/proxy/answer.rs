@@ -133,10 +133,10 @@ impl Proxy {
     fn error_body(&self, ctx: &mut Ctx) -> Bytes {
         let (Some(body), status) = (ctx.error_body.take(), ctx.status) else { return Bytes::new() };
         let Some(route) = ctx.route() else { return Bytes::new() };
-        match route.scrub.error_body(status, &body, &ctx.request_id) {
+        match route.scrub.error_body(status, &body, ctx.told()) {
             Ok(body) => body.into(),
             Err(Tripped) => {
-                let body = route.scrub.bare_error_body(status, &ctx.request_id);
+                let body = route.scrub.bare_error_body(status, ctx.told());
                 self.trip(ctx, "an error body");
                 body.into()
             }

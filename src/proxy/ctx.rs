@@ -11,7 +11,7 @@ use crate::exchange::grant::Grant;
 use crate::exchange::head::{CallerScheme, RequestHead};
 use crate::exchange::refusal::Refusal;
 use crate::pipeline::permit::Permit;
-use crate::pipeline::scrub::ErrorBody;
+use crate::pipeline::scrub::{ErrorBody, Told};
 use crate::pipeline::statistics::Reach;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
@@ -132,6 +132,11 @@ impl Ctx {
     /// The site that serves the host.
     pub(super) fn site(&self) -> Option<&Site> {
         self.running.snapshot.site(self.site?)
+    }
+
+    /// What an error body says of our own.
+    pub(super) fn told(&self) -> Told<'_> {
+        Told { request_id: &self.request_id, phrases: self.running.snapshot.phrases_of(self.site()) }
     }
 
     /// The matched route.

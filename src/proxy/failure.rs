@@ -22,7 +22,7 @@ impl Proxy {
         let begun = session.response_written().is_some_and(|response| !response.status.is_informational());
         if let Some(replaced) = ctx.replaced.take().filter(|_| !begun) {
             result.error_code = replaced.status.as_u16();
-            let body = ctx.route().map(|route| route.scrub.bare_error_body(replaced.status, &ctx.request_id));
+            let body = ctx.route().map(|route| route.scrub.bare_error_body(replaced.status, ctx.told()));
             let kept = replaced.headers.iter().filter(|(name, _)| **name != header::TRANSFER_ENCODING);
             let reply = Reply {
                 status: replaced.status,

@@ -4,6 +4,8 @@
 //! headers and the JSON body of every error. Pingora's own writer would add its
 //! name and skip all of these.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use pingora::http::ResponseHeader;
@@ -46,7 +48,9 @@ pub(super) async fn refuse(
     refusal: Refusal,
     connection: Connection,
 ) -> Result<()> {
-    let body = Body { error: &refusal.public(), code: refusal.code().as_str(), request_id: &ctx.request_id };
+    let own = ctx.told().phrases.of(refusal.code());
+    let error = own.map_or_else(|| refusal.public(), Cow::Borrowed);
+    let body = Body { error: &error, code: refusal.code().as_str(), request_id: &ctx.request_id };
     // Three strings always serialise. The line break is for people with curl.
     let mut body = serde_json::to_vec(&body).unwrap_or_default();
     body.push(b'\n');

@@ -12,6 +12,7 @@ use crate::config::section::params;
 use crate::config::section::routes::{self as section, Format};
 use crate::config::section::tenants::Tenant;
 use crate::config::section::upstreams;
+use crate::config::section::white_label::Errors;
 use crate::config::{Config, RouteSet, ServedPath, WrittenRoute};
 use crate::pipeline::authn::{Authn, Material, Provider};
 use crate::pipeline::authz::Authz;
@@ -23,7 +24,7 @@ use crate::pipeline::limits::{Book, Usuals};
 use crate::pipeline::params::{MAX_PARAMETER_BODY, Params};
 use crate::pipeline::retry::Retry;
 use crate::pipeline::rewrite::{Rewrite, Vault};
-use crate::pipeline::scrub::{Names, Scrub, Tripwire, Wording};
+use crate::pipeline::scrub::{Names, Phrases, Scrub, Tripwire, Wording};
 use crate::pipeline::statistics::Meter;
 use crate::state::State;
 use crate::state::jwks::{Keys, Source};
@@ -88,6 +89,7 @@ impl Snapshot {
             wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
             tripwire: Arc::new(Tripwire::compile(credentials(&config).map(Secret::expose))),
             strip: Names::compile(&config.white_label.strip),
+            phrases: Arc::new(Phrases::compile(&config.white_label.errors, &Errors::new())),
         };
         let mut routes: Vec<Route> = Vec::new();
         let hosts = shared.hosts(&mut routes);
@@ -106,6 +108,7 @@ impl Snapshot {
             queues: shared.queues.into_values().collect(),
             providers: shared.providers.values().cloned().collect(),
             asks_for_certificates: auth.values().any(|provider| provider.kind == ProviderKind::Mtls),
+            phrases: Arc::clone(&shared.phrases),
             hosts,
             routes: routes.into(),
             plans: shared.plans,
@@ -128,6 +131,7 @@ struct Shared<'a> {
     wording: Arc<Wording>,
     tripwire: Arc<Tripwire>,
     strip: Names,
+    phrases: Arc<Phrases>,
 }
 
 impl Shared<'_> {
@@ -145,14 +149,16 @@ impl Shared<'_> {
         let mut documents = Documents::new(self);
         if self.config.hosts.is_empty() {
             let (limits, document) = (self.book.attach(&self.config.server.limits), documents.of(None));
-            return HostTable::any(Served { routes: top, authn: None, limits, document }, &self.config.tls);
+            let phrases = Arc::clone(&self.phrases);
+            return HostTable::any(Served { routes: top, authn: None, limits, document, phrases }, &self.config.tls);
         }
         let routes_of = |host: &HostPattern| own.get(host).unwrap_or(&top);
         let sites = self.config.hosts.iter().map(|(host, section)| {
             let authn = section.auth.as_ref().map(|rule| self.authn(Some(rule)));
             let limits = self.book.attach(self.config.server.limits.iter().chain(&section.limits));
             let document = documents.of(Some((host, section)));
-            (host, section, Served { routes: Arc::clone(routes_of(host)), authn, limits, document })
+            let phrases = self.phrases_of(section);
+            (host, section, Served { routes: Arc::clone(routes_of(host)), authn, limits, document, phrases })
         });
         HostTable::listed(sites, &self.config.tls)
     }
@@ -273,6 +279,14 @@ impl Shared<'_> {
         match path.format == Some(Format::Json) {
             true => scrub.stripping(self.strip.clone()),
             false => scrub,
+        }
+    }
+
+    /// How a host's errors speak; those that say nothing themselves share one.
+    fn phrases_of(&self, host: &Host) -> Arc<Phrases> {
+        match host.errors.is_empty() {
+            true => Arc::clone(&self.phrases),
+            false => Arc::new(Phrases::compile(&self.config.white_label.errors, &host.errors)),
         }
     }
 

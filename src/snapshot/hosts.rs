@@ -17,6 +17,7 @@ use crate::config::section::tls::Tls;
 use crate::pipeline::authn::Authn;
 use crate::pipeline::cors::Cors;
 use crate::pipeline::limits::Attached;
+use crate::pipeline::scrub::Phrases;
 use crate::tls::certificates::Certificates;
 
 use super::openapi::Document;
@@ -46,6 +47,8 @@ pub struct Site {
     pub hsts: Option<HeaderValue>,
     /// What says which routes it has, where that can be asked for.
     pub document: Option<Arc<Document>>,
+    /// How its errors speak.
+    pub phrases: Arc<Phrases>,
     certificates: Arc<Certificates>,
     /// Its routes, which it may share with other sites.
     pub(super) routes: Arc<Routes>,
@@ -84,6 +87,7 @@ pub(super) struct Served {
     /// Those of the server among them.
     pub(super) limits: Attached,
     pub(super) document: Option<Arc<Document>>,
+    pub(super) phrases: Arc<Phrases>,
 }
 
 impl Routes {
@@ -117,7 +121,7 @@ type Positions = HashMap<Box<str>, usize, ahash::RandomState>;
 
 impl HostTable {
     /// One site for every host.
-    pub(super) fn any(Served { routes, authn, limits, document }: Served, tls: &Tls) -> Self {
+    pub(super) fn any(Served { routes, authn, limits, document, phrases }: Served, tls: &Tls) -> Self {
         let certificates = Arc::new(Certificates::by_default(&tls.default));
         let site = Site {
             index: 0,
@@ -129,6 +133,7 @@ impl HostTable {
             plain: Plain::Serve,
             hsts: None,
             document,
+            phrases,
             certificates: Arc::clone(&certificates),
             routes,
         };
@@ -141,8 +146,9 @@ impl HostTable {
         let certificates = Arc::new(Certificates::by_default(&tls.default));
         let (mut exact, mut suffixes) = (Positions::default(), Positions::default());
         let (mut sites, mut own) = (Vec::<Site>::new(), HashMap::new());
-        for (index, (pattern, host, Served { routes, authn, limits, document })) in hosts.enumerate() {
-            let Host { tenant, tls, redirect_http, hsts, auth: _, limits: _, cors, routes: _ } = host;
+        for (index, (pattern, host, served)) in hosts.enumerate() {
+            let Served { routes, authn, limits, document, phrases } = served;
+            let Host { tenant, tls, redirect_http, hsts, auth: _, limits: _, cors, errors: _, routes: _ } = host;
             match pattern.suffix() {
                 None => exact.insert(pattern.as_str().into(), index),
                 Some(suffix) => suffixes.insert(suffix.into(), index),
@@ -160,6 +166,7 @@ impl HostTable {
                 plain: if *redirect_http { Plain::Redirect } else { Plain::Serve },
                 hsts: hsts.and_then(strict_transport),
                 document,
+                phrases,
                 certificates: Arc::clone(&certificates),
                 routes,
             });

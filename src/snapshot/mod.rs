@@ -25,6 +25,7 @@ use crate::pipeline::cors::Cors;
 use crate::pipeline::guard::HeadGuard;
 use crate::pipeline::limits::plans::Plans;
 use crate::pipeline::limits::{Attached, Limit};
+use crate::pipeline::scrub::Phrases;
 use crate::state::State;
 use crate::state::domains::Domains;
 use crate::state::jwks::Keys;
@@ -73,6 +74,7 @@ pub struct Snapshot {
     pub providers: Box<[Arc<Provider>]>,
     /// Whether one of them knows callers by certificates.
     pub asks_for_certificates: bool,
+    phrases: Arc<Phrases>,
     routes: Box<[Route]>,
     hosts: HostTable,
 }
@@ -162,6 +164,11 @@ impl Snapshot {
     pub fn cors_of<'a>(&'a self, site: Option<&'a Site>, route: Option<&'a Route>) -> &'a Cors {
         let inner = route.and_then(|route| route.cors.as_ref());
         inner.or_else(|| site.and_then(|site| site.cors.as_ref())).unwrap_or(&self.cors)
+    }
+
+    /// How errors speak: as the site says, else as is said in general, also of hosts that are not served.
+    pub fn phrases_of<'a>(&'a self, site: Option<&'a Site>) -> &'a Phrases {
+        site.map_or(&self.phrases, |site| &site.phrases)
     }
 
     /// Every route, in the order of their indexes.

@@ -66,8 +66,11 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(tls.acme, [Acme::default()]);
     assert_eq!(Tls { acme: Vec::new(), ..tls }, least.tls);
     // Examples of what is left out.
-    assert_eq!(WhiteLabel { openapi: None, openapi_auth: None, ..white_label }, least.white_label);
     assert_eq!(usage, least.usage);
+    assert_eq!(
+        WhiteLabel { openapi: None, openapi_auth: None, errors: Default::default(), ..white_label },
+        least.white_label
+    );
     assert_eq!(server, least.server);
     let beside = least.state.beside.clone();
     assert_eq!(State { beside, ..state }, least.state);

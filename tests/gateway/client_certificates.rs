@@ -578,3 +578,26 @@ async fn curl_shows_its_certificate() {
     assert_eq!(curl(&["--cert", "caller.pem", "--key", "caller.key"]).await, "200");
     assert_eq!(curl(&[]).await, "401");
 }
+
+#[tokio::test]
+async fn an_authority_that_is_over_is_not_taken_over() {
+    let house = House::new();
+    let (gw, callers, machines) = house.gateway_on(&sections(), TestClock::new().clock());
+    Signer::with("Old CA", |params| params.not_after = date_time_ymd(2020, 1, 1))
+        .write(&gw.folder().join("machines.pem"));
+    let told = gw.reload().await;
+    assert!(told.status >= 400, "{}", told.body_text());
+    assert!(told.body_text().contains("is over: it is `CN=Old CA`"), "{}", told.body_text());
+    assert_eq!(callers.get(&machines.caller("acme"), "/top").await.status, 200, "the one before stays");
+}
+
+#[tokio::test]
+async fn the_document_of_a_host_says_that_a_certificate_opens_a_route() {
+    let sections = format!("white_label: {{ openapi: /openapi.json, openapi_auth: public }}\n{}", sections());
+    let (_gw, callers, _) = House::new().gateway(&sections);
+    let document = callers.get_without("/openapi.json").await.json();
+    let operation = |path: &str| document["paths"][path]["get"].clone();
+    assert!(operation("/top")["description"].as_str().is_some_and(|text| text.contains("client certificate")));
+    assert!(!operation("/open").to_string().contains("certificate"));
+    assert_eq!(document["components"]["securitySchemes"], serde_json::json!({}), "OpenAPI 3.0 has no word for it");
+}

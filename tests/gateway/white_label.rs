@@ -544,3 +544,75 @@ async fn informational_answers_carry_nothing() {
     assert_nothing_betrayed(&response);
     assert!(response.informational.iter().all(|informational| informational.headers.is_empty()), "{response:#?}");
 }
+
+const SENTENCES: &str = r#"white_label:
+  error_text: 4xx
+  errors:
+    route_not_found: Hier ist nichts.
+    control_parameter: Das geht nicht.
+    upstream_error: Das hat nicht geklappt.
+    upstream_failed: Niemand da.
+hosts:
+  a.example.com: {}
+  b.example.com:
+    errors: { control_parameter: "Not that one: help@b.example.com", upstream_error: "It \"failed\"." }
+"#;
+
+fn said(response: &Response) -> String {
+    response.json()["error"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn each_host_speaks_in_its_own_words_and_no_other_does() {
+    let gw = TestGateway::with(&sections(SENTENCES));
+    let ask = async |host: &'static str, target: &'static str| Request::get(target).host(host).send(gw.addr()).await;
+    for (host, target, status, code, sentence) in [
+        ("a.example.com", "/a?q=1", 400, "control_parameter", "Das geht nicht."),
+        ("b.example.com", "/a?q=1", 400, "control_parameter", "Not that one: help@b.example.com"),
+        ("a.example.com", "/nowhere", 404, "route_not_found", "Hier ist nichts."),
+        ("b.example.com", "/nowhere", 404, "route_not_found", "Hier ist nichts."),
+        // One that is not served speaks as is said in general.
+        ("c.example.com", "/a", 404, "route_not_found", "Hier ist nichts."),
+    ] {
+        let response = ask(host, target).await;
+        assert_refused(&response, status, code);
+        assert_eq!(said(&response), sentence, "{host} {target}");
+    }
+    // What nobody has a sentence for, the gateway says as ever.
+    let response = Request::post("/a").host("a.example.com").body("x").send(gw.addr()).await;
+    assert_refused(&response, 415, "unsupported_body");
+    assert!(said(&response).is_ascii() && said(&response).len() > 10);
+}
+
+#[tokio::test]
+async fn an_upstreams_error_whose_text_does_not_pass_is_told_in_the_hosts_words() {
+    let gw = TestGateway::with(&sections(SENTENCES));
+    let ask = async |host: &'static str, answer: Answer| {
+        gw.origin.script([answer]);
+        Request::get("/a").host(host).send(gw.addr()).await
+    };
+    let failed = || Answer::json(500, r#"{"error":"DB::Exception: SELECT 1"}"#);
+    for (host, sentence) in [("a.example.com", "Das hat nicht geklappt."), ("b.example.com", r#"It "failed"."#)] {
+        let response = ask(host, failed()).await;
+        assert_refused(&response, 500, "upstream_error");
+        assert_eq!(said(&response), sentence);
+    }
+    // A text that passes is the upstream's, and stays.
+    let response = ask("b.example.com", Answer::json(400, r#"{"error":"limit must be a number"}"#)).await;
+    assert_eq!(said(&response), "limit must be a number");
+    // One without any text is told in words of our own, and so is an answer that breaks.
+    let response = ask("b.example.com", Answer::status(503)).await;
+    assert_eq!((response.status, said(&response)), (503, r#"It "failed"."#.to_owned()));
+    let response = ask("a.example.com", Answer::reset()).await;
+    assert_refused(&response, 502, "upstream_failed");
+    assert_eq!(said(&response), "Niemand da.");
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_words_at_once() {
+    let gw = TestGateway::from_file(&sections(""), tollgate::clock::Clock::system());
+    assert_eq!(said(&gw.get("/nowhere").await), "There is nothing at this address.");
+    gw.rewrite(&sections("white_label: { errors: { route_not_found: Hier ist nichts. } }"));
+    assert_eq!(gw.reload().await.status, 200);
+    assert_eq!(said(&gw.get("/nowhere").await), "Hier ist nichts.");
+}

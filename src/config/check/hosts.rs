@@ -24,7 +24,8 @@ impl Checker<'_> {
         }
         let outer = if self.config.cors.is_some() { Outer::Rules } else { Outer::Nothing };
         for (pattern, host) in &self.config.hosts {
-            let Host { tenant, tls: _, redirect_http: _, hsts: _, auth: _, limits: _, cors, routes: _ } = host;
+            let Host { tenant, tls: _, redirect_http: _, hsts: _, auth: _, limits: _, cors, errors: _, routes: _ } =
+                host;
             let name = pattern.as_str();
             if let Some(tenant) = tenant {
                 self.tenant(pattern, tenant);

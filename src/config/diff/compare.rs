@@ -123,7 +123,7 @@ sections! {
     Tls { default, port, acme, on_demand }
     Timeouts { connect, attempt, total, idle }
     Usage { ledger, retention, measure, max_tenants }
-    WhiteLabel { error_text, strip, openapi, openapi_auth }
+    WhiteLabel { error_text, strip, openapi, openapi_auth, errors }
 }
 
 impl Compare for Config {
@@ -352,7 +352,7 @@ impl Compare for Route {
 
 impl Compare for Host {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let Host { tenant, tls, redirect_http, hsts, auth, limits, cors, routes } = self;
+        let Host { tenant, tls, redirect_http, hsts, auth, limits, cors, errors, routes } = self;
         walk.at("tenant", |walk| tenant.compare(&new.tenant, walk));
         walk.at("tls", |walk| tls.compare(&new.tls, walk));
         walk.at("redirect_http", |walk| redirect_http.compare(&new.redirect_http, walk));
@@ -360,11 +360,12 @@ impl Compare for Host {
         walk.at("auth", |walk| auth.compare(&new.auth, walk));
         walk.at("limits", |walk| limits.compare(&new.limits, walk));
         walk.at("cors", |walk| cors.compare(&new.cors, walk));
+        walk.at("errors", |walk| errors.compare(&new.errors, walk));
         walk.at("routes", |walk| routes.compare(&new.routes, walk));
     }
 
     fn summary(&self) -> String {
-        let Host { tenant, tls, redirect_http: _, hsts: _, auth, limits, cors, routes } = self;
+        let Host { tenant, tls, redirect_http: _, hsts: _, auth, limits, cors, errors: _, routes } = self;
         let tls = tls.as_ref().map(|tls| format!("tls {}", tls.summary()));
         let tenant = tenant.as_ref().map(|tenant| format!("tenant {tenant}"));
         let auth = auth.as_ref().map(|auth| format!("auth {}", auth.summary()));

@@ -25,7 +25,7 @@ use crate::config::section::server::Threads;
 use crate::config::section::state::OnCounterFailure;
 use crate::config::section::tls::{Acme, CertificateFiles, DefaultCertificate, HostTls};
 use crate::config::section::upstreams::UpstreamAuth;
-use crate::config::section::white_label::{AnswerKey, ErrorText};
+use crate::config::section::white_label::{AnswerKey, ErrorText, Sentence};
 
 /// Values without parts.
 macro_rules! values {
@@ -70,6 +70,7 @@ values!(
     ProviderKind,
     PublicKey,
     ErrorText,
+    Sentence,
     Level,
     PathPattern,
     Percent,

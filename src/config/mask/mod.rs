@@ -65,6 +65,8 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         // As for upstreams: what is not known may be a misspelt secret.
         ["auth", _, key, ..] => !PLAIN_PROVIDER_KEYS.contains(key),
         ["auth" | "default_auth", ..] | ["white_label", "openapi_auth", ..] => false,
+        // Sentences that everybody may read, by codes such as `credential_missing`.
+        ["white_label", "errors", ..] | ["hosts", _, "errors", ..] => false,
         ["routes", _, "auth" | "require", ..]
         | ["hosts", _, "auth", ..]
         | ["hosts", _, "routes", _, "auth" | "require", ..] => false,

@@ -9,6 +9,7 @@ use super::auth::AuthRule;
 use super::cors::Cors;
 use super::routes::Route;
 use super::tls::HostTls;
+use super::white_label::Errors;
 use crate::config::scalar::{PathPattern, Period, Template};
 
 /// One host, or all hosts below a domain; a host that is not listed is answered with 404.
@@ -37,6 +38,9 @@ pub struct Host {
     /// Cross-origin rules of this host; left out: those of the top level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// Sentences of this host's own in place of the gateway's, by the code of the refusal; they win over those of `white_label`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: Errors,
     /// Routes of this host alone, instead of the top level's; left out: the top level's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub routes: Option<BTreeMap<PathPattern, Route>>,

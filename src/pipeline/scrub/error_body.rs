@@ -11,7 +11,9 @@ use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use http::{HeaderMap, StatusCode, header};
 use serde_json::{Map, Value};
 
-use super::{Terms, Wording};
+use crate::config::section::white_label::ErrorCode;
+
+use super::{Terms, Told, Wording};
 
 /// Larger error bodies are replaced, in bytes, before and after decoding.
 pub const MAX_ERROR_BODY: usize = 64 << 10;
@@ -83,7 +85,7 @@ fn inflate(decoder: impl Read) -> Option<Vec<u8>> {
 }
 
 /// The JSON body that the caller gets.
-pub(super) fn compose(status: StatusCode, text: Option<&[u8]>, terms: Terms<'_>, request_id: &str) -> Vec<u8> {
+pub(super) fn compose(status: StatusCode, text: Option<&[u8]>, terms: Terms<'_>, told: Told<'_>) -> Vec<u8> {
     let mut object = match text.and_then(|text| serde_json::from_slice(text).ok()) {
         Some(Value::Object(mut object)) => {
             object.retain(|name, _| !terms.strip.has(name));
@@ -92,12 +94,13 @@ pub(super) fn compose(status: StatusCode, text: Option<&[u8]>, terms: Terms<'_>,
         _ => Map::new(),
     };
     if !object.get("error").is_some_and(Value::is_string) {
-        object.insert("error".to_owned(), sentence(status).into());
+        let own = told.phrases.upstream_error().map(str::to_owned);
+        object.insert("error".to_owned(), own.unwrap_or_else(|| sentence(status)).into());
     }
     if !object.contains_key("code") {
-        object.insert("code".to_owned(), "upstream_error".into());
+        object.insert("code".to_owned(), ErrorCode::UPSTREAM.into());
     }
-    object.insert("request_id".to_owned(), request_id.into());
+    object.insert("request_id".to_owned(), told.request_id.into());
     Value::Object(object).to_string().into_bytes()
 }
 

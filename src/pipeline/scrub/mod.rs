@@ -6,11 +6,13 @@
 //! JSON that are to be taken out. Not here: sending (`proxy`).
 
 mod error_body;
+mod phrases;
 mod redirect;
 mod strip;
 mod tripwire;
 
 pub use error_body::{Encoding, ErrorBody, MAX_ERROR_BODY};
+pub use phrases::Phrases;
 pub use strip::{Names, Strip};
 pub use tripwire::Tripwire;
 
@@ -143,7 +145,10 @@ impl Scrub {
     }
 
     /// The body for an error status, from what the upstream sent.
-    pub fn error_body(&self, status: StatusCode, sent: &ErrorBody, request_id: &str) -> Result<Vec<u8>, Tripped> {
+    ///
+    /// # Errors
+    /// [`Tripped`], and then nothing of what was sent may be used.
+    pub fn error_body(&self, status: StatusCode, sent: &ErrorBody, told: Told<'_>) -> Result<Vec<u8>, Tripped> {
         let passes = match self.error_text {
             ErrorText::All => true,
             ErrorText::ClientErrors => status.is_client_error(),
@@ -153,19 +158,28 @@ impl Scrub {
         if text.as_ref().is_some_and(|text| self.tripwire.trips(text)) {
             return Err(Tripped);
         }
-        let body = error_body::compose(status, text.as_deref(), self.terms(), request_id);
+        let body = error_body::compose(status, text.as_deref(), self.terms(), told);
         // Looked at again: what was behind JSON's escapes is plain now.
         if text.is_some() && self.tripwire.trips(&body) { Err(Tripped) } else { Ok(body) }
     }
 
     /// The body for an error status when nothing the upstream sent may be used.
-    pub fn bare_error_body(&self, status: StatusCode, request_id: &str) -> Vec<u8> {
-        error_body::compose(status, None, self.terms(), request_id)
+    pub fn bare_error_body(&self, status: StatusCode, told: Told<'_>) -> Vec<u8> {
+        error_body::compose(status, None, self.terms(), told)
     }
 
     fn terms(&self) -> Terms<'_> {
         Terms { wording: &self.wording, strip: &self.strip }
     }
+}
+
+/// What an error body says of our own.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The id of the request.
+    pub request_id: &'a str,
+    /// How the host that was asked speaks.
+    pub phrases: &'a Phrases,
 }
 
 /// What must not stand in the body of an error.

@@ -6,6 +6,11 @@ use super::*;
 
 const TOKEN: &str = "p.eyJ1IjoiYWJjIn0.secret/part+1=";
 
+fn told(request_id: &str) -> Told<'_> {
+    static PHRASES: std::sync::LazyLock<Phrases> = std::sync::LazyLock::new(Phrases::default);
+    Told { request_id, phrases: &PHRASES }
+}
+
 fn scrub(error_text: ErrorText, pattern: &str, proxy: Option<&str>) -> Scrub {
     let endpoint: Endpoint = "https://api.tinybird.co".parse().unwrap();
     let template: Option<Template> = proxy.map(|proxy| proxy.parse().unwrap());
@@ -22,7 +27,7 @@ fn body(text: &str) -> ErrorBody {
 
 fn cleaned(status: u16, text: &str) -> String {
     let scrub = scrub(ErrorText::ClientErrors, "/a", None);
-    let bytes = scrub.error_body(StatusCode::from_u16(status).unwrap(), &body(text), "id-1").unwrap();
+    let bytes = scrub.error_body(StatusCode::from_u16(status).unwrap(), &body(text), told("id-1")).unwrap();
     String::from_utf8(bytes).unwrap()
 }
 
@@ -59,10 +64,10 @@ fn server_errors_and_what_is_not_json_are_replaced() {
         assert!(serde_json::from_str::<serde_json::Value>(&text).unwrap().get("error").unwrap().is_string());
     }
     let all = scrub(ErrorText::All, "/a", None);
-    let bytes = all.error_body(StatusCode::BAD_GATEWAY, &body(r#"{"error":"boom"}"#), "1").unwrap();
+    let bytes = all.error_body(StatusCode::BAD_GATEWAY, &body(r#"{"error":"boom"}"#), told("1")).unwrap();
     assert!(String::from_utf8(bytes).unwrap().contains("boom"));
     let nothing = scrub(ErrorText::Nothing, "/a", None);
-    let bytes = nothing.error_body(StatusCode::BAD_REQUEST, &body(r#"{"error":"boom"}"#), "1").unwrap();
+    let bytes = nothing.error_body(StatusCode::BAD_REQUEST, &body(r#"{"error":"boom"}"#), told("1")).unwrap();
     assert!(!String::from_utf8(bytes).unwrap().contains("boom"));
 }
 
@@ -72,7 +77,7 @@ fn large_and_compressed_error_bodies() {
     for _ in 0..70 {
         large.push(&Bytes::from(vec![b'x'; 1024]));
     }
-    let text = scrub(ErrorText::All, "/a", None).error_body(StatusCode::BAD_REQUEST, &large, "1").unwrap();
+    let text = scrub(ErrorText::All, "/a", None).error_body(StatusCode::BAD_REQUEST, &large, told("1")).unwrap();
     assert!(text.len() < 300);
 
     let mut headers = HeaderMap::new();
@@ -81,7 +86,7 @@ fn large_and_compressed_error_bodies() {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut encoder, br#"{"error":"zipped text"}"#).unwrap();
     zipped.push(&Bytes::from(encoder.finish().unwrap()));
-    let text = scrub(ErrorText::All, "/a", None).error_body(StatusCode::BAD_REQUEST, &zipped, "1").unwrap();
+    let text = scrub(ErrorText::All, "/a", None).error_body(StatusCode::BAD_REQUEST, &zipped, told("1")).unwrap();
     assert!(String::from_utf8(text).unwrap().contains("zipped text"));
 
     let mut bomb = ErrorBody::new(&headers);

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use crate::config::scalar::{Endpoint, MASK, Scheme, is_credential_name};
 use crate::exchange::head::RequestHead;
-use crate::exchange::refusal::Refusal;
+use crate::exchange::refusal::{Refusal, RefusalCode};
 use crate::pipeline::client::Client;
+use crate::pipeline::scrub::Phrases;
 use crate::snapshot::Snapshot;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::{BodyRule, Route};
@@ -281,6 +282,15 @@ impl Verdict {
             code: refusal.code().as_str(),
             error: refusal.public().into_owned(),
             rule: rule(refusal, route),
+        }
+    }
+
+    /// Says it as the host does.
+    pub(super) fn speak(&mut self, phrases: &Phrases) {
+        let Verdict::Refused { code, error, .. } = self else { return };
+        let known = RefusalCode::ALL.iter().find(|known| known.as_str() == *code);
+        if let Some(own) = known.and_then(|code| phrases.of(*code)) {
+            own.clone_into(error);
         }
     }
 

@@ -151,6 +151,7 @@ pub fn explain(snapshot: &Snapshot, question: &Question, now: SystemTime) -> Exp
         ),
         (Turn::Proceed(_), None) => Verdict::refused(&Refusal::RouteNotFound, None),
     };
+    explanation.verdict.speak(snapshot.phrases_of(site));
     explanation
 }
 
