@@ -55,13 +55,13 @@ impl Snapshot {
         let Config {
             listeners: _,
             admin: _,
-            upstreams,
+            upstreams: _,
             auth,
             default_auth,
-            limits,
-            plans,
-            default_plan,
-            tenants,
+            limits: _,
+            plans: _,
+            default_plan: _,
+            tenants: _,
             routes: _,
             tinybird_api: _,
             hosts: _,
@@ -74,23 +74,7 @@ impl Snapshot {
             state: _,
             include: _,
         } = &*config;
-        let providers = providers(auth, previous, state);
-        let book = Book::compile(limits);
-        let shared = Shared {
-            plans: Plans::compile(plans, tenants, default_plan.as_ref(), &book),
-            book,
-            config: &config,
-            state,
-            upstreams: continued(upstreams, previous),
-            queues: queues(upstreams, state),
-            suspended: suspended(tenants),
-            vault: vault(providers.values(), state),
-            providers,
-            wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
-            tripwire: Arc::new(Tripwire::compile(credentials(&config).map(Secret::expose))),
-            strip: Names::compile(&config.white_label.strip),
-            phrases: Arc::new(Phrases::compile(&config.white_label.errors, &Errors::new())),
-        };
+        let shared = Shared::of(&config, previous, state);
         let mut routes: Vec<Route> = Vec::new();
         let hosts = shared.hosts(&mut routes);
         Snapshot {
@@ -132,6 +116,29 @@ struct Shared<'a> {
     tripwire: Arc<Tripwire>,
     strip: Names,
     phrases: Arc<Phrases>,
+}
+
+impl<'a> Shared<'a> {
+    fn of(config: &'a Config, previous: Option<&Snapshot>, state: &'a State) -> Self {
+        let Config { upstreams, auth, limits, plans, default_plan, tenants, white_label, .. } = config;
+        let providers = providers(auth, previous, state);
+        let book = Book::compile(limits);
+        Shared {
+            plans: Plans::compile(plans, tenants, default_plan.as_ref(), &book),
+            book,
+            config,
+            state,
+            upstreams: continued(upstreams, previous),
+            queues: queues(upstreams, state),
+            suspended: suspended(tenants),
+            vault: vault(providers.values(), state),
+            providers,
+            wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
+            tripwire: Arc::new(Tripwire::compile(credentials(config).map(Secret::expose))),
+            strip: Names::compile(&white_label.strip),
+            phrases: Arc::new(Phrases::compile(&white_label.errors, &Errors::new())),
+        }
+    }
 }
 
 impl Shared<'_> {
