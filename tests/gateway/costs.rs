@@ -346,6 +346,10 @@ async fn an_upstream_that_compresses_all_the_same_is_passed_on() {
         assert_eq!(through.header(name), straight.header(name), "{name}");
     }
     let line = &gw.log(1).await[0];
+    assert_eq!(line["rows_read"], 100_000, "gzip can be unpacked");
+    gw.origin.script([Answer::json(200, document(5_000)).header("Content-Encoding", "br")]);
+    zipped("/a").send(gw.addr()).await;
+    let line = &gw.log(2).await[1];
     assert_eq!(costs(line), [&Value::Null; 4]);
     assert!(line["fault"].as_str().is_some_and(|fault| fault.contains("what it cost is unknown")), "{line}");
 }
@@ -365,7 +369,7 @@ async fn errors_are_scrubbed_and_not_compressed() {
 
 #[tokio::test]
 async fn a_route_that_nobody_meters_is_left_alone() {
-    let gw = TestGateway::with(SECTIONS);
+    let gw = TestGateway::with(&format!("usage: {{ measure: false }}\n{SECTIONS}"));
     let body = document(5_000);
     let answers = [
         Answer::json(200, &body).header("ETag", "\"v1\"").header("Vary", "Accept"),
@@ -414,7 +418,7 @@ async fn any_limit_that_might_count_makes_a_route_metered() {
         ("routes: { /b: { pipe: b } }\nhosts: { localhost: { limits: [rows], routes: { /a: { pipe: a } } } }", true),
         ("routes: { '/*': { proxy: '/{path.rest}', limits: [rows], pass_headers: [Accept-Encoding] } }", true),
     ] {
-        let gw = TestGateway::with(&format!("{limits}{sections}\n"));
+        let gw = TestGateway::with(&format!("{limits}{sections}\nusage: {{ measure: false }}\n"));
         gw.origin.always(Answer::json(200, document(5_000)));
         let response = zipped("/a").send(gw.addr()).await;
         assert_eq!(response.status, 200, "{sections}");

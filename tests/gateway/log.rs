@@ -285,7 +285,7 @@ async fn g1_nothing_that_callers_write_breaks_a_line() {
 
 #[tokio::test]
 async fn off_writes_nothing() {
-    let gw = TestGateway::with(&format!("log: {{ access: off }}\n{ROUTES}"));
+    let gw = TestGateway::with(&format!("log: {{ access: off }}\nusage: {{ ledger: false }}\n{ROUTES}"));
     assert_eq!(gw.get("/a").await.status, 200);
     let mut gw = gw;
     drop(gw.take_app());

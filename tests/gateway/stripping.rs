@@ -66,7 +66,7 @@ async fn answers_lose_what_is_named_however_they_come() {
 
 #[tokio::test]
 async fn by_default_nothing_is_taken_out() {
-    let gw = TestGateway::with("routes: { /a: { pipe: a } }");
+    let gw = TestGateway::with("routes: { /a: { pipe: a } }\nusage: { measure: false }");
     let response = through(&gw, Answer::json(200, BODY)).await;
     assert_eq!(response.body_text(), BODY);
     assert_eq!(response.header("content-length"), Some(BODY.len().to_string()));

@@ -320,10 +320,18 @@ impl Checker<'_> {
         let listeners = &self.config.listeners;
         let is_unclear = |index: usize| {
             let index = index.to_string();
-            ["tls", "client_certificates"].iter().any(|key| self.reported(&["listeners", &index, key]))
+            let item = ["listeners", index.as_str()];
+            let keys = ["tls", "client_certificates"];
+            self.reported(&item)
+                || keys
+                    .iter()
+                    .any(|key| self.reported(&["listeners", &index, key]) || self.document.is_reported(&item, key))
         };
-        let mut each = listeners.iter().enumerate();
-        let takes = each.any(|(index, listener)| listener.takes_certificates() || is_unclear(index));
+        // One that is not there because it is wrong may have been meant.
+        if self.document.is_reported(&[], "listeners") || (0..=listeners.len()).any(is_unclear) {
+            return;
+        }
+        let takes = listeners.iter().any(|listener| listener.takes_certificates());
         if provider.kind != ProviderKind::Mtls || takes || listeners.is_empty() {
             return;
         }
