@@ -1,4 +1,4 @@
-//! The smallest client that will do: one GET, one answer.
+//! The smallest client that will do: one request, one answer.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,14 +13,20 @@ pub fn get(at: SocketAddr, target: &str) -> (u16, String) {
 
 /// As [`get`], with more header lines.
 pub fn get_with(at: SocketAddr, target: &str, headers: &str) -> (u16, String) {
-    ask(at, target, headers).unwrap_or_default()
+    ask(at, &format!("GET {target}"), headers, "").unwrap_or_default()
 }
 
-fn ask(at: SocketAddr, target: &str, headers: &str) -> std::io::Result<(u16, String)> {
+/// Posts a JSON text.
+pub fn post(at: SocketAddr, target: &str, json: &str) -> (u16, String) {
+    let headers = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", json.len());
+    ask(at, &format!("POST {target}"), &headers, json).unwrap_or_default()
+}
+
+fn ask(at: SocketAddr, what: &str, headers: &str, body: &str) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(at)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     // Version 1.0, so that the answer is in one piece and ends with the connection.
-    write!(stream, "GET {target} HTTP/1.0\r\nHost: {at}\r\nConnection: close\r\n{headers}\r\n")?;
+    write!(stream, "{what} HTTP/1.0\r\nHost: {at}\r\nConnection: close\r\n{headers}\r\n{body}")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);

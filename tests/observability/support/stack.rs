@@ -59,6 +59,7 @@ impl Stack {
                     http::get(addr, target);
                 }
                 http::get(addr, &format!("/flaky?fail=500&times=1&key=round-{round}"));
+                http::post(addr, "/kpis", "{\"date_from\":\"2026-01-01\"}");
                 for headers in &tenants {
                     http::get_with(addr, "/mine", headers);
                 }
@@ -160,7 +161,8 @@ routes:
   /tried: {{ pipe: kpis, upstream: demo, limits: [trial] }}
   /gone: {{ pipe: kpis, upstream: gone }}
   /mine: {{ pipe: events_list, upstream: demo, auth: idp, limits: [month], params: {{ fixed: {{ tenant_id: '{{tenant}}' }} }} }}
-log: {{ access: 'off' }}
+# Nobody listens there: what is kept of traces is dropped in the end, and counted from the first on.
+log: {{ access: 'off', traces: {{ url: 'http://127.0.0.1:9', sample: 1% }} }}
 ",
         provider.issuer(),
         provider.jwks_url(),
