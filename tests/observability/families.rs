@@ -15,9 +15,6 @@ pub(crate) const EXPECTED_FROM_THE_LEDGER: &[(&str, &[&str])] = &[
 /// Families that the run has no series of, and why.
 pub(crate) const NOT_FED: &[(&str, &str)] = &[
     ("tollgate_tenant_unmeasured_total", "every answer of the bundled upstream says what it cost"),
-    ("tollgate_tenant_request_bytes_total", "nobody sends a body, and what is zero is not written"),
-    ("tollgate_trace_spans_total", "no collector"),
-    ("tollgate_trace_export_failures_total", "no collector"),
     ("tollgate_export_rows_total", "nothing is exported"),
     ("tollgate_export_waiting_rows", "nothing is exported"),
     ("tollgate_export_failures_total", "nothing is exported"),
