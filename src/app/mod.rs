@@ -315,7 +315,7 @@ fn first(config: &Config, state: &State) -> anyhow::Result<Snapshot> {
     keep_quotas(config, state).map_err(anyhow::Error::msg)?;
     let snapshot = apart(|| Snapshot::compile(config, state))?;
     snapshot.take_effect(state);
-    state.usage().follow(&config.usage, &config.state.folder());
+    state.usage().follow(config);
     Ok(snapshot)
 }
 

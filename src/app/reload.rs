@@ -229,7 +229,7 @@ impl Reloader {
         snapshot.take_effect(&self.state);
         self.retired.push(self.live.replace(Running::new(snapshot, &self.metrics)));
         self.tls.take_over(&config);
-        self.state.usage().follow(&config.usage, &config.state.folder());
+        self.state.usage().follow(&config);
         self.token.store(token);
         program_log::set_level(config.log.level);
         self.state.keep_upstreams(config.upstreams.keys().map(String::as_str));

@@ -20,7 +20,7 @@ use crate::state::past::Past;
 use crate::state::private::{self, Fault};
 
 use super::Desk;
-use super::sqlite::{self, Store};
+use super::sqlite::{self, Sending, Store};
 
 /// Between two batches: with the time to write one, the most that the end of the process can take away.
 const EVERY: Duration = Duration::from_millis(500);
@@ -144,7 +144,17 @@ impl Writer {
         }
         self.next_tidy = now + TIDY_EVERY;
         let retention = self.desk.retention.load(Ordering::Relaxed);
-        store.tidy(self.past.until(self.seconds(), self.steady()), retention)
+        let exported = &self.desk.exported;
+        let sending = if exported.is_wanted.load(Ordering::Relaxed) { Sending::Wanted } else { Sending::Unwanted };
+        let given_up = store.tidy(self.past.until(self.seconds(), self.steady()), retention, sending)?;
+        if given_up > 0 {
+            exported.drop_lines(given_up);
+            log::error!(
+                "{given_up} lines of usage waited for two days to be sent, and are not any more. The ledger still has them, \
+                 by the hour: `tollgate usage export --since 3d` prints them"
+            );
+        }
+        Ok(())
     }
 
     fn seconds(&self) -> u64 {

@@ -5,13 +5,18 @@
 //! lock that nobody else wants; all else happens beside requests. Not here: what
 //! counts as used (`pipeline::usage`).
 
+mod export;
 mod ledger;
 mod question;
+mod row;
+mod spool;
 mod sqlite;
 mod tally;
 mod totals;
 
+pub use export::Exported;
 pub use question::{Answer, Question, Side};
+pub use row::{COLUMNS, Row};
 pub use totals::Totals;
 
 use std::path::{Path, PathBuf};
@@ -20,9 +25,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::config::section::usage::Usage as Section;
 use crate::exchange::usage::{UsageKeyRef, Used};
 
+use export::{Destination, Export, Progress};
 use ledger::{Ledger, Pending};
 use sqlite::Store;
 use tally::{Tally, crowded};
@@ -37,6 +44,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 pub struct Usage {
     desk: Arc<Desk>,
     ledger: Mutex<Option<Ledger>>,
+    export: Mutex<Option<Export>>,
 }
 
 /// What requests, the thread that writes and those who look share.
@@ -50,6 +58,7 @@ struct Desk {
     retention: AtomicU64,
     is_kept: AtomicBool,
     is_failing: AtomicBool,
+    exported: Arc<Progress>,
 }
 
 #[derive(Debug)]
@@ -74,6 +83,8 @@ pub struct Standing {
     pub lost: u64,
     /// Tenants that are told apart.
     pub tenants: usize,
+    /// What became of lines that are sent elsewhere.
+    pub exported: Exported,
 }
 
 impl Usage {
@@ -95,8 +106,9 @@ impl Usage {
             retention: AtomicU64::new(retention.duration().as_secs()),
             is_kept: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            exported: Arc::default(),
         };
-        Usage { desk: Arc::new(desk), ledger: Mutex::default() }
+        Usage { desk: Arc::new(desk), ledger: Mutex::default(), export: Mutex::default() }
     }
 
     /// Adds what an exchange used.
@@ -104,24 +116,44 @@ impl Usage {
         self.desk.tally.add(key, used);
     }
 
-    /// Does from now on what the section says; what is written down lies in `folder`.
-    pub fn follow(&self, section: &Section, folder: &Path) {
-        let Section { ledger, retention, max_tenants, measure: _ } = section;
+    /// Does from now on what the configuration says.
+    pub fn follow(&self, config: &Config) {
+        let Section { ledger, retention, max_tenants, measure: _, export: _ } = &config.usage;
         self.desk.most_tenants.store(*max_tenants as usize, Ordering::Relaxed);
         self.desk.retention.store(retention.duration().as_secs(), Ordering::Relaxed);
+        let folder = config.state.folder();
+        self.write_to(ledger.then_some(&folder));
+        self.send_to(Destination::of(config).filter(|_| *ledger), &folder);
+    }
+
+    /// Has usage written down in a folder, or not at all.
+    fn write_to(&self, folder: Option<&PathBuf>) {
         let current = &mut *self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().map(Ledger::folder) == ledger.then_some(folder) {
+        if current.as_ref().map(Ledger::folder) == folder.map(PathBuf::as_path) {
             return;
         }
         // It writes what is left first.
         *current = None;
-        self.desk.is_kept.store(*ledger, Ordering::Relaxed);
+        self.desk.is_kept.store(folder.is_some(), Ordering::Relaxed);
         self.desk.is_failing.store(false, Ordering::Relaxed);
-        if *ledger {
-            match Ledger::start(folder, &self.desk) {
-                Ok(started) => *current = Some(started),
-                Err(error) => log::error!("usage is not written down: no thread can be started: {error}"),
-            }
+        let Some(folder) = folder else { return };
+        match Ledger::start(folder, &self.desk) {
+            Ok(started) => *current = Some(started),
+            Err(error) => log::error!("usage is not written down: no thread can be started: {error}"),
+        }
+    }
+
+    /// Has what is written in a folder sent somewhere, or nowhere.
+    fn send_to(&self, destination: Option<Destination>, folder: &Path) {
+        let current = &mut *self.export.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().map(Export::way) == destination.as_ref().map(|destination| (folder, destination)) {
+            return;
+        }
+        *current = None;
+        let Some(destination) = destination else { return };
+        match Export::start(destination, folder, &self.desk.exported, &self.desk.clock) {
+            Ok(started) => *current = Some(started),
+            Err(error) => log::error!("usage is not exported: no thread can be started: {error}"),
         }
     }
 
@@ -157,6 +189,7 @@ impl Usage {
             behind: book.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             lost: book.lost,
             tenants: book.totals.tenants(),
+            exported: self.desk.exported.told(),
         }
     }
 }

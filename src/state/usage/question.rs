@@ -9,6 +9,8 @@ use rusqlite::{Connection, Row};
 use crate::exchange::usage::Used;
 use crate::state::private::Fault;
 
+use super::sqlite::{signed, used};
+
 /// What sums are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -131,25 +133,10 @@ struct Line {
 
 fn line(row: &Row<'_>, sides: usize, sums: usize) -> rusqlite::Result<Line> {
     let number = |index: usize| row.get::<_, Option<i64>>(index).map(|number| number.unwrap_or(0).unsigned_abs());
-    let sum = |index: usize| number(sides + index);
     Ok(Line {
         sides: (0..sides).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?,
-        used: Used {
-            requests: sum(0)?,
-            refusals: sum(1)?,
-            retries: sum(2)?,
-            request_bytes: sum(3)?,
-            response_bytes: sum(4)?,
-            rows_read: sum(5)?,
-            bytes_read: sum(6)?,
-            upstream_micros: sum(7)?,
-            unmeasured: sum(8)?,
-        },
-        span: (sum(sums)?, sum(sums + 1)?),
+        used: used(row, sides)?,
+        span: (number(sides + sums)?, number(sides + sums + 1)?),
         count: row.get(sides + sums + 2)?,
     })
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -7,12 +7,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, Row as Found, TransactionBehavior, params};
 
 use crate::exchange::usage::{UsageKey, Used};
 use crate::state::private::{self, Fault, Version};
 
 use super::question::{Answer, Question};
+use super::row::Row;
+use super::spool::{Spool, give_up, open_from};
 
 /// Its name in `state.dir`.
 const FILE: &str = "usage.sqlite";
@@ -20,7 +22,7 @@ const FILE: &str = "usage.sqlite";
 const VERSION: i64 = 1;
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_secs(2);
-const MINUTE: i64 = 60;
+pub(super) const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
 /// For so long minutes are told apart, in seconds: two days, which is also how far an export may fall behind.
@@ -55,7 +57,7 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;";
 
 /// The sums, in the order of the table.
-const SUMS: [&str; 9] = [
+pub(super) const SUMS: [&str; 9] = [
     "requests",
     "refusals",
     "retries",
@@ -67,7 +69,14 @@ const SUMS: [&str; 9] = [
     "unmeasured",
 ];
 /// What sums are kept for, but for the time.
-const WHOSE: &str = "tenant, provider, caller, route, class";
+pub(super) const WHOSE: &str = "tenant, provider, caller, route, class";
+
+/// Whether minutes are to be sent elsewhere before they become hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    Unwanted,
+    Wanted,
+}
 
 /// The open file.
 #[derive(Debug)]
@@ -109,10 +118,16 @@ impl Store {
         }
     }
 
+    /// The same as somebody sees it who sends it on.
+    pub(super) fn spool(&mut self) -> Spool<'_> {
+        Spool(&mut self.connection)
+    }
+
     /// Adds all of these to what is written, or none.
     pub(super) fn add<'a>(&mut self, sums: impl Iterator<Item = (&'a UsageKey, &'a Used)>) -> Result<(), Fault> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
+            let open_from = open_from(&transaction)?;
             let added = SUMS.map(|sum| format!("{sum} = {sum} + excluded.{sum}")).join(", ");
             let mut add = transaction.prepare_cached(&format!(
                 "INSERT INTO usage (start, span, {WHOSE}, {}) VALUES (?1, 60, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
@@ -123,7 +138,8 @@ impl Store {
                 let UsageKey { minute, tenant, caller, route, class } = key;
                 let (provider, caller) = caller.as_ref().map_or(("", ""), |(provider, id)| (provider, id));
                 let tenant = tenant.as_ref().map_or("", |tenant| tenant.as_str());
-                let start = i64::from(*minute) * MINUTE;
+                // What was sent must not change any more.
+                let start = (i64::from(*minute) * MINUTE).max(open_from);
                 let route = route.as_deref().unwrap_or_default();
                 add.execute(params![
                     start,
@@ -147,14 +163,19 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Makes old minutes hours and old hours days, and removes what is older than `retention`; all times in seconds.
-    pub(super) fn tidy(&mut self, now: u64, retention: u64) -> Result<(), Fault> {
+    /// Makes old minutes hours and old hours days, and removes what is older than `retention`; all times in seconds. How many
+    /// lines were not sent before, where they are to be.
+    pub(super) fn tidy(&mut self, now: u64, retention: u64, sending: Sending) -> Result<u64, Fault> {
         let now = signed(now);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let steps = [(MINUTE, HOUR, now - MINUTES_KEPT), (HOUR, DAY, now - HOURS_KEPT)];
+        let mut given_up = 0;
         for (span, wider, before) in steps {
             // Whole ones only, so that none is written twice.
             let before = before - before.rem_euclid(wider);
+            if (span, sending) == (MINUTE, Sending::Wanted) {
+                given_up = give_up(&transaction, before)?;
+            }
             let added = SUMS.map(|sum| format!("{sum} = {sum} + excluded.{sum}")).join(", ");
             let sums = SUMS.map(|sum| format!("sum({sum})")).join(", ");
             transaction.execute(
@@ -168,7 +189,8 @@ impl Store {
             transaction.execute("DELETE FROM usage WHERE start < ?1 AND span = ?2", [before, span])?;
         }
         transaction.execute("DELETE FROM usage WHERE start + span <= ?1", [now.saturating_sub(signed(retention))])?;
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(given_up)
     }
 
     /// What was used, by what it is asked by; the most first, but for stretches of time, which come in their order.
@@ -182,6 +204,37 @@ impl Store {
     }
 }
 
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A line whose columns are those of the table, in its order.
+pub(super) fn row(found: &Found<'_>) -> rusqlite::Result<Row> {
+    let number = |index: usize| found.get::<_, i64>(index).map(i64::unsigned_abs);
+    Ok(Row {
+        start: number(0)?,
+        span: number(1)?,
+        tenant: found.get(2)?,
+        provider: found.get(3)?,
+        caller: found.get(4)?,
+        route: found.get(5)?,
+        class: found.get(6)?,
+        used: used(found, 7)?,
+    })
+}
+
+/// Sums that stand from `first` on.
+pub(super) fn used(found: &Found<'_>, first: usize) -> rusqlite::Result<Used> {
+    let sum = |index: usize| found.get::<_, Option<i64>>(first + index).map(|sum| sum.unwrap_or(0).unsigned_abs());
+    Ok(Used {
+        requests: sum(0)?,
+        refusals: sum(1)?,
+        retries: sum(2)?,
+        request_bytes: sum(3)?,
+        response_bytes: sum(4)?,
+        rows_read: sum(5)?,
+        bytes_read: sum(6)?,
+        upstream_micros: sum(7)?,
+        unmeasured: sum(8)?,
+    })
 }

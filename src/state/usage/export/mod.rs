@@ -1,0 +1,313 @@
+//! Sends the lines of the ledger to a data source, minute by minute.
+//!
+//! In: the ledger. Out: batches, by one thread, each at least once: a line that
+//! comes twice has the same id and the same sums. Not here: which lines wait
+//! (`spool`), what a call says (`delivery`). A receiver that is away is asked
+//! again, ever more rarely, and said so once; lines wait in the ledger.
+
+mod delivery;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::state::private::Fault;
+
+use super::row::Row;
+use super::sqlite::{self, Store};
+
+use delivery::{Delivery, Sent};
+
+pub(super) use delivery::Destination;
+
+/// Lines in one call, and bytes of them before they are compressed.
+const BATCH: usize = 10_000;
+const BATCH_BYTES: usize = 4 << 20;
+/// So long after its end a minute is closed: the ledger has had its sums since then.
+const LATE: Duration = Duration::from_secs(5);
+const MINUTE: u64 = 60;
+/// Gateways do not all send at the same moment.
+const SPREAD: Duration = Duration::from_secs(5);
+/// Before the first repetition, and the longest wait.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How an export stands; zeros without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Lines that the receiver has.
+    pub sent: u64,
+    /// Lines that were given up, or that the receiver could not take.
+    pub dropped: u64,
+    /// Calls that failed.
+    pub failures: u64,
+    /// Lines that wait now.
+    pub waiting: u64,
+}
+
+/// What the thread and those who look share.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) is_wanted: AtomicBool,
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    failures: AtomicU64,
+    waiting: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn told(&self) -> Exported {
+        let Progress { is_wanted: _, sent, dropped, failures, waiting } = self;
+        let [sent, dropped, failures, waiting] =
+            [sent, dropped, failures, waiting].map(|number| number.load(Ordering::Relaxed));
+        Exported { sent, dropped, failures, waiting }
+    }
+
+    pub(super) fn drop_lines(&self, lines: u64) {
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
+/// The thread that sends. Dropping it ends that; what waits then goes on waiting in the ledger.
+#[derive(Debug)]
+pub(super) struct Export {
+    destination: Destination,
+    folder: PathBuf,
+    progress: Arc<Progress>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Export {
+    /// Begins to send what the ledger in `folder` has.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(
+        destination: Destination,
+        folder: &Path,
+        progress: &Arc<Progress>,
+        clock: &Clock,
+    ) -> io::Result<Export> {
+        let (stop, stopped) = watch::channel(false);
+        let sender = Sender {
+            delivery: Delivery::new(destination.clone(), clock.clone()),
+            folder: folder.to_path_buf(),
+            store: None,
+            batch: BATCH,
+            progress: Arc::clone(progress),
+            stop: stopped,
+            clock: clock.clone(),
+            has_complained: false,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            runtime.block_on(sender.run());
+            // A name that is being looked up must not hold the end.
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("export".to_owned()).spawn(run)?;
+        progress.is_wanted.store(true, Ordering::Relaxed);
+        Ok(Export {
+            destination,
+            folder: folder.to_path_buf(),
+            progress: Arc::clone(progress),
+            stop,
+            thread: Some(thread),
+        })
+    }
+
+    /// Where from, and where to.
+    pub(super) fn way(&self) -> (&Path, &Destination) {
+        (&self.folder, &self.destination)
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.progress.is_wanted.store(false, Ordering::Relaxed);
+        self.progress.waiting.store(0, Ordering::Relaxed);
+    }
+}
+
+struct Sender {
+    delivery: Delivery,
+    folder: PathBuf,
+    store: Option<Store>,
+    /// Lines in one call; fewer after one that was too large.
+    batch: usize,
+    progress: Arc<Progress>,
+    stop: watch::Receiver<bool>,
+    clock: Clock,
+    /// Whether it was said that something is wrong.
+    has_complained: bool,
+}
+
+/// What stopped a round: what is wrong, and how long to wait at least.
+struct Stuck(String, Duration);
+
+impl From<Fault> for Stuck {
+    fn from(fault: Fault) -> Self {
+        Stuck(format!("cannot be sent what the ledger has, because that cannot be read: {fault}"), Duration::ZERO)
+    }
+}
+
+/// Whether the gateway wants more of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Ending,
+    Running,
+}
+
+impl Sender {
+    /// Until it is not wanted any more.
+    async fn run(mut self) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let pause = match self.round().await {
+                Ok(()) => {
+                    wait = FIRST_WAIT;
+                    self.until_next_minute()
+                }
+                Err(Stuck(why, at_least)) => {
+                    self.complain(&why);
+                    let pause = wait.max(at_least);
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                    // Gateways that lost the same receiver do not all come back at once.
+                    pause.mul_f64(1.0 + rand::random::<f64>() / 2.0)
+                }
+            };
+            if self.pause(pause).await == Mood::Ending {
+                return;
+            }
+        }
+    }
+
+    /// Sends all that waits.
+    async fn round(&mut self) -> Result<(), Stuck> {
+        let Some(mut store) = self.open()? else { return Ok(()) };
+        let sent = self.send_all(&mut store).await;
+        if let Ok(waiting) = store.spool().waiting() {
+            self.progress.waiting.store(waiting, Ordering::Relaxed);
+        }
+        self.store = Some(store);
+        sent
+    }
+
+    async fn send_all(&mut self, store: &mut Store) -> Result<(), Stuck> {
+        store.spool().close(self.closed_until())?;
+        loop {
+            let rows = store.spool().next(self.batch)?;
+            let gateway = store.spool().gateway()?;
+            let (lines, count) = batch_of(&rows, &gateway);
+            let Some(last) = count.checked_sub(1).and_then(|last| rows.get(last)) else { return Ok(()) };
+            let Some(sent) = self.send(&lines).await else { return Ok(()) };
+            match sent {
+                Sent::Taken(quarantined) => {
+                    store.spool().sent(last)?;
+                    self.taken(count as u64, quarantined);
+                }
+                Sent::TooLarge if count > 1 => self.batch = count / 2,
+                Sent::TooLarge => return Err(self.failed("answers 413 to a single line".to_owned(), Duration::ZERO)),
+                Sent::Later(why, at_least) => return Err(self.failed(why, at_least)),
+            }
+        }
+    }
+
+    /// What became of a batch; none if the gateway ended before that was known.
+    async fn send(&mut self, lines: &str) -> Option<Sent> {
+        let Sender { delivery, stop, .. } = self;
+        tokio::select! {
+            sent = delivery.send(lines) => Some(sent),
+            _ = stop.wait_for(|stop| *stop) => None,
+        }
+    }
+
+    fn taken(&mut self, lines: u64, quarantined: u64) {
+        let quarantined = quarantined.min(lines);
+        self.progress.sent.fetch_add(lines - quarantined, Ordering::Relaxed);
+        self.progress.drop_lines(quarantined);
+        if quarantined > 0 {
+            log::error!(
+                "{} has no room for {quarantined} of {lines} lines of usage as they are, and put them into its quarantine: \
+                 its columns must be those that `tollgate usage export --ddl` prints",
+                self.delivery.destination()
+            );
+        }
+        if self.has_complained {
+            log::info!("usage is sent to {} again; nothing was lost", self.delivery.destination());
+        }
+        self.has_complained = false;
+    }
+
+    fn failed(&self, why: String, at_least: Duration) -> Stuck {
+        self.progress.failures.fetch_add(1, Ordering::Relaxed);
+        Stuck(why, at_least)
+    }
+
+    fn complain(&mut self, why: &str) {
+        if !self.has_complained {
+            log::warn!(
+                "{} {why}. Usage waits in the ledger, for two days at most, and is sent when that is over",
+                self.delivery.destination()
+            );
+        }
+        self.has_complained = true;
+    }
+
+    /// The ledger, once there is one.
+    fn open(&mut self) -> Result<Option<Store>, Fault> {
+        if let Some(store) = self.store.take().filter(Store::is_in_place) {
+            return Ok(Some(store));
+        }
+        match sqlite::path(&self.folder).try_exists()? {
+            true => Store::open(&self.folder).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// The first minute whose sums may still come, in seconds since 1970.
+    fn closed_until(&self) -> u64 {
+        let now = self.since_1970().saturating_sub(LATE).as_secs();
+        now - now % MINUTE
+    }
+
+    fn until_next_minute(&self) -> Duration {
+        let next = Duration::from_secs(self.closed_until() + MINUTE) + LATE;
+        next.saturating_sub(self.since_1970()) + SPREAD.mul_f64(rand::random())
+    }
+
+    fn since_1970(&self) -> Duration {
+        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    async fn pause(&mut self, wait: Duration) -> Mood {
+        tokio::select! {
+            () = self.clock.sleep(wait) => Mood::Running,
+            _ = self.stop.wait_for(|stop| *stop) => Mood::Ending,
+        }
+    }
+}
+
+/// The first of these lines, as many as one call may have, at least one; and how many they are.
+fn batch_of(rows: &[Row], gateway: &str) -> (String, usize) {
+    let mut lines = String::new();
+    for (count, row) in rows.iter().enumerate() {
+        let line = row.json(gateway);
+        if count > 0 && lines.len() + line.len() > BATCH_BYTES {
+            return (lines, count);
+        }
+        lines.push_str(&line);
+    }
+    (lines, rows.len())
+}
