@@ -6,15 +6,17 @@
 //! counts as used (`pipeline::usage`).
 
 mod ledger;
+mod place;
 mod question;
+mod sql;
 mod sqlite;
 mod tally;
 mod totals;
 
+pub use place::Place;
 pub use question::{Answer, Question, Side};
 pub use totals::Totals;
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +26,6 @@ use crate::config::section::usage::Usage as Section;
 use crate::exchange::usage::{UsageKeyRef, Used};
 
 use ledger::{Ledger, Pending};
-use sqlite::Store;
 use tally::{Tally, crowded};
 
 /// Sums that wait to be written, at most, before callers are not told apart any more: some 40 MB.
@@ -104,13 +105,13 @@ impl Usage {
         self.desk.tally.add(key, used);
     }
 
-    /// Does from now on what the section says; what is written down lies in `folder`.
-    pub fn follow(&self, section: &Section, folder: &Path) {
+    /// Does from now on what the section says; what is written down goes to `place`.
+    pub fn follow(&self, section: &Section, place: &Place) {
         let Section { ledger, retention, max_tenants, measure: _ } = section;
         self.desk.most_tenants.store(*max_tenants as usize, Ordering::Relaxed);
         self.desk.retention.store(retention.duration().as_secs(), Ordering::Relaxed);
         let current = &mut *self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().map(Ledger::folder) == ledger.then_some(folder) {
+        if current.as_ref().map(Ledger::place) == ledger.then_some(place) {
             return;
         }
         // It writes what is left first.
@@ -118,7 +119,7 @@ impl Usage {
         self.desk.is_kept.store(*ledger, Ordering::Relaxed);
         self.desk.is_failing.store(false, Ordering::Relaxed);
         if *ledger {
-            match Ledger::start(folder, &self.desk) {
+            match Ledger::start(place, &self.desk) {
                 Ok(started) => *current = Some(started),
                 Err(error) => log::error!("usage is not written down: no thread can be started: {error}"),
             }
@@ -216,16 +217,11 @@ impl Book {
     }
 }
 
-/// Where usage is kept.
-pub fn path(folder: &Path) -> PathBuf {
-    sqlite::path(folder)
-}
-
-/// Asks the file in `folder`, of a gateway that runs or not; none if nothing was ever written.
+/// Asks the ledger of a gateway that runs or not; none if nothing was ever written.
 ///
 /// # Errors
 /// In a sentence, why it cannot be read.
-pub fn ask(folder: &Path, question: &Question) -> Result<Option<Answer>, String> {
-    let asked = Store::look(folder).and_then(|store| store.map(|store| store.answer(question)).transpose());
-    asked.map_err(|fault| format!("{} cannot be read: {fault}", sqlite::path(folder).display()))
+pub fn ask(place: &Place, question: &Question) -> Result<Option<Answer>, String> {
+    let asked = place.look().and_then(|store| store.map(|store| store.answer(question)).transpose());
+    asked.map_err(|fault| format!("{place} cannot be read: {fault}"))
 }
