@@ -119,8 +119,22 @@ pub struct Used {
     pub unmeasured: u64,
 }
 
-impl AddAssign for Used {
-    fn add_assign(&mut self, other: Self) {
+impl Used {
+    /// What each of [`Used::sums`] is called, wherever it has a name.
+    pub const NAMES: [&str; 9] = [
+        "requests",
+        "refusals",
+        "retries",
+        "request_bytes",
+        "response_bytes",
+        "rows_read",
+        "bytes_read",
+        "upstream_micros",
+        "unmeasured",
+    ];
+
+    /// All of it, in the order of [`Used::NAMES`].
+    pub fn sums(self) -> [u64; 9] {
         let Used {
             requests,
             refusals,
@@ -131,17 +145,42 @@ impl AddAssign for Used {
             bytes_read,
             upstream_micros,
             unmeasured,
-        } = other;
-        let add = |sum: &mut u64, number: u64| *sum = sum.saturating_add(number);
-        add(&mut self.requests, requests);
-        add(&mut self.refusals, refusals);
-        add(&mut self.retries, retries);
-        add(&mut self.request_bytes, request_bytes);
-        add(&mut self.response_bytes, response_bytes);
-        add(&mut self.rows_read, rows_read);
-        add(&mut self.bytes_read, bytes_read);
-        add(&mut self.upstream_micros, upstream_micros);
-        add(&mut self.unmeasured, unmeasured);
+        } = self;
+        [requests, refusals, retries, request_bytes, response_bytes, rows_read, bytes_read, upstream_micros, unmeasured]
+    }
+
+    /// What has these sums.
+    pub fn of(sums: [u64; 9]) -> Self {
+        let [
+            requests,
+            refusals,
+            retries,
+            request_bytes,
+            response_bytes,
+            rows_read,
+            bytes_read,
+            upstream_micros,
+            unmeasured,
+        ] = sums;
+        Used {
+            requests,
+            refusals,
+            retries,
+            request_bytes,
+            response_bytes,
+            rows_read,
+            bytes_read,
+            upstream_micros,
+            unmeasured,
+        }
+    }
+}
+
+impl AddAssign for Used {
+    fn add_assign(&mut self, other: Self) {
+        let mut sums = self.sums();
+        sums.iter_mut().zip(other.sums()).for_each(|(sum, number)| *sum = sum.saturating_add(number));
+        *self = Used::of(sums);
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tollgate::clock::{Clock, TestClock};
 use tollgate::proxy::server::Stop;
-use tollgate::state::usage::{Answer as Sums, Question, Side, ask};
+use tollgate::state::usage::{Answer as Sums, Place, Question, Side, ask};
 
 use crate::support::client::{self, RawClient, Request};
 use crate::support::credentials::{PROVIDERS, api_key, claims_with, jwt, record};
@@ -61,7 +61,7 @@ async fn stop(mut gw: TestGateway) -> (TestGateway, std::path::PathBuf) {
 
 fn by(folder: &Path, sides: &[Side]) -> Sums {
     let question = Question { by: sides.to_vec(), until: u64::MAX, ..Question::default() };
-    ask(folder, &question).expect("a ledger that can be read").expect("a ledger")
+    ask(&Place::Folder(folder.to_path_buf()), &question).expect("a ledger that can be read").expect("a ledger")
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tollgate::config::interpolate::Environment;
 use tollgate::config::scalar::TenantName;
 use tollgate::config::{Config, load_text};
 use tollgate::exchange::usage::{UsageKeyRef, Used};
-use tollgate::state::usage::{Exported, Question, Side, Usage, ask};
+use tollgate::state::usage::{Exported, Place, Question, Side, Usage, ask};
 
 use crate::support::client::Request;
 use crate::support::credentials::{PROVIDERS, api_key, record};
@@ -116,7 +116,7 @@ impl Metered {
     /// The sum of the ledger.
     fn written(&self) -> u64 {
         let question = Question { until: u64::MAX, ..Question::default() };
-        let answer = ask(&self.data(), &question).expect("a ledger that can be read").expect("a ledger");
+        let answer = ask(&Place::Folder(self.data()), &question).expect("a ledger that can be read").expect("a ledger");
         answer.rows.first().map_or(0, |(_, used)| used.requests)
     }
 }
@@ -367,6 +367,6 @@ routes: {{ /top: {{ pipe: top, auth: partners }} }}\nusage: {{ export: {{ upstre
     let line = lines_of(calls.last().unwrap()).remove(0);
     assert_eq!((line["tenant"].as_str(), line["route"].as_str()), (Some("acme"), Some("/top")));
     let question = Question { by: vec![Side::Tenant], until: u64::MAX, ..Question::default() };
-    let written = ask(&gw.folder().join("data"), &question).unwrap().unwrap();
+    let written = ask(&Place::Folder(gw.folder().join("data")), &question).unwrap().unwrap();
     assert_eq!(written.rows[0].1.requests, line["requests"].as_u64().unwrap());
 }

@@ -3,11 +3,12 @@
 //! In: the ledger that a gateway writes, whether it runs or not. Out: a table,
 //! CSV or JSON. Not here: adding up (`state::usage`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
@@ -15,7 +16,7 @@ use crate::config::admin_of;
 use crate::config::interpolate::Environment;
 use crate::config::scalar::{Moment, Period};
 use crate::exchange::usage::Used;
-use crate::state::usage::{Answer, Question, Side, ask, path};
+use crate::state::usage::{Answer, Place, Question, Side, ask};
 
 use super::super::{Ending, print, say};
 
@@ -36,8 +37,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
     dir: Option<PathBuf>,
     /// What is told apart: one or several
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "tenant")]
-    by: Vec<By>,
+    #[arg(long, value_parser = sides(), value_delimiter = ',', default_value = "tenant")]
+    by: Vec<Side>,
     /// From when on: so long ago (24h, 30d), a day, or a time
     #[arg(long, value_name = "TIME", default_value = "24h")]
     since: When,
@@ -56,30 +57,6 @@ pub(super) struct Arguments {
     /// Exact numbers for programs
     #[arg(long)]
     json: bool,
-}
-
-/// What can be told apart.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum By {
-    Caller,
-    Class,
-    Day,
-    Hour,
-    Route,
-    Tenant,
-}
-
-impl By {
-    fn side(self) -> Side {
-        match self {
-            By::Caller => Side::Caller,
-            By::Class => Side::Class,
-            By::Day => Side::Day,
-            By::Hour => Side::Hour,
-            By::Route => Side::Route,
-            By::Tenant => Side::Tenant,
-        }
-    }
 }
 
 /// A time, or how long ago it was.
@@ -111,9 +88,9 @@ impl When {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let folder = folder_of(arguments)?;
+    let place = place_of(arguments)?;
     let now = Clock::system().wall();
-    let sides: Vec<Side> = arguments.by.iter().map(|by| by.side()).collect();
+    let sides = &arguments.by;
     let question = Question {
         by: sides.clone(),
         since: arguments.since.seconds(now),
@@ -124,53 +101,42 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     if question.since >= question.until {
         bail!("there is no time between --since and --until");
     }
-    let ledger = path(&folder);
-    let Some(answer) = ask(&folder, &question).map_err(anyhow::Error::msg)? else {
+    let Some(answer) = ask(&place, &question).map_err(anyhow::Error::msg)? else {
         bail!(
-            "there is no ledger at {}: it is made with the first request, unless the file says `usage: {{ ledger: false }}`",
-            ledger.display()
+            "there is no ledger at {place}: it is made with the first request, unless the file says `usage: {{ ledger: false }}`"
         );
     };
     match (arguments.csv, arguments.json) {
-        (true, _) => print_csv(&sides, &answer),
-        (_, true) => print(&document(&sides, &question, &answer).to_string()),
-        (false, false) => print_text(&sides, &answer, &ledger),
+        (true, _) => print_csv(sides, &answer),
+        (_, true) => print(&document(sides, &question, &answer).to_string()),
+        (false, false) => print_text(sides, &answer, &place),
     }
     Ok(Ending::Success)
 }
 
-fn folder_of(arguments: &Arguments) -> anyhow::Result<PathBuf> {
+/// What can be told apart, as it is written.
+fn sides() -> impl TypedValueParser<Value = Side> {
+    let side = |word: String| Side::ALL.into_iter().find(|side| side.word() == word).ok_or("not a word for this");
+    PossibleValuesParser::new(Side::ALL.map(Side::word)).try_map(side)
+}
+
+fn place_of(arguments: &Arguments) -> anyhow::Result<Place> {
     match (&arguments.dir, &arguments.config) {
-        (Some(dir), _) => Ok(dir.clone()),
+        (Some(dir), _) => Ok(Place::Folder(dir.clone())),
         (None, Some(config)) => {
             std::fs::metadata(config).with_context(|| format!("`{}`", config.display()))?;
-            Ok(admin_of(config, &Environment::of_process()).state.folder())
+            Ok(Place::of(&admin_of(config, &Environment::of_process()).state))
         }
         (None, None) => bail!("whose usage? Give the file that the gateway runs: -c FILE"),
     }
 }
 
-/// A column of sums: its name, and the exact number.
-type Sum = (&'static str, fn(&Used) -> u64);
-
-const SUMS: [Sum; 9] = [
-    ("requests", |used| used.requests),
-    ("refusals", |used| used.refusals),
-    ("retries", |used| used.retries),
-    ("request_bytes", |used| used.request_bytes),
-    ("response_bytes", |used| used.response_bytes),
-    ("rows_read", |used| used.rows_read),
-    ("bytes_read", |used| used.bytes_read),
-    ("upstream_micros", |used| used.upstream_micros),
-    ("unmeasured", |used| used.unmeasured),
-];
-
 fn print_csv(sides: &[Side], answer: &Answer) {
-    let names = sides.iter().map(|side| side.word()).chain(SUMS.iter().map(|(name, _)| *name));
+    let names = sides.iter().map(|side| side.word()).chain(Used::NAMES);
     print(&names.collect::<Vec<_>>().join(","));
     for (words, used) in &answer.rows {
         let words = words.iter().map(|word| quoted(word));
-        print(&words.chain(SUMS.iter().map(|(_, sum)| sum(used).to_string())).collect::<Vec<_>>().join(","));
+        print(&words.chain(used.sums().map(|sum| sum.to_string())).collect::<Vec<_>>().join(","));
     }
 }
 
@@ -190,7 +156,7 @@ fn document(sides: &[Side], question: &Question, answer: &Answer) -> Value {
             let word = if word.is_empty() { Value::Null } else { word.as_str().into() };
             row.insert(side.word().to_owned(), word);
         }
-        row.extend(SUMS.iter().map(|(name, sum)| ((*name).to_owned(), sum(used).into())));
+        row.extend(Used::NAMES.into_iter().zip(used.sums()).map(|(name, sum)| (name.to_owned(), sum.into())));
         Value::Object(row)
     });
     let rows: Vec<Value> = rows.collect();
@@ -203,9 +169,9 @@ fn document(sides: &[Side], question: &Question, answer: &Answer) -> Value {
     })
 }
 
-fn print_text(sides: &[Side], answer: &Answer, ledger: &Path) {
+fn print_text(sides: &[Side], answer: &Answer, place: &Place) {
     let Some((first, last)) = answer.span else {
-        return say(&format!("nothing was used in that time, says {}", ledger.display()));
+        return say(&format!("nothing was used in that time, says {place}"));
     };
     let heads = ["REQUESTS", "REFUSED", "RETRIES", "IN", "OUT", "ROWS READ", "BYTES READ", "UPSTREAM", "UNMEASURED"];
     let mut lines: Vec<Vec<String>> = Vec::new();
@@ -239,7 +205,7 @@ fn named(side: Side, word: &str) -> String {
 }
 
 fn cells(used: &Used) -> [String; 9] {
-    let Used {
+    let [
         requests,
         refusals,
         retries,
@@ -249,16 +215,16 @@ fn cells(used: &Used) -> [String; 9] {
         bytes_read,
         upstream_micros,
         unmeasured,
-    } = used;
+    ] = used.sums();
     [
         requests.to_string(),
         refusals.to_string(),
         retries.to_string(),
-        bytes(*request_bytes),
-        bytes(*response_bytes),
+        bytes(request_bytes),
+        bytes(response_bytes),
         rows_read.to_string(),
-        bytes(*bytes_read),
-        format!("{:.1}s", *upstream_micros as f64 / 1e6),
+        bytes(bytes_read),
+        format!("{:.1}s", upstream_micros as f64 / 1e6),
         unmeasured.to_string(),
     ]
 }

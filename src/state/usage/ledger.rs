@@ -5,7 +5,6 @@
 //! up (`tally`).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -17,10 +16,10 @@ use crate::clock::Clock;
 use crate::exchange::usage::{UsageKey, Used};
 use crate::state::beat::Beat;
 use crate::state::past::Past;
-use crate::state::private::{self, Fault};
+use crate::state::private::Fault;
 
 use super::Desk;
-use super::sqlite::{self, Sending, Store};
+use super::place::{Place, Sending, Store};
 
 /// Between two batches: with the time to write one, the most that the end of the process can take away.
 const EVERY: Duration = Duration::from_millis(500);
@@ -38,20 +37,20 @@ pub(super) type Pending = HashMap<UsageKey, Used, RandomState>;
 pub(super) struct Ledger {
     beat: Arc<Beat>,
     thread: Option<JoinHandle<()>>,
-    folder: PathBuf,
+    place: Place,
 }
 
 impl Ledger {
-    /// Begins to write to the file in `folder`, which is made when there is something to write.
+    /// Begins to write to `place`, which is opened when there is something to write.
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn start(folder: &Path, desk: &Arc<Desk>) -> std::io::Result<Ledger> {
+    pub(super) fn start(place: &Place, desk: &Arc<Desk>) -> std::io::Result<Ledger> {
         let beat = Arc::<Beat>::default();
         let clock = desk.clock.clone();
         let writer = Writer {
             store: None,
-            folder: folder.to_path_buf(),
+            place: place.clone(),
             desk: Arc::clone(desk),
             beat: Arc::clone(&beat),
             past: Past::new(&clock, PATIENCE),
@@ -60,11 +59,11 @@ impl Ledger {
             clock,
         };
         let thread = std::thread::Builder::new().name("usage".to_owned()).spawn(move || writer.run())?;
-        Ok(Ledger { beat, thread: Some(thread), folder: folder.to_path_buf() })
+        Ok(Ledger { beat, thread: Some(thread), place: place.clone() })
     }
 
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(super) fn beat(&self) -> &Arc<Beat> {
@@ -82,9 +81,9 @@ impl Drop for Ledger {
 }
 
 struct Writer {
-    /// None while there is nothing to write, or the file cannot be used.
+    /// None while there is nothing to write, or it cannot be used.
     store: Option<Store>,
-    folder: PathBuf,
+    place: Place,
     desk: Arc<Desk>,
     beat: Arc<Beat>,
     past: Past,
@@ -118,7 +117,8 @@ impl Writer {
             return Ok(());
         }
         let written = self.open().and_then(|mut store| {
-            let written = store.add(pending.iter()).and_then(|()| self.tidy(&mut store));
+            // Last, because what was added once must not be put back.
+            let written = self.tidy(&mut store).and_then(|()| store.add(pending.iter()));
             // What is damaged is opened anew, which moves it aside.
             self.store = Some(store).filter(|_| !matches!(written, Err(Fault::Damaged(_))));
             written
@@ -133,8 +133,7 @@ impl Writer {
         if let Some(store) = self.store.take().filter(Store::is_in_place) {
             return Ok(store);
         }
-        let path = sqlite::path(&self.folder);
-        private::open_or_renew(&path, &self.clock, "usage is written to a new file", || Store::open(&self.folder))
+        self.place.open(&self.clock)
     }
 
     fn tidy(&mut self, store: &mut Store) -> Result<(), Fault> {
@@ -169,15 +168,14 @@ impl Writer {
     /// Tells what changed, once.
     fn tell(&self, fault: Option<Fault>) {
         let was_failing = self.desk.is_failing.swap(fault.is_some(), Ordering::Relaxed);
-        let path = sqlite::path(&self.folder);
+        let place = &self.place;
         match fault {
             Some(fault) if !was_failing => log::error!(
-                "usage cannot be written to {}: {fault}. It is kept in memory and written later; what is not written when \
-                 the gateway ends is lost. Let the user that runs the gateway write there, or name another folder as \
-                 `state.dir`, or write `usage: {{ ledger: false }}`",
-                path.display()
+                "usage cannot be written to {place}: {fault}. It is kept in memory and written later; what is not written \
+                 when the gateway ends is lost. {}",
+                place.advice()
             ),
-            None if was_failing => log::info!("usage is written to {} again; nothing was lost", path.display()),
+            None if was_failing => log::info!("usage is written to {place} again; nothing was lost"),
             Some(_) | None => {}
         }
     }

@@ -7,19 +7,21 @@
 
 mod export;
 mod ledger;
+mod place;
 mod question;
 mod row;
 mod spool;
+mod sql;
 mod sqlite;
 mod tally;
 mod totals;
 
 pub use export::Exported;
+pub use place::Place;
 pub use question::{Answer, Question, Side};
 pub use row::{COLUMNS, Row};
 pub use totals::Totals;
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,7 +33,6 @@ use crate::exchange::usage::{UsageKeyRef, Used};
 
 use export::{Destination, Export, Progress};
 use ledger::{Ledger, Pending};
-use sqlite::Store;
 use tally::{Tally, crowded};
 
 /// Sums that wait to be written, at most, before callers are not told apart any more: some 40 MB.
@@ -121,37 +122,37 @@ impl Usage {
         let Section { ledger, retention, max_tenants, measure: _, export: _ } = &config.usage;
         self.desk.most_tenants.store(*max_tenants as usize, Ordering::Relaxed);
         self.desk.retention.store(retention.duration().as_secs(), Ordering::Relaxed);
-        let folder = config.state.folder();
-        self.write_to(ledger.then_some(&folder));
-        self.send_to(Destination::of(config).filter(|_| *ledger), &folder);
+        let place = Place::of(&config.state);
+        self.write_to(ledger.then_some(&place));
+        self.send_to(Destination::of(config).filter(|_| *ledger), &place);
     }
 
-    /// Has usage written down in a folder, or not at all.
-    fn write_to(&self, folder: Option<&PathBuf>) {
+    /// Has usage written down somewhere, or not at all.
+    fn write_to(&self, place: Option<&Place>) {
         let current = &mut *self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().map(Ledger::folder) == folder.map(PathBuf::as_path) {
+        if current.as_ref().map(Ledger::place) == place {
             return;
         }
         // It writes what is left first.
         *current = None;
-        self.desk.is_kept.store(folder.is_some(), Ordering::Relaxed);
+        self.desk.is_kept.store(place.is_some(), Ordering::Relaxed);
         self.desk.is_failing.store(false, Ordering::Relaxed);
-        let Some(folder) = folder else { return };
-        match Ledger::start(folder, &self.desk) {
+        let Some(place) = place else { return };
+        match Ledger::start(place, &self.desk) {
             Ok(started) => *current = Some(started),
             Err(error) => log::error!("usage is not written down: no thread can be started: {error}"),
         }
     }
 
-    /// Has what is written in a folder sent somewhere, or nowhere.
-    fn send_to(&self, destination: Option<Destination>, folder: &Path) {
+    /// Has what is written somewhere sent elsewhere, or nowhere.
+    fn send_to(&self, destination: Option<Destination>, place: &Place) {
         let current = &mut *self.export.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().map(Export::way) == destination.as_ref().map(|destination| (folder, destination)) {
+        if current.as_ref().map(Export::way) == destination.as_ref().map(|destination| (place, destination)) {
             return;
         }
         *current = None;
         let Some(destination) = destination else { return };
-        match Export::start(destination, folder, &self.desk.exported, &self.desk.clock) {
+        match Export::start(destination, place, &self.desk.exported, &self.desk.clock) {
             Ok(started) => *current = Some(started),
             Err(error) => log::error!("usage is not exported: no thread can be started: {error}"),
         }
@@ -249,16 +250,11 @@ impl Book {
     }
 }
 
-/// Where usage is kept.
-pub fn path(folder: &Path) -> PathBuf {
-    sqlite::path(folder)
-}
-
-/// Asks the file in `folder`, of a gateway that runs or not; none if nothing was ever written.
+/// Asks the ledger of a gateway that runs or not; none if nothing was ever written.
 ///
 /// # Errors
 /// In a sentence, why it cannot be read.
-pub fn ask(folder: &Path, question: &Question) -> Result<Option<Answer>, String> {
-    let asked = Store::look(folder).and_then(|store| store.map(|store| store.answer(question)).transpose());
-    asked.map_err(|fault| format!("{} cannot be read: {fault}", sqlite::path(folder).display()))
+pub fn ask(place: &Place, question: &Question) -> Result<Option<Answer>, String> {
+    let asked = place.look().and_then(|store| store.map(|store| store.answer(question)).transpose());
+    asked.map_err(|fault| format!("{place} cannot be read: {fault}"))
 }

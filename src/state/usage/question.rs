@@ -1,15 +1,11 @@
 //! What the ledger can be asked.
 //!
-//! In: a stretch of time, what to tell apart, whose usage. Out: sums. Not here:
-//! writing them (`sqlite`), showing them (`cli`).
-
-use rusqlite::types::ToSql;
-use rusqlite::{Connection, Row};
+//! In: a stretch of time, what to tell apart, whose usage. Out: the SQL that asks
+//! for it, and sums. Not here: databases (`sqlite`), showing sums (`cli`).
 
 use crate::exchange::usage::Used;
-use crate::state::private::Fault;
 
-use super::sqlite::{signed, used};
+use super::sql::{Dialect, signed, unsigned};
 
 /// What sums are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +25,9 @@ pub enum Side {
 }
 
 impl Side {
+    /// All there are.
+    pub const ALL: [Side; 6] = [Side::Caller, Side::Class, Side::Day, Side::Hour, Side::Route, Side::Tenant];
+
     /// Its name.
     pub fn word(self) -> &'static str {
         match self {
@@ -36,18 +35,6 @@ impl Side {
             Side::Class => "class",
             Side::Day => "day",
             Side::Hour => "hour",
-            Side::Route => "route",
-            Side::Tenant => "tenant",
-        }
-    }
-
-    /// In SQL, as one text.
-    fn column(self) -> &'static str {
-        match self {
-            Side::Caller => "CASE WHEN provider = '' THEN '' ELSE provider || ':' || caller END",
-            Side::Class => "class || 'xx'",
-            Side::Day => "strftime('%Y-%m-%d', start, 'unixepoch')",
-            Side::Hour => "strftime('%Y-%m-%dT%H:00Z', start, 'unixepoch')",
             Side::Route => "route",
             Side::Tenant => "tenant",
         }
@@ -83,60 +70,62 @@ pub struct Answer {
 }
 
 impl Question {
-    /// Asks a database whose sums have these names.
-    pub(super) fn ask(&self, connection: &Connection, sums: &[&str]) -> Result<Answer, Fault> {
-        let sides: Vec<&str> = self.by.iter().map(|side| side.column()).collect();
-        let mut columns: Vec<String> = sides.iter().map(|side| (*side).to_owned()).collect();
-        columns.extend(sums.iter().map(|sum| format!("coalesce(sum({sum}), 0)")));
-        columns.extend(["min(start)".to_owned(), "max(start + span)".to_owned(), "count(*)".to_owned()]);
-        let mut text = format!("SELECT {} FROM usage WHERE start + span > ?1 AND start < ?2", columns.join(", "));
-        let (since, until) = (signed(self.since), signed(self.until));
-        let mut values: Vec<&dyn ToSql> = vec![&since, &until];
-        for (name, value) in [("tenant", &self.tenant), ("route", &self.route)] {
-            if let Some(value) = value {
-                values.push(value);
-                text.push_str(&format!(" AND {name} = ?{}", values.len()));
-            }
+    /// Asks for a [`Line`] for each of the answer's: the sides, the sums, when the earliest began and the last ended, and
+    /// how many rows of the ledger that is. The most first, but for stretches of time, which come in their order.
+    pub(super) fn sql(&self, dialect: Dialect) -> String {
+        let mut columns: Vec<String> = self.by.iter().map(|side| dialect.side(*side).to_owned()).collect();
+        columns.extend(Used::NAMES.map(|sum| format!("coalesce({}, 0)", dialect.sum(sum))));
+        columns.extend(["min(start)", "max(start + span)", "count(*)"].map(str::to_owned));
+        let [since, until] = [1, 2].map(|number| dialect.place(number));
+        let table = dialect.table();
+        let mut text =
+            format!("SELECT {} FROM {table} WHERE start + span > {since} AND start < {until}", columns.join(", "));
+        let filters =
+            [("tenant", &self.tenant), ("route", &self.route)].into_iter().filter(|(_, value)| value.is_some());
+        for (index, (name, _)) in filters.enumerate() {
+            text.push_str(&format!(" AND {name} = {}", dialect.place(index + 3)));
         }
-        if !sides.is_empty() {
+        if !self.by.is_empty() {
             let places = |is_wanted: &dyn Fn(&Side) -> bool| -> Vec<String> {
                 let wanted = self.by.iter().enumerate().filter(|(_, side)| is_wanted(side));
                 wanted.map(|(index, _)| (index + 1).to_string()).collect()
             };
             let mut order = places(&|side| side.is_time());
-            order.push(format!("sum({}) DESC", sums.first().unwrap_or(&"1")));
+            order.push("sum(requests) DESC".to_owned());
             order.extend(places(&|side| !side.is_time()));
             text.push_str(&format!(" GROUP BY {} ORDER BY {}", places(&|_| true).join(", "), order.join(", ")));
         }
-        let mut statement = connection.prepare(&text)?;
-        let found = statement.query_map(values.as_slice(), |row| line(row, sides.len(), sums.len()))?;
-        let mut answer = Answer::default();
-        for line in found {
-            let Line { sides, used, span, count } = line?;
-            if count > 0 {
-                answer.rows.push((sides, used));
-                let (first, last) = answer.span.unwrap_or(span);
-                answer.span = Some((first.min(span.0), last.max(span.1)));
-            }
-        }
-        Ok(answer)
+        text
+    }
+
+    /// What stands in the first two places of the SQL.
+    pub(super) fn times(&self) -> [i64; 2] {
+        [signed(self.since), signed(self.until)]
+    }
+
+    /// What stands in the others.
+    pub(super) fn words(&self) -> impl Iterator<Item = &String> {
+        [&self.tenant, &self.route].into_iter().flatten()
     }
 }
 
-/// What one line of the database says.
-struct Line {
-    sides: Vec<String>,
-    used: Used,
-    span: (u64, u64),
-    count: i64,
+/// What one line of a database's answer says.
+pub(super) struct Line {
+    pub(super) sides: Vec<String>,
+    pub(super) sums: [i64; 9],
+    /// Without rows there is none.
+    pub(super) span: (Option<i64>, Option<i64>),
+    pub(super) rows: i64,
 }
 
-fn line(row: &Row<'_>, sides: usize, sums: usize) -> rusqlite::Result<Line> {
-    let number = |index: usize| row.get::<_, Option<i64>>(index).map(|number| number.unwrap_or(0).unsigned_abs());
-    Ok(Line {
-        sides: (0..sides).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?,
-        used: used(row, sides)?,
-        span: (number(sides + sums)?, number(sides + sums + 1)?),
-        count: row.get(sides + sums + 2)?,
-    })
+impl Answer {
+    /// Adds a line. A sum of nothing is a line, too, and says nothing.
+    pub(super) fn add(&mut self, line: Line) {
+        let Line { sides, sums, span, rows } = line;
+        let (Some(begin), Some(end), true) = (span.0, span.1, rows > 0) else { return };
+        let (begin, end) = (unsigned(begin), unsigned(end));
+        let (first, last) = self.span.unwrap_or((begin, end));
+        self.span = Some((first.min(begin), last.max(end)));
+        self.rows.push((sides, Used::of(sums.map(unsigned))));
+    }
 }

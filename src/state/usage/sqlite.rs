@@ -7,14 +7,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Row as Found, TransactionBehavior, params};
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, OpenFlags, Row as Found, TransactionBehavior, params_from_iter};
 
 use crate::exchange::usage::{UsageKey, Used};
 use crate::state::private::{self, Fault, Version};
 
-use super::question::{Answer, Question};
+use super::place::Sending;
+use super::question::{Answer, Line, Question};
 use super::row::Row;
-use super::spool::{Spool, give_up, open_from};
+use super::spool::{self, give_up, open_from};
+use super::sql::{Columns, Dialect, MINUTE, signed, widenings};
 
 /// Its name in `state.dir`.
 const FILE: &str = "usage.sqlite";
@@ -22,15 +25,10 @@ const FILE: &str = "usage.sqlite";
 const VERSION: i64 = 1;
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_secs(2);
-pub(super) const MINUTE: i64 = 60;
-const HOUR: i64 = 3_600;
-const DAY: i64 = 86_400;
-/// For so long minutes are told apart, in seconds: two days, which is also how far an export may fall behind.
-const MINUTES_KEPT: i64 = 2 * DAY;
-/// For so long hours are: the month before this one can be billed by them.
-const HOURS_KEPT: i64 = 62 * DAY;
+const SQL: Dialect = Dialect::Sqlite;
+/// Start, span and whose; and the sums.
+const PLACES: usize = 7 + Used::NAMES.len();
 
-/// Empty texts stand for nobody, and for no route.
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS usage (
         start INTEGER NOT NULL,
@@ -54,29 +52,8 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS notes (
         name TEXT PRIMARY KEY,
         text TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;";
-
-/// The sums, in the order of the table.
-pub(super) const SUMS: [&str; 9] = [
-    "requests",
-    "refusals",
-    "retries",
-    "request_bytes",
-    "response_bytes",
-    "rows_read",
-    "bytes_read",
-    "upstream_micros",
-    "unmeasured",
-];
-/// What sums are kept for, but for the time.
-pub(super) const WHOSE: &str = "tenant, provider, caller, route, class";
-
-/// Whether minutes are to be sent elsewhere before they become hours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sending {
-    Unwanted,
-    Wanted,
-}
+    ) STRICT, WITHOUT ROWID;
+    INSERT OR IGNORE INTO notes (name, text) VALUES ('gateway', lower(hex(randomblob(8))));";
 
 /// The open file.
 #[derive(Debug)]
@@ -118,46 +95,20 @@ impl Store {
         }
     }
 
-    /// The same as somebody sees it who sends it on.
-    pub(super) fn spool(&mut self) -> Spool<'_> {
-        Spool(&mut self.connection)
-    }
-
     /// Adds all of these to what is written, or none.
     pub(super) fn add<'a>(&mut self, sums: impl Iterator<Item = (&'a UsageKey, &'a Used)>) -> Result<(), Fault> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let open_from = open_from(&transaction)?;
-            let added = SUMS.map(|sum| format!("{sum} = {sum} + excluded.{sum}")).join(", ");
-            let mut add = transaction.prepare_cached(&format!(
-                "INSERT INTO usage (start, span, {WHOSE}, {}) VALUES (?1, 60, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-                 ?13, ?14, ?15) ON CONFLICT DO UPDATE SET {added}",
-                SUMS.join(", ")
-            ))?;
+            let places: Vec<String> = (1..=PLACES).map(|number| SQL.place(number)).collect();
+            let mut add = transaction.prepare_cached(&SQL.add(&format!("VALUES ({})", places.join(", "))))?;
             for (key, used) in sums {
-                let UsageKey { minute, tenant, caller, route, class } = key;
-                let (provider, caller) = caller.as_ref().map_or(("", ""), |(provider, id)| (provider, id));
-                let tenant = tenant.as_ref().map_or("", |tenant| tenant.as_str());
+                let Columns { start, tenant, provider, caller, route, class } = key.into();
                 // What was sent must not change any more.
-                let start = (i64::from(*minute) * MINUTE).max(open_from);
-                let route = route.as_deref().unwrap_or_default();
-                add.execute(params![
-                    start,
-                    tenant,
-                    provider,
-                    caller,
-                    route,
-                    class,
-                    signed(used.requests),
-                    signed(used.refusals),
-                    signed(used.retries),
-                    signed(used.request_bytes),
-                    signed(used.response_bytes),
-                    signed(used.rows_read),
-                    signed(used.bytes_read),
-                    signed(used.upstream_micros),
-                    signed(used.unmeasured),
-                ])?;
+                let start = start.max(open_from);
+                let sums = used.sums().map(signed);
+                let whose: [&dyn ToSql; 7] = [&start, &MINUTE, &tenant, &provider, &caller, &route, &class];
+                add.execute(params_from_iter(whose.into_iter().chain(sums.iter().map(|sum| sum as &dyn ToSql))))?;
             }
         }
         Ok(transaction.commit()?)
@@ -168,34 +119,55 @@ impl Store {
     pub(super) fn tidy(&mut self, now: u64, retention: u64, sending: Sending) -> Result<u64, Fault> {
         let now = signed(now);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let steps = [(MINUTE, HOUR, now - MINUTES_KEPT), (HOUR, DAY, now - HOURS_KEPT)];
         let mut given_up = 0;
-        for (span, wider, before) in steps {
-            // Whole ones only, so that none is written twice.
-            let before = before - before.rem_euclid(wider);
+        for (span, wider, before) in widenings(now) {
             if (span, sending) == (MINUTE, Sending::Wanted) {
                 given_up = give_up(&transaction, before)?;
             }
-            let added = SUMS.map(|sum| format!("{sum} = {sum} + excluded.{sum}")).join(", ");
-            let sums = SUMS.map(|sum| format!("sum({sum})")).join(", ");
-            transaction.execute(
-                &format!(
-                    "INSERT INTO usage (start, span, {WHOSE}, {}) SELECT start - start % ?1, ?1, {WHOSE}, {sums} FROM usage
-                     WHERE start < ?2 AND span = ?3 GROUP BY start - start % ?1, {WHOSE} ON CONFLICT DO UPDATE SET {added}",
-                    SUMS.join(", ")
-                ),
-                [wider, before, span],
-            )?;
-            transaction.execute("DELETE FROM usage WHERE start < ?1 AND span = ?2", [before, span])?;
+            transaction.execute(&SQL.widen(), [wider, before, span])?;
+            transaction.execute(&SQL.remove_widened(), [before, span])?;
         }
-        transaction.execute("DELETE FROM usage WHERE start + span <= ?1", [now.saturating_sub(signed(retention))])?;
+        transaction.execute(&SQL.remove_old(), [now.saturating_sub(signed(retention))])?;
         transaction.commit()?;
         Ok(given_up)
     }
 
-    /// What was used, by what it is asked by; the most first, but for stretches of time, which come in their order.
+    /// See [`super::place::Store::gateway`].
+    pub(super) fn gateway(&self) -> Result<String, Fault> {
+        Ok(spool::gateway(&self.connection)?)
+    }
+
+    /// See [`super::place::Store::close`].
+    pub(super) fn close(&mut self, until: u64) -> Result<(), Fault> {
+        Ok(spool::close(&mut self.connection, signed(until))?)
+    }
+
+    /// See [`super::place::Store::next`].
+    pub(super) fn next(&self, most: usize) -> Result<Vec<Row>, Fault> {
+        Ok(spool::next(&self.connection, most)?)
+    }
+
+    /// See [`super::place::Store::waiting`].
+    pub(super) fn waiting(&self) -> Result<u64, Fault> {
+        Ok(spool::waiting(&self.connection)?)
+    }
+
+    /// See [`super::place::Store::sent`].
+    pub(super) fn sent(&mut self, last: &Row) -> Result<(), Fault> {
+        Ok(spool::sent(&mut self.connection, last)?)
+    }
+
+    /// What was used, by what it is asked by.
     pub(super) fn answer(&self, question: &Question) -> Result<Answer, Fault> {
-        question.ask(&self.connection, &SUMS)
+        let mut statement = self.connection.prepare(&question.sql(SQL))?;
+        let times = question.times();
+        let places = times.iter().map(|time| time as &dyn ToSql).chain(question.words().map(|word| word as &dyn ToSql));
+        let mut found = statement.query(params_from_iter(places))?;
+        let mut answer = Answer::default();
+        while let Some(row) = found.next()? {
+            answer.add(line(row, question.by.len())?);
+        }
+        Ok(answer)
     }
 
     /// Whether the file is still the one that has its name.
@@ -204,37 +176,16 @@ impl Store {
     }
 }
 
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A line whose columns are those of the table, in its order.
-pub(super) fn row(found: &Found<'_>) -> rusqlite::Result<Row> {
-    let number = |index: usize| found.get::<_, i64>(index).map(i64::unsigned_abs);
-    Ok(Row {
-        start: number(0)?,
-        span: number(1)?,
-        tenant: found.get(2)?,
-        provider: found.get(3)?,
-        caller: found.get(4)?,
-        route: found.get(5)?,
-        class: found.get(6)?,
-        used: used(found, 7)?,
-    })
-}
-
-/// Sums that stand from `first` on.
-pub(super) fn used(found: &Found<'_>, first: usize) -> rusqlite::Result<Used> {
-    let sum = |index: usize| found.get::<_, Option<i64>>(first + index).map(|sum| sum.unwrap_or(0).unsigned_abs());
-    Ok(Used {
-        requests: sum(0)?,
-        refusals: sum(1)?,
-        retries: sum(2)?,
-        request_bytes: sum(3)?,
-        response_bytes: sum(4)?,
-        rows_read: sum(5)?,
-        bytes_read: sum(6)?,
-        upstream_micros: sum(7)?,
-        unmeasured: sum(8)?,
+fn line(row: &Found<'_>, sides: usize) -> rusqlite::Result<Line> {
+    let mut sums = [0; Used::NAMES.len()];
+    for (index, sum) in sums.iter_mut().enumerate() {
+        *sum = row.get(sides + index)?;
+    }
+    let behind = sides + sums.len();
+    Ok(Line {
+        sides: (0..sides).map(|index| row.get(index)).collect::<rusqlite::Result<_>>()?,
+        sums,
+        span: (row.get(behind)?, row.get(behind + 1)?),
+        rows: row.get(behind + 2)?,
     })
 }

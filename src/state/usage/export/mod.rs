@@ -8,7 +8,6 @@
 mod delivery;
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -19,8 +18,8 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::state::private::Fault;
 
+use super::place::{Place, Store};
 use super::row::Row;
-use super::sqlite::{self, Store};
 
 use delivery::{Delivery, Sent};
 
@@ -78,27 +77,27 @@ impl Progress {
 #[derive(Debug)]
 pub(super) struct Export {
     destination: Destination,
-    folder: PathBuf,
+    place: Place,
     progress: Arc<Progress>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Export {
-    /// Begins to send what the ledger in `folder` has.
+    /// Begins to send what the ledger has.
     ///
     /// # Errors
     /// The system gives no thread.
     pub(super) fn start(
         destination: Destination,
-        folder: &Path,
+        place: &Place,
         progress: &Arc<Progress>,
         clock: &Clock,
     ) -> io::Result<Export> {
         let (stop, stopped) = watch::channel(false);
         let sender = Sender {
             delivery: Delivery::new(destination.clone(), clock.clone()),
-            folder: folder.to_path_buf(),
+            place: place.clone(),
             store: None,
             batch: BATCH,
             progress: Arc::clone(progress),
@@ -114,18 +113,12 @@ impl Export {
         };
         let thread = std::thread::Builder::new().name("export".to_owned()).spawn(run)?;
         progress.is_wanted.store(true, Ordering::Relaxed);
-        Ok(Export {
-            destination,
-            folder: folder.to_path_buf(),
-            progress: Arc::clone(progress),
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Export { destination, place: place.clone(), progress: Arc::clone(progress), stop, thread: Some(thread) })
     }
 
     /// Where from, and where to.
-    pub(super) fn way(&self) -> (&Path, &Destination) {
-        (&self.folder, &self.destination)
+    pub(super) fn way(&self) -> (&Place, &Destination) {
+        (&self.place, &self.destination)
     }
 }
 
@@ -142,7 +135,7 @@ impl Drop for Export {
 
 struct Sender {
     delivery: Delivery,
-    folder: PathBuf,
+    place: Place,
     store: Option<Store>,
     /// Lines in one call; fewer after one that was too large.
     batch: usize,
@@ -197,7 +190,7 @@ impl Sender {
     async fn round(&mut self) -> Result<(), Stuck> {
         let Some(mut store) = self.open()? else { return Ok(()) };
         let sent = self.send_all(&mut store).await;
-        if let Ok(waiting) = store.spool().waiting() {
+        if let Ok(waiting) = store.waiting() {
             self.progress.waiting.store(waiting, Ordering::Relaxed);
         }
         self.store = Some(store);
@@ -205,16 +198,16 @@ impl Sender {
     }
 
     async fn send_all(&mut self, store: &mut Store) -> Result<(), Stuck> {
-        store.spool().close(self.closed_until())?;
+        store.close(self.closed_until())?;
         loop {
-            let rows = store.spool().next(self.batch)?;
-            let gateway = store.spool().gateway()?;
+            let rows = store.next(self.batch)?;
+            let gateway = store.gateway()?;
             let (lines, count) = batch_of(&rows, &gateway);
             let Some(last) = count.checked_sub(1).and_then(|last| rows.get(last)) else { return Ok(()) };
             let Some(sent) = self.send(&lines).await else { return Ok(()) };
             match sent {
                 Sent::Taken(quarantined) => {
-                    store.spool().sent(last)?;
+                    store.sent(last)?;
                     self.taken(count as u64, quarantined);
                 }
                 Sent::TooLarge if count > 1 => self.batch = count / 2,
@@ -270,10 +263,7 @@ impl Sender {
         if let Some(store) = self.store.take().filter(Store::is_in_place) {
             return Ok(Some(store));
         }
-        match sqlite::path(&self.folder).try_exists()? {
-            true => Store::open(&self.folder).map(Some),
-            false => Ok(None),
-        }
+        self.place.open_written()
     }
 
     /// The first minute whose sums may still come, in seconds since 1970.
