@@ -370,3 +370,67 @@ routes: {{ /top: {{ pipe: top, auth: partners }} }}\nusage: {{ export: {{ upstre
     let written = ask(&Place::Folder(gw.folder().join("data")), &question).unwrap().unwrap();
     assert_eq!(written.rows[0].1.requests, line["requests"].as_u64().unwrap());
 }
+
+/// Runs `tollgate usage export`; its status, stdout and stderr.
+fn export(arguments: &[&str], folder: &std::path::Path) -> (Option<i32>, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .args(["usage", "export"])
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("the program starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn the_command_prints_the_lines_that_are_sent() {
+    let receiver = receiver();
+    let metered = Metered::new(&receiver.url(), "events: usage");
+    metered.count("acme", 2).await;
+    metered.count("beta", 3).await;
+    metered.until("two lines", |exported| exported.sent == 2).await;
+    let data = metered.data();
+    let all = ["--dir", ".", "--since", "2026-01-01"];
+    let (status, ndjson, _) = export(&all, &data);
+    assert_eq!(status, Some(0));
+    let printed: Vec<Value> = ndjson.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(printed, lines_of(&receiver.only_request()), "ids, too");
+    let (_, csv, _) = export(&[&all[..], &["--csv"]].concat(), &data);
+    let rows: Vec<&str> = csv.lines().collect();
+    assert!(rows[0].starts_with("id,gateway,start,seconds,tenant,"), "{csv}");
+    assert!(rows[1].contains(",2026-09-21 14:13:00,60,acme,,,,2,2,0,"), "{csv}");
+    assert_eq!(rows.len(), 3);
+    let (status, nothing, said) = export(&["--dir", ".", "--since", "2026-01-01", "--until", "2026-01-02"], &data);
+    assert_eq!((status, nothing.as_str()), (Some(0), ""));
+    assert!(said.contains("nothing was used in that time"), "{said}");
+    let (status, _, said) = export(&["--dir", "elsewhere"], &data);
+    assert_eq!(status, Some(2));
+    assert!(said.contains("there is no ledger at elsewhere/usage.sqlite"), "{said}");
+}
+
+#[test]
+fn the_data_source_and_pipes_are_printed_or_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, text, said) = export(&["--ddl", "--events", "billing"], folder.path());
+    assert_eq!(status, Some(0), "{said}");
+    for part in
+        ["# datasources/billing.datasource\n", "ENGINE \"ReplacingMergeTree\"", "# endpoints/billing_invoice.pipe\n"]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let (status, paths, _) = export(&["--ddl", "--out", "project"], folder.path());
+    assert_eq!(status, Some(0));
+    let written: Vec<PathBuf> = paths.lines().map(|path| folder.path().join(path)).collect();
+    assert_eq!(written.len(), 4, "{paths}");
+    assert!(written.iter().all(|path| path.is_file()), "{paths}");
+    std::fs::remove_file(&written[0]).unwrap();
+    let (status, _, said) = export(&["--ddl", "--out", "project"], folder.path());
+    assert_eq!(status, Some(2));
+    assert!(said.contains("gateway_usage_per_tenant.pipe is there already"), "{said}");
+    assert!(!written[0].exists(), "all or none");
+    for arguments in [&["--out", "x"][..], &["--events", "x"], &["--ddl", "--csv"], &["--ddl", "--events", "a-b"]] {
+        let (status, _, said) = export(arguments, folder.path());
+        assert_eq!(status, Some(64), "{arguments:?}: {said}");
+    }
+}

@@ -33,6 +33,7 @@ use crate::exchange::usage::{UsageKeyRef, Used};
 
 use export::{Destination, Export, Progress};
 use ledger::{Ledger, Pending};
+use place::Store;
 use tally::{Tally, crowded};
 
 /// Sums that wait to be written, at most, before callers are not told apart any more: some 40 MB.
@@ -257,4 +258,28 @@ impl Book {
 pub fn ask(place: &Place, question: &Question) -> Result<Option<Answer>, String> {
     let asked = place.look().and_then(|store| store.map(|store| store.answer(question)).transpose());
     asked.map_err(|fault| format!("{place} cannot be read: {fault}"))
+}
+
+/// Reads every line of a ledger that ends and begins between two times (in seconds since 1970), in the order of time, with
+/// the ledger's name; how many they are, none if nothing was ever written.
+///
+/// # Errors
+/// In a sentence, why it cannot be read.
+pub fn lines(
+    place: &Place,
+    (since, until): (u64, u64),
+    mut each: impl FnMut(&str, &Row),
+) -> Result<Option<u64>, String> {
+    let read = |store: Store| {
+        let (gateway, mut count) = (store.gateway()?, 0);
+        store.read(since, until, &mut |row| {
+            count += 1;
+            each(&gateway, row);
+        })?;
+        Ok(count)
+    };
+    place
+        .look()
+        .and_then(|store| store.map(read).transpose())
+        .map_err(|fault| format!("{place} cannot be read: {fault}"))
 }

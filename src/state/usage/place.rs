@@ -146,6 +146,13 @@ impl Store {
         }
     }
 
+    /// Reads the lines that end after `since` and begin before `until`, in the order of time.
+    pub(super) fn read(&self, since: u64, until: u64, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
+        match self {
+            Store::Sqlite(store) => store.read(since, until, each),
+        }
+    }
+
     /// Whether it can still be written to.
     pub(super) fn is_in_place(&self) -> bool {
         match self {

@@ -74,6 +74,19 @@ pub(super) fn sent(connection: &mut Connection, last: &Row) -> Result<()> {
     transaction.commit()
 }
 
+/// Reads lines, sent or not, of any span, that end and begin between two times.
+pub(super) fn read(connection: &Connection, (since, until): (i64, i64), each: &mut dyn FnMut(&Row)) -> Result<()> {
+    let mut statement = connection.prepare(&format!(
+        "SELECT start, span, {WHOSE}, {} FROM usage WHERE start + span > ?1 AND start < ?2 ORDER BY start, span, {WHOSE}",
+        Used::NAMES.join(", ")
+    ))?;
+    let mut found = statement.query([since, until])?;
+    while let Some(found) = found.next()? {
+        each(&row(found)?);
+    }
+    Ok(())
+}
+
 /// The first minute that may still change; what belongs to earlier ones is added to it.
 pub(super) fn open_from(connection: &Connection) -> Result<i64> {
     Ok(note(connection, OPEN_FROM)?.and_then(|text| text.parse().ok()).unwrap_or(0))

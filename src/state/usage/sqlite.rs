@@ -170,6 +170,11 @@ impl Store {
         Ok(answer)
     }
 
+    /// See [`super::place::Store::read`].
+    pub(super) fn read(&self, since: u64, until: u64, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
+        Ok(spool::read(&self.connection, (signed(since), signed(until)), each)?)
+    }
+
     /// Whether the file is still the one that has its name.
     pub(super) fn is_in_place(&self) -> bool {
         private::is_in_place(&self.path, self.inode)
