@@ -104,6 +104,7 @@ impl Export {
             stop: stopped,
             clock: clock.clone(),
             has_complained: false,
+            has_told: false,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
@@ -142,8 +143,9 @@ struct Sender {
     progress: Arc<Progress>,
     stop: watch::Receiver<bool>,
     clock: Clock,
-    /// Whether it was said that something is wrong.
+    /// Whether it was said that something is wrong, and that something was taken.
     has_complained: bool,
+    has_told: bool,
 }
 
 /// What stopped a round: what is wrong, and how long to wait at least.
@@ -237,10 +239,13 @@ impl Sender {
                 self.delivery.destination()
             );
         }
-        if self.has_complained {
-            log::info!("usage is sent to {} again; nothing was lost", self.delivery.destination());
+        let destination = self.delivery.destination();
+        match (self.has_complained, self.has_told) {
+            (true, _) => log::info!("usage is sent to {destination} again; nothing was lost"),
+            (false, false) => log::info!("usage is sent to {destination}: it has the first {lines} lines"),
+            (false, true) => {}
         }
-        self.has_complained = false;
+        (self.has_complained, self.has_told) = (false, true);
     }
 
     fn failed(&self, why: String, at_least: Duration) -> Stuck {
