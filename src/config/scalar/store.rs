@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use http::Uri;
 use http::uri::Authority;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use super::Secret;
 use super::endpoint::{is_host_name, port_of};
@@ -40,6 +41,8 @@ pub struct PostgresAddress {
     pub database: Box<str>,
 }
 
+/// What is written as it is in the name of a database.
+const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-').remove(b'.');
 /// The port of Postgres, with TLS or without.
 const PORT: u16 = 5432;
 
@@ -121,6 +124,15 @@ fn decoded(text: &str) -> Result<String, String> {
     })
 }
 
+impl PostgresAddress {
+    /// Where it is, and nothing of the login.
+    pub fn place(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
+        let database = percent_encoding::utf8_percent_encode(&self.database, NAME);
+        format!("postgres://{host}:{}/{database}", self.port)
+    }
+}
+
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -134,11 +146,9 @@ impl fmt::Display for Store {
 impl fmt::Display for PostgresAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let login = if self.password.is_some() { "***:***" } else { "***" };
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
-        let database = percent_encoding::utf8_percent_encode(&self.database, percent_encoding::NON_ALPHANUMERIC);
-        let database = database.to_string().replace("%5F", "_").replace("%2D", "-").replace("%2E", ".");
         let mode = if self.tls { "verify-full" } else { "disable" };
-        write!(f, "postgres://{login}@{host}:{}/{database}?sslmode={mode}", self.port)
+        let place = self.place();
+        write!(f, "postgres://{login}@{}?sslmode={mode}", place.trim_start_matches("postgres://"))
     }
 }
 
