@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Config;
 use super::scalar::{
     AcmeDirectory, AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, HostPattern, KeyPrefix,
-    Moment, OriginPattern, PathPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName,
+    Moment, OriginPattern, PathPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Store, Template, TenantName,
     WebAddress,
 };
 use super::section::auth::{Audience, AuthRule};
@@ -150,6 +150,7 @@ scalars! {
     Sentence, ["boolean", "number", "string"], "A sentence in one line, at most 300 characters.", ".{1,300}", "Slow down, please.";
     Secret, ["boolean", "number", "string"], "A credential, best as `${NAME}` or `file://PATH`.", "[!-~]([ -~]*[!-~])?", "${TINYBIRD_TOKEN}";
     ServiceName, "string", "A name for a list of services.", ".{1,128}", "tollgate";
+    Store, "string", "`sqlite`, or the URL of a Postgres.", r"sqlite|postgres(ql)?://\S+", "postgres://ledger.internal:5432/tollgate";
     Template, ["boolean", "number", "string"], "Text, with holes like `{path.NAME}`, `{tenant}` or `{claims.NAME}` that a request fills.", r"([^{}]|\{(tenant|key\.tenant|host\.[0-9]+|path\.[0-9A-Za-z_]+|certificate\.(subject\.(cn|ou?|l|st|c|serial_number)|san\.(dns|email|uri))|(claims|fixed_params|key\.meta)\.[^{}\s]+)\})*", "report_{path.report}";
     TenantName, ["number", "string"], "The name of a tenant: letters, digits and `.`, `_`, `:`, `@`, `-`.", "[0-9A-Za-z._:@-]{1,128}", "acme";
     WebAddress, "string", "A URL that is fetched as it is written, query included; without user name.", r"https?://[^/?#@\s]+([/?][^#\s]*)?", "https://id.example.com/keys";

@@ -131,7 +131,7 @@ async fn first_of(addresses: &[SocketAddr], time: Duration, clock: &Clock) -> Re
     Err(failure)
 }
 
-async fn secure(
+pub(super) async fn secure(
     stream: Stream,
     host: &str,
     trust: &Trust,

@@ -169,6 +169,20 @@ impl Client {
         outcome.map_err(|trouble| Failure::new(stage, trouble, facts))
     }
 
+    /// Goes on with TLS on a connection that was opened plain, where both sides have agreed to; `time` is for the handshake.
+    ///
+    /// # Errors
+    /// Where the certificate is not one of that host, or nothing comes in time.
+    pub async fn secure(&self, stream: Stream, host: &str, time: Duration) -> Result<Stream, Failure> {
+        let mut progress = Progress { stage: Stage::Tls, facts: Facts::default() };
+        let outcome = tokio::select! {
+            outcome = connect::secure(stream, host, &Trust::System, &self.clock, &mut progress) => outcome,
+            () = self.clock.sleep(time) => Err(Trouble::timed_out(time)),
+        };
+        let Progress { stage, facts } = progress;
+        outcome.map_err(|trouble| Failure::new(stage, trouble, facts))
+    }
+
     async fn attempt(&self, call: &Call, progress: &mut Progress) -> Result<(http::response::Parts, Bytes), Trouble> {
         let proxy = self.proxies.before(&call.target);
         let stream = connect::open(call, proxy.as_ref(), &self.clock, progress).await?;

@@ -13,6 +13,8 @@ use tokio::sync::watch;
 pub(in crate::state) struct Beat {
     wish: Mutex<Wish>,
     bell: Condvar,
+    /// Moves with every wish, for who is at work.
+    rings: watch::Sender<u64>,
     /// The number of the last wish that came true.
     done: watch::Sender<u64>,
 }
@@ -26,7 +28,7 @@ struct Wish {
 
 impl Default for Beat {
     fn default() -> Self {
-        Beat { wish: Mutex::default(), bell: Condvar::new(), done: watch::channel(0).0 }
+        Beat { wish: Mutex::default(), bell: Condvar::new(), rings: watch::channel(0).0, done: watch::channel(0).0 }
     }
 }
 
@@ -39,7 +41,7 @@ impl Beat {
             wish.flush
         };
         let mut done = self.done.subscribe();
-        self.bell.notify_all();
+        self.ring();
         // The sender is ours, so the wait cannot fail.
         let _ = done.wait_for(|done| *done >= number).await;
     }
@@ -47,6 +49,16 @@ impl Beat {
     /// Asks for the work to be done one last time.
     pub(in crate::state) fn end(&self) {
         self.wish().end = true;
+        self.ring();
+    }
+
+    /// Tells who is at work of wishes that come meanwhile.
+    pub(in crate::state) fn rings(&self) -> watch::Receiver<u64> {
+        self.rings.subscribe()
+    }
+
+    fn ring(&self) {
+        self.rings.send_modify(|rings| *rings += 1);
         self.bell.notify_all();
     }
 

@@ -159,6 +159,7 @@ fn alone(mut config: Config) -> Config {
     config.admin.address = anywhere;
     config.log.access = Access::Off;
     config.state.counters = Counters::Memory;
+    config.usage.ledger = false;
     config.limits.clear();
     config.server.limits.clear();
     config.plans.values_mut().for_each(|plan| plan.limits.clear());

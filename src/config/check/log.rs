@@ -4,10 +4,9 @@
 //! (`app::probe`), whether the collector answers: the gateway starts without it.
 
 use crate::config::issue::IssueCode;
-use crate::config::scalar::Scheme;
+use crate::config::scalar::{Scheme, is_this_machine};
 
 use super::Checker;
-use super::state::is_this_machine;
 
 impl Checker<'_> {
     pub(super) fn log(&mut self) {

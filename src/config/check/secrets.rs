@@ -10,10 +10,9 @@ use std::path::Path;
 use crate::config::document::{Node, NodeKind, Scalar};
 use crate::config::issue::{Issue, IssueCode, Place};
 use crate::config::mask::is_credential;
-use crate::config::scalar::{Counters, is_credential_name};
+use crate::config::scalar::{Counters, Store, is_credential_name, is_this_machine};
 use crate::config::section::upstreams::Upstream;
 
-use super::state::is_this_machine;
 use super::{Checker, is_loopback};
 
 impl Checker<'_> {
@@ -23,13 +22,18 @@ impl Checker<'_> {
             let Some(node) = document.root.child(section) else { continue };
             walk(node, &mut vec![section], &mut |path, node, scalar| self.secret(path, node, scalar));
         }
-        self.password_of_counters();
+        let state = &self.config.state;
+        if let Counters::Redis(address) = &state.counters {
+            self.password_in_url("counters", &address.host, "redis://:${REDIS_PASSWORD}@HOST");
+        }
+        if let Store::Postgres(address) = &state.store {
+            self.password_in_url("store", &address.host, "postgres://USER:${POSTGRES_PASSWORD}@HOST/DATABASE");
+        }
     }
 
-    /// The password in the URL of a Redis.
-    fn password_of_counters(&mut self) {
-        let Counters::Redis(address) = &self.config.state.counters else { return };
-        let Some(node) = self.document.node(&["state", "counters"]) else { return };
+    /// The password in the URL of a Redis or a Postgres.
+    fn password_in_url(&mut self, key: &str, host: &str, better: &str) {
+        let Some(node) = self.document.node(&["state", key]) else { return };
         let place = self.document.place(&node.span);
         let written = place.listing.text.get(place.span.clone()).unwrap_or_default().trim_matches(['"', '\'']);
         if let Some(file) = written.strip_prefix("file://") {
@@ -40,9 +44,11 @@ impl Checker<'_> {
         // What must not be shown of a file is shown as stars; what is left then are variables.
         let login = written.split_once("://").and_then(|(_, behind)| behind.rsplit_once('@')).map(|(login, _)| login);
         let password = login.and_then(|login| login.split_once(':')).map(|(_, password)| password);
-        if password.is_some_and(|password| password.contains('*')) && !is_this_machine(&address.host) {
-            let title = "the password of the counters is written in the file itself".to_owned();
-            let help = "write redis://:${REDIS_PASSWORD}@HOST and set that variable; replace the password if others have seen the file";
+        if password.is_some_and(|password| password.contains('*')) && !is_this_machine(host) {
+            let whose = if key == "store" { "ledger" } else { key };
+            let title = format!("the password of the {whose} is written in the file itself");
+            let help =
+                format!("write {better} and set that variable; replace the password if others have seen the file");
             self.issues.push(Issue::at(IssueCode::PlainCredential, place, title).help(help));
         }
     }

@@ -1,10 +1,10 @@
-//! Rules of `state`: room for counts, and shared counters that are reached safely.
+//! Rules of `state`: room for counts, and counters and a ledger that are reached safely.
 //!
 //! In: the `state` section. Out: issues. Not here: what a URL may be (`scalar`),
-//! a password in the file (`secrets`), whether the Redis answers.
+//! a password in the file (`secrets`), whether Redis and Postgres answer.
 
 use crate::config::issue::IssueCode;
-use crate::config::scalar::Counters;
+use crate::config::scalar::{Counters, Store, is_this_machine};
 use crate::config::section::state::OnCounterFailure;
 
 use super::Checker;
@@ -14,6 +14,7 @@ const MIN_COUNTERS: u32 = 1_000;
 
 impl Checker<'_> {
     pub(super) fn state(&mut self) {
+        self.store();
         let state = &self.config.state;
         if state.max_counters < MIN_COUNTERS {
             let title = format!("`max_counters` is {}: callers would share counts", state.max_counters);
@@ -37,11 +38,29 @@ impl Checker<'_> {
             Counters::Memory | Counters::Redis(_) => {}
         }
     }
-}
 
-/// Whether a host is this machine.
-pub(super) fn is_this_machine(host: &str) -> bool {
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+    fn store(&mut self) {
+        let Store::Postgres(address) = &self.config.state.store else { return };
+        if !cfg!(feature = "postgres") {
+            let title = "this gateway was built without Postgres".to_owned();
+            let help =
+                "build it with the feature `postgres`, which is on unless somebody switched it off, or write `sqlite`";
+            self.at_value(IssueCode::BadValue, &["state", "store"], title, help);
+            return;
+        }
+        if !self.config.usage.ledger {
+            let title = "`store` has no effect: usage is not written down".to_owned();
+            self.at_key(
+                IssueCode::NoEffect,
+                &["state", "store"],
+                title,
+                "remove it, or write `usage: { ledger: true }`",
+            );
+        }
+        if !address.tls && address.password.is_some() && !is_this_machine(&address.host) {
+            let title = "the password of the ledger travels without TLS".to_owned();
+            let help = "write `?sslmode=verify-full` unless every machine on the way is yours";
+            self.at_value(IssueCode::PlainHttp, &["state", "store"], title, help);
+        }
+    }
 }

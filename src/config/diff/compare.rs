@@ -180,11 +180,12 @@ impl Compare for Config {
 
 impl Compare for State {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let State { dir: _, counters, max_counters, on_counter_failure, beside: _ } = self;
+        let State { dir: _, counters, max_counters, on_counter_failure, store, beside: _ } = self;
         walk.at("dir", |walk| walk.changed(self.summary(), new.summary()));
         walk.at("counters", |walk| counters.compare(&new.counters, walk));
         walk.at("max_counters", |walk| max_counters.compare(&new.max_counters, walk));
         walk.at("on_counter_failure", |walk| on_counter_failure.compare(&new.on_counter_failure, walk));
+        walk.at("store", |walk| store.compare(&new.store, walk));
     }
 
     fn summary(&self) -> String {

@@ -13,7 +13,8 @@ use super::Kind;
 use super::compare::{Compare, Walk, text};
 use crate::config::scalar::{
     AcmeDirectory, AddressRange, Algorithm, Amount, ByteSize, Counters, Endpoint, FieldName, KeyPrefix, MASK, Moment,
-    OriginPattern, PathPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Template, TenantName, WebAddress,
+    OriginPattern, PathPattern, Percent, Period, PublicKey, Quota, Rate, Secret, Store, Template, TenantName,
+    WebAddress,
 };
 use crate::config::section::auth::{Audience, AuthRule, ProviderKind};
 use crate::config::section::limits::{By, Cost};
@@ -131,20 +132,26 @@ impl Compare for Vec<Listener> {
     }
 }
 
-impl Compare for Counters {
-    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let (before, after) = (self.summary(), new.summary());
-        // User and password show in neither.
-        match before == after && self != new {
-            true => walk.push(Kind::ContentChanged, Some(MASK.to_owned()), Some(MASK.to_owned())),
-            false => walk.changed(before, after),
-        }
-    }
+/// Places with a login, which shows neither before nor after.
+macro_rules! with_login {
+    ($($type:ty),*) => { $(
+        impl Compare for $type {
+            fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+                let (before, after) = (self.summary(), new.summary());
+                match before == after && self != new {
+                    true => walk.push(Kind::ContentChanged, Some(MASK.to_owned()), Some(MASK.to_owned())),
+                    false => walk.changed(before, after),
+                }
+            }
 
-    fn summary(&self) -> String {
-        text(self)
-    }
+            fn summary(&self) -> String {
+                text(self)
+            }
+        }
+    )* };
 }
+
+with_login!(Counters, Store);
 
 impl Compare for Secret {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {

@@ -339,6 +339,7 @@ mod tests {
         "counters: \"rediss://u:SECRET@h:1/0",
         "counters: redis://:SECRET",
         "counters: SECRET",
+        "store: postgres://u:SECRET@h/d",
         "{ dir: x, counters: redis://:SECRET@h",
         "counters: ${X:-redis://:SECRET@h}",
     ];

@@ -1,6 +1,6 @@
-//! The URL of a Redis without the password that may stand in it.
+//! The URL of a Redis or a Postgres without the password that may stand in it.
 //!
-//! In: where `state.counters` stands in a text. Out: what of it nobody may see:
+//! In: where `state.counters` or `state.store` stands in a text. Out: what of it nobody may see:
 //! user and password, and whatever is no more than a mistyped one. Variables, a
 //! host with its port and database, and the `:` before a password are shown.
 

@@ -44,7 +44,7 @@ const PLAIN_PROVIDER_KEYS: [&str; 17] = [
 const PLAIN_INNER_KEYS: [&str; 12] =
     ["attempt", "attempts", "base", "budget", "ca", "connect", "idle", "max", "on", "queue", "total", "wait"];
 /// Keys of `state`.
-const PLAIN_STATE_KEYS: [&str; 4] = ["counters", "dir", "max_counters", "on_counter_failure"];
+const PLAIN_STATE_KEYS: [&str; 5] = ["counters", "dir", "max_counters", "on_counter_failure", "store"];
 /// Keys whose names sound like a credential's, and are not.
 const INNOCENT: [&str; 2] = ["credentials", "pass_headers"];
 
@@ -83,7 +83,7 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         | ["hosts", _, "routes", _, inner @ ..]
         | ["hosts", _, inner @ ..] => inner.iter().any(|key| is_credential_key(key)),
         // A URL, of which `mask` hides what is secret; in anything else there a password may stand anywhere.
-        ["state", "counters", inner @ ..] => !inner.is_empty(),
+        ["state", "counters" | "store", inner @ ..] => !inner.is_empty(),
         // As for upstreams.
         ["state", key, ..] => !PLAIN_STATE_KEYS.contains(key),
         _ => path.iter().any(|key| is_credential_key(key)),
@@ -129,7 +129,7 @@ fn hidden_in_key(above: &[&str], key: &str) -> Option<usize> {
     match above {
         _ if is_credential(above) || !api_key::find(key).is_empty() => Some(0),
         // Where a URL should be.
-        ["state", "counters"] => Some(0),
+        ["state", "counters" | "store"] => Some(0),
         ["routes" | "hosts"] | ["hosts", _, "routes"] => None,
         ["admin" | "state"] | ["auth", _] | ["upstreams", _, ..] => {
             key.find(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c)).filter(|_| key != "<<")
@@ -221,7 +221,7 @@ fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut 
                 spans.push(node.span.clone());
             }
         }
-        NodeKind::Scalar(_) if matches!(path.as_slice(), ["state", "counters"]) => {
+        NodeKind::Scalar(_) if matches!(path.as_slice(), ["state", "counters" | "store"]) => {
             spans.extend(login::hidden_of(text, &node.span));
         }
         NodeKind::Scalar(_) => {
@@ -233,7 +233,7 @@ fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut 
                 spans.extend(hidden_span(text, path, key));
                 path.push(&key.text);
                 let is_section = matches!(child.kind, NodeKind::List(_) | NodeKind::Map(_));
-                let is_url = matches!(path.as_slice(), ["state", "counters"]);
+                let is_url = matches!(path.as_slice(), ["state", "counters" | "store"]);
                 if is_credential(path) || ((is_confidential(path) || is_url) && !is_section) {
                     spans.extend(eaten_by_yaml(text, key.span.end));
                 }

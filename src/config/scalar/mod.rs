@@ -27,6 +27,7 @@ mod period;
 mod public_key;
 mod quota;
 mod rate;
+mod store;
 mod template;
 mod tenant;
 mod web_address;
@@ -56,6 +57,7 @@ pub use public_key::PublicKey;
 pub(crate) use public_key::{Curve, Numbers};
 pub use quota::{Quota, Window};
 pub use rate::Rate;
+pub use store::{PostgresAddress, Store};
 pub use template::{Part, Template};
 pub use tenant::TenantName;
 pub use web_address::WebAddress;
@@ -84,6 +86,13 @@ macro_rules! as_text {
     };
 }
 pub(crate) use as_text;
+
+/// Whether a host is this machine.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+}
 
 /// A path that means the same from every folder.
 pub(crate) fn absolute(path: &Path) -> String {

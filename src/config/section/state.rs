@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::scalar::Counters;
+use crate::config::scalar::{Counters, Store};
 
 /// Where the gateway keeps things if it is not told, relative to its file.
 const DIR: &str = "./data";
@@ -24,6 +24,8 @@ pub struct State {
     pub max_counters: u32,
     /// What happens while that Redis cannot be asked: each gateway counts for itself (`local`), or every request is let in (`allow`), or none (`refuse`).
     pub on_counter_failure: OnCounterFailure,
+    /// Where the ledger of `usage` is kept: `sqlite`, a file in `dir`, or a Postgres that several gateways share: `postgres://user:password@host:5432/database`, with TLS unless it says `?sslmode=disable` or is on this machine.
+    pub store: Store,
     /// Where `./data` is: the folder of the file, or what the system gives the service.
     #[serde(skip)]
     pub beside: PathBuf,
@@ -39,6 +41,7 @@ impl Default for State {
             counters: Counters::default(),
             max_counters: MAX_COUNTERS,
             on_counter_failure: OnCounterFailure::default(),
+            store: Store::default(),
             beside: PathBuf::new(),
         }
     }

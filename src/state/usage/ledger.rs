@@ -1,8 +1,8 @@
 //! Writes usage down, for bills.
 //!
-//! In: what was added up. Out: the same on disk, at most a moment behind. What
-//! cannot be written is kept and written later. Not here: SQL (`sqlite`), adding
-//! up (`tally`).
+//! In: what was added up. Out: the same in the ledger, at most a moment behind.
+//! What cannot be written is kept and written later. Not here: SQL (`sqlite`,
+//! `postgres`), batches (`waiting`), adding up (`tally`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,8 +18,9 @@ use crate::state::beat::Beat;
 use crate::state::past::Past;
 use crate::state::private::Fault;
 
-use super::Desk;
-use super::place::{Place, Sending, Store};
+use super::place::{Brake, LAST, Place, Sending, Store};
+use super::waiting::Waiting;
+use super::{Desk, MOST_PENDING};
 
 /// Between two batches: with the time to write one, the most that the end of the process can take away.
 const EVERY: Duration = Duration::from_millis(500);
@@ -48,13 +49,21 @@ impl Ledger {
     pub(super) fn start(place: &Place, desk: &Arc<Desk>) -> std::io::Result<Ledger> {
         let beat = Arc::<Beat>::default();
         let clock = desk.clock.clone();
+        let (waiting, restored) = Waiting::open(place.spool(), clock.now());
+        if let (Err(error), Some(folder)) = (restored, waiting.folder()) {
+            log::error!("usage that waits in {} cannot be read: {error}", folder.display());
+        }
         let writer = Writer {
             store: None,
+            waiting,
+            failures: 0,
             place: place.clone(),
             desk: Arc::clone(desk),
+            brake: Brake::of(&beat),
             beat: Arc::clone(&beat),
             past: Past::new(&clock, PATIENCE),
             began: clock.now(),
+            next_try: clock.now(),
             next_tidy: clock.now() + TIDY_EVERY,
             clock,
         };
@@ -83,24 +92,44 @@ impl Drop for Ledger {
 struct Writer {
     /// None while there is nothing to write, or it cannot be used.
     store: Option<Store>,
+    waiting: Waiting,
+    /// Since it was written last.
+    failures: u32,
     place: Place,
     desk: Arc<Desk>,
+    brake: Brake,
     beat: Arc<Beat>,
     past: Past,
     began: Instant,
     /// By the steady clock.
+    next_try: Instant,
+    /// By the steady clock.
     next_tidy: Instant,
     clock: Clock,
+}
+
+/// Whether somebody waits for everything to be written, as the end of the process does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Everything,
+    None,
 }
 
 impl Writer {
     fn run(mut self) {
         let mut last = 0;
         loop {
+            self.brake.release();
             let (wish, end) = self.beat.next(last, EVERY);
             self.desk.gather();
-            let written = self.write();
-            self.tell(written.err());
+            let wished = if end || wish != last { Wish::Everything } else { Wish::None };
+            if let Some(written) = self.pass(wished) {
+                self.tell(written.err());
+            }
+            if wished == Wish::Everything {
+                self.keep_what_is_left();
+            }
+            self.desk.hold(self.waiting.since());
             last = wish;
             self.beat.done(wish);
             if end {
@@ -109,31 +138,65 @@ impl Writer {
         }
     }
 
-    fn write(&mut self) -> Result<(), Fault> {
+    /// Writes what there is, unless it is too early to try again.
+    fn pass(&mut self, wished: Wish) -> Option<Result<(), Fault>> {
         self.past.compare(self.seconds(), self.steady());
-        let pending = self.desk.take_pending();
-        let is_time = self.clock.now() >= self.next_tidy;
-        if pending.is_empty() && !is_time {
-            return Ok(());
+        let now = self.clock.now();
+        if now < self.next_try {
+            return None;
         }
-        let written = self.open().and_then(|mut store| {
-            // Last, because what was added once must not be put back.
-            let written = self.tidy(&mut store).and_then(|()| store.add(pending.iter()));
-            // What is damaged is opened anew, which moves it aside.
-            self.store = Some(store).filter(|_| !matches!(written, Err(Fault::Damaged(_))));
-            written
-        });
-        if written.is_err() {
-            self.desk.put_back(pending);
+        // While nothing can be written, sums grow together in the book; not without end where batches can be kept.
+        let has_room = self.place.spool().is_some() && self.waiting.sums() < MOST_PENDING;
+        if self.waiting.is_empty() || has_room || wished == Wish::Everything {
+            self.cut();
         }
+        if self.waiting.is_empty() && now < self.next_tidy && self.failures == 0 {
+            return None;
+        }
+        let written = self.write(wished);
+        self.failures = if written.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        self.next_try = now + self.place.pause(self.failures);
+        if let (Err(_), Err((error, _))) = (&written, self.waiting.keep()) {
+            log::debug!("usage waits in memory only: {error}");
+        }
+        Some(written)
+    }
+
+    fn cut(&mut self) {
+        let (pending, since) = self.desk.take_pending();
+        self.waiting.cut(pending, since.unwrap_or_else(|| self.clock.now()));
+    }
+
+    fn write(&mut self, wished: Wish) -> Result<(), Fault> {
+        let mut store = self.open()?;
+        // Before anything is added: what was added must not fail behind it.
+        let written = self.tidy(&mut store).and_then(|()| self.add(&mut store, wished));
+        // What is damaged is opened anew, which moves it aside.
+        self.store = Some(store).filter(|_| !matches!(written, Err(Fault::Damaged(_))));
         written
     }
 
-    fn open(&mut self) -> Result<Store, Fault> {
-        if let Some(store) = self.store.take().filter(Store::is_in_place) {
-            return Ok(store);
+    fn add(&mut self, store: &mut Store, wished: Wish) -> Result<(), Fault> {
+        let end = self.clock.now() + LAST;
+        while let Some(batch) = self.waiting.first() {
+            store.add(batch, &self.brake)?;
+            self.waiting.written();
+            let is_late = match wished {
+                Wish::Everything => self.clock.now() >= end,
+                Wish::None => self.brake.is_pulled(),
+            };
+            if is_late {
+                break;
+            }
         }
-        self.place.open(&self.clock)
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<Store, Fault> {
+        match self.store.take().filter(Store::is_in_place) {
+            Some(store) => Ok(store),
+            None => self.place.open(&self.clock, &self.brake),
+        }
     }
 
     fn tidy(&mut self, store: &mut Store) -> Result<(), Fault> {
@@ -145,7 +208,8 @@ impl Writer {
         let retention = self.desk.retention.load(Ordering::Relaxed);
         let exported = &self.desk.exported;
         let sending = if exported.is_wanted.load(Ordering::Relaxed) { Sending::Wanted } else { Sending::Unwanted };
-        let given_up = store.tidy(self.past.until(self.seconds(), self.steady()), retention, sending)?;
+        let now = self.past.until(self.seconds(), self.steady());
+        let given_up = store.tidy((now, retention), sending, &self.brake)?;
         if given_up > 0 {
             exported.drop_lines(given_up);
             log::error!(
@@ -154,6 +218,29 @@ impl Writer {
             );
         }
         Ok(())
+    }
+
+    /// What waits for another machine is not lost with the process.
+    fn keep_what_is_left(&mut self) {
+        if self.failures == 0 && self.waiting.is_empty() {
+            return;
+        }
+        let Some(folder) = self.waiting.folder().map(std::path::Path::to_path_buf) else { return };
+        self.cut();
+        let requests = self.waiting.requests();
+        match self.waiting.keep() {
+            _ if requests == 0 => {}
+            Ok(()) => log::warn!(
+                "the usage of {requests} requests waits in {}: it is written when the gateway runs again",
+                folder.display()
+            ),
+            Err((error, lost)) => log::error!(
+                "the usage of {lost} requests is lost when the gateway ends: it cannot be written to {}, nor kept in {}: \
+                 {error}",
+                self.place,
+                folder.display()
+            ),
+        }
     }
 
     fn seconds(&self) -> u64 {
@@ -169,14 +256,20 @@ impl Writer {
     fn tell(&self, fault: Option<Fault>) {
         let was_failing = self.desk.is_failing.swap(fault.is_some(), Ordering::Relaxed);
         let place = &self.place;
-        match fault {
-            Some(fault) if !was_failing => log::error!(
+        match (fault, self.waiting.folder()) {
+            (Some(fault), None) if !was_failing => log::error!(
                 "usage cannot be written to {place}: {fault}. It is kept in memory and written later; what is not written \
                  when the gateway ends is lost. {}",
                 place.advice()
             ),
-            None if was_failing => log::info!("usage is written to {place} again; nothing was lost"),
-            Some(_) | None => {}
+            (Some(fault), Some(folder)) if !was_failing => log::error!(
+                "usage cannot be written to {place}: {fault}. It is kept in {} and written later; requests are answered as \
+                 before. {}",
+                folder.display(),
+                place.advice()
+            ),
+            (None, _) if was_failing => log::info!("usage is written to {place} again; nothing was lost"),
+            (Some(_) | None, _) => {}
         }
     }
 }

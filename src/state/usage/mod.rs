@@ -8,6 +8,8 @@
 mod export;
 mod ledger;
 mod place;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod question;
 mod row;
 mod spool;
@@ -15,6 +17,7 @@ mod sql;
 mod sqlite;
 mod tally;
 mod totals;
+mod waiting;
 
 pub use export::Exported;
 pub use place::Place;
@@ -69,6 +72,8 @@ struct Book {
     pending: Pending,
     /// Since when something waits.
     since: Option<Instant>,
+    /// Since when something waits that was taken to be written.
+    held: Option<Instant>,
     /// Requests whose usage was given up, because nothing could be written for too long.
     lost: u64,
     next_forget: Instant,
@@ -97,6 +102,7 @@ impl Usage {
             totals: Totals::default(),
             pending: Pending::default(),
             since: None,
+            held: None,
             lost: 0,
             next_forget: clock.now() + FORGET_EVERY,
         };
@@ -188,7 +194,7 @@ impl Usage {
         let now = self.desk.clock.now();
         Standing {
             is_written: is_kept.then_some(!is_failing),
-            behind: book.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            behind: book.held.or(book.since).map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             lost: book.lost,
             tenants: book.totals.tenants(),
             exported: self.desk.exported.told(),
@@ -218,19 +224,18 @@ impl Desk {
         }
     }
 
-    fn take_pending(&self) -> Pending {
+    /// What is not written yet, and since when the oldest of it is there.
+    fn take_pending(&self) -> (Pending, Option<Instant>) {
         let book = &mut *self.book();
-        book.since = None;
-        std::mem::take(&mut book.pending)
+        let since = book.since.take();
+        // Until it is written, see [`Desk::hold`].
+        book.held = book.held.or(since);
+        (std::mem::take(&mut book.pending), since)
     }
 
-    /// What could not be written waits for the next time.
-    fn put_back(&self, pending: Pending) {
-        let now = self.clock.now();
-        let book = &mut *self.book();
-        for (key, used) in pending {
-            book.add(key.borrowed(), used, now);
-        }
+    /// Since when that waits which was taken.
+    fn hold(&self, since: Option<Instant>) {
+        self.book().held = since;
     }
 }
 
@@ -256,7 +261,10 @@ impl Book {
 /// # Errors
 /// In a sentence, why it cannot be read.
 pub fn ask(place: &Place, question: &Question) -> Result<Option<Answer>, String> {
-    let asked = place.look().and_then(|store| store.map(|store| store.answer(question)).transpose());
+    let asked = place.look().and_then(|store| match store {
+        Some(mut store) => store.answer(question).map(Some),
+        None => Ok(None),
+    });
     asked.map_err(|fault| format!("{place} cannot be read: {fault}"))
 }
 
@@ -270,7 +278,7 @@ pub fn lines(
     (since, until): (u64, u64),
     mut each: impl FnMut(&str, &Row),
 ) -> Result<Option<u64>, String> {
-    let read = |store: Store| {
+    let read = |mut store: Store| {
         let (gateway, mut count) = (store.gateway()?, 0);
         store.read(since, until, &mut |row| {
             count += 1;

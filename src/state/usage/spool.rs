@@ -22,7 +22,7 @@ const LONGEST_LEAP: i64 = 86_400;
 const WAITS: &str = "(start, span, tenant, provider, caller, route, class) > (?3, ?1, ?4, ?5, ?6, ?7, ?8)";
 
 /// Lines behind this one wait: the beginning of its minute, tenant, provider, caller, route, class.
-type Mark = (i64, String, String, String, String, i64);
+pub(super) type Mark = (i64, String, String, String, String, i64);
 
 /// The name by which others know this ledger.
 pub(super) fn gateway(connection: &Connection) -> Result<String> {
@@ -133,18 +133,27 @@ fn count(connection: &Connection, until: i64) -> Result<u64> {
 }
 
 /// Before every line of minutes that begin at `start` or later.
-fn before(start: i64) -> Mark {
+pub(super) fn before(start: i64) -> Mark {
     (start, String::new(), String::new(), String::new(), String::new(), -1)
 }
 
 fn mark(connection: &Connection) -> Result<Mark> {
-    let text = note(connection, SENT_UP_TO)?;
-    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_else(|| before(0)))
+    Ok(mark_of(note(connection, SENT_UP_TO)?.as_deref()))
+}
+
+/// A mark as it is written; before every line where there is none.
+pub(super) fn mark_of(text: Option<&str>) -> Mark {
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| before(0))
+}
+
+/// A mark to be written.
+pub(super) fn text_of(mark: &Mark) -> String {
+    // Texts and numbers can always be written.
+    serde_json::to_string(mark).unwrap_or_default()
 }
 
 fn write_mark(connection: &Connection, mark: &Mark) -> Result<()> {
-    // Texts and numbers can always be written.
-    write_note(connection, SENT_UP_TO, &serde_json::to_string(mark).unwrap_or_default())
+    write_note(connection, SENT_UP_TO, &text_of(mark))
 }
 
 fn note(connection: &Connection, name: &str) -> Result<Option<String>> {

@@ -1,7 +1,8 @@
 //! The SQL that databases of the ledger have in common.
 //!
 //! In: which of them it is for. Out: texts, and values as they take them. Not
-//! here: connections and tables (`sqlite`), questions (`question`).
+//! here: connections and tables (`sqlite`,
+//! `postgres`), questions (`question`).
 
 use crate::exchange::usage::{UsageKey, Used};
 
@@ -18,9 +19,14 @@ const HOURS_KEPT: i64 = 62 * DAY;
 /// What sums are kept for, but for the time.
 pub(super) const WHOSE: &str = "tenant, provider, caller, route, class";
 
+/// The largest sum; more is not counted.
+const MOST: i64 = i64::MAX;
+
 /// Which database it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "the same texts, whatever is built"))]
 pub(super) enum Dialect {
+    Postgres,
     Sqlite,
 }
 
@@ -28,6 +34,7 @@ impl Dialect {
     /// The table of sums.
     pub(super) fn table(self) -> &'static str {
         match self {
+            Dialect::Postgres => "tollgate_usage",
             Dialect::Sqlite => "usage",
         }
     }
@@ -35,6 +42,7 @@ impl Dialect {
     /// Where a value stands.
     pub(super) fn place(self, number: usize) -> String {
         match self {
+            Dialect::Postgres => format!("${number}"),
             Dialect::Sqlite => format!("?{number}"),
         }
     }
@@ -44,7 +52,11 @@ impl Dialect {
         match (side, self) {
             (Side::Caller, _) => "CASE WHEN provider = '' THEN '' ELSE provider || ':' || caller END",
             (Side::Class, _) => "class || 'xx'",
+            (Side::Day, Dialect::Postgres) => "to_char(to_timestamp(start) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
             (Side::Day, Dialect::Sqlite) => "strftime('%Y-%m-%d', start, 'unixepoch')",
+            (Side::Hour, Dialect::Postgres) => {
+                r#"to_char(to_timestamp(start) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24":00Z"')"#
+            }
             (Side::Hour, Dialect::Sqlite) => "strftime('%Y-%m-%dT%H:00Z', start, 'unixepoch')",
             (Side::Route, _) => "route",
             (Side::Tenant, _) => "tenant",
@@ -54,6 +66,7 @@ impl Dialect {
     /// Many rows' sum.
     pub(super) fn sum(self, name: &str) -> String {
         match self {
+            Dialect::Postgres => format!("least(sum({name}), {MOST})::bigint"),
             Dialect::Sqlite => format!("sum({name})"),
         }
     }
@@ -62,7 +75,8 @@ impl Dialect {
     pub(super) fn add(self, source: &str) -> String {
         let table = self.table();
         let added = Used::NAMES.map(|sum| match self {
-            Dialect::Sqlite => format!("{sum} = {table}.{sum} + excluded.{sum}"),
+            Dialect::Postgres => format!("{sum} = least({table}.{sum}::numeric + excluded.{sum}, {MOST})::bigint"),
+            Dialect::Sqlite => format!("{sum} = min({table}.{sum} + excluded.{sum}, {MOST})"),
         });
         let (names, added) = (Used::NAMES.join(", "), added.join(", "));
         format!(
@@ -71,14 +85,19 @@ impl Dialect {
         )
     }
 
-    /// Adds up what is old, in the order of the values: to which span, before when, from which span.
+    /// Adds up what is old, in the order of the values: to which span, before when, from which span. What was added up goes
+    /// at once in Postgres, where others write meanwhile; see [`Dialect::remove_widened`].
     pub(super) fn widen(self) -> String {
         let [span, before, from] = [1, 2, 3].map(|number| self.place(number));
         let (table, sums) = (self.table(), Used::NAMES.map(|sum| self.sum(sum)).join(", "));
-        self.add(&format!(
-            "SELECT start - start % {span}, {span}, {WHOSE}, {sums} FROM {table} WHERE start < {before} AND span = {from} \
-             GROUP BY start - start % {span}, {WHOSE}"
-        ))
+        let old = format!("{table} WHERE start < {before} AND span = {from}");
+        let (first, source) = match self {
+            Dialect::Postgres => (format!("WITH old AS (DELETE FROM {old} RETURNING *) "), "old"),
+            Dialect::Sqlite => (String::new(), old.as_str()),
+        };
+        let wide = format!("start - start % {span}");
+        let added = format!("SELECT {wide}, {span}, {WHOSE}, {sums} FROM {source} GROUP BY {wide}, {WHOSE}");
+        format!("{first}{}", self.add(&added))
     }
 
     /// Removes what was added up: before when, of which span.

@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, UNIX_EPOCH};
 
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::state::private::Fault;
 
-use super::place::{Place, Store};
+use super::place::{Brake, Place, Store, Turn};
 use super::row::Row;
 
 use delivery::{Delivery, Sent};
@@ -79,7 +80,7 @@ pub(super) struct Export {
     destination: Destination,
     place: Place,
     progress: Arc<Progress>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -94,25 +95,22 @@ impl Export {
         progress: &Arc<Progress>,
         clock: &Clock,
     ) -> io::Result<Export> {
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(0);
         let sender = Sender {
             delivery: Delivery::new(destination.clone(), clock.clone()),
             place: place.clone(),
             store: None,
+            name: format!("{:016x}", rand::random::<u64>()),
             batch: BATCH,
             progress: Arc::clone(progress),
+            brake: Brake::by(stopped.clone()),
             stop: stopped,
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             clock: clock.clone(),
             has_complained: false,
             has_told: false,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let run = move || {
-            runtime.block_on(sender.run());
-            // A name that is being looked up must not hold the end.
-            runtime.shutdown_background();
-        };
-        let thread = std::thread::Builder::new().name("export".to_owned()).spawn(run)?;
+        let thread = std::thread::Builder::new().name("export".to_owned()).spawn(move || sender.run())?;
         progress.is_wanted.store(true, Ordering::Relaxed);
         Ok(Export { destination, place: place.clone(), progress: Arc::clone(progress), stop, thread: Some(thread) })
     }
@@ -125,7 +123,7 @@ impl Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
+        self.stop.send_replace(1);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -138,10 +136,16 @@ struct Sender {
     delivery: Delivery,
     place: Place,
     store: Option<Store>,
+    /// By which several that send from one ledger are told apart.
+    name: String,
     /// Lines in one call; fewer after one that was too large.
     batch: usize,
     progress: Arc<Progress>,
-    stop: watch::Receiver<bool>,
+    brake: Brake,
+    /// Above zero once it is not wanted any more.
+    stop: watch::Receiver<u64>,
+    /// For calls and pauses; databases bring their own.
+    runtime: Runtime,
     clock: Clock,
     /// Whether it was said that something is wrong, and that something was taken.
     has_complained: bool,
@@ -166,10 +170,10 @@ enum Mood {
 
 impl Sender {
     /// Until it is not wanted any more.
-    async fn run(mut self) {
+    fn run(mut self) {
         let mut wait = FIRST_WAIT;
         loop {
-            let pause = match self.round().await {
+            let pause = match self.round() {
                 Ok(()) => {
                     wait = FIRST_WAIT;
                     self.until_next_minute()
@@ -182,34 +186,43 @@ impl Sender {
                     pause.mul_f64(1.0 + rand::random::<f64>() / 2.0)
                 }
             };
-            if self.pause(pause).await == Mood::Ending {
-                return;
+            if self.pause(pause) == Mood::Ending {
+                // A name that is being looked up must not hold the end.
+                return self.runtime.shutdown_background();
             }
         }
     }
 
     /// Sends all that waits.
-    async fn round(&mut self) -> Result<(), Stuck> {
+    fn round(&mut self) -> Result<(), Stuck> {
         let Some(mut store) = self.open()? else { return Ok(()) };
-        let sent = self.send_all(&mut store).await;
-        if let Ok(waiting) = store.waiting() {
+        let turn = store.close(self.closed_until(), &self.name, &self.brake)?;
+        let sent = match turn {
+            Turn::Another => Ok(()),
+            Turn::Ours => self.send_all(&mut store),
+        };
+        let waiting = match turn {
+            // It tells that itself.
+            Turn::Another => Ok(0),
+            Turn::Ours => store.waiting(&self.brake),
+        };
+        if let Ok(waiting) = waiting {
             self.progress.waiting.store(waiting, Ordering::Relaxed);
         }
         self.store = Some(store);
         sent
     }
 
-    async fn send_all(&mut self, store: &mut Store) -> Result<(), Stuck> {
-        store.close(self.closed_until())?;
+    fn send_all(&mut self, store: &mut Store) -> Result<(), Stuck> {
         loop {
-            let rows = store.next(self.batch)?;
+            let rows = store.next(self.batch, &self.brake)?;
             let gateway = store.gateway()?;
             let (lines, count) = batch_of(&rows, &gateway);
             let Some(last) = count.checked_sub(1).and_then(|last| rows.get(last)) else { return Ok(()) };
-            let Some(sent) = self.send(&lines).await else { return Ok(()) };
+            let Some(sent) = self.send(&lines) else { return Ok(()) };
             match sent {
                 Sent::Taken(quarantined) => {
-                    store.sent(last)?;
+                    store.sent(last, &self.brake)?;
                     self.taken(count as u64, quarantined);
                 }
                 Sent::TooLarge if count > 1 => self.batch = count / 2,
@@ -220,12 +233,14 @@ impl Sender {
     }
 
     /// What became of a batch; none if the gateway ended before that was known.
-    async fn send(&mut self, lines: &str) -> Option<Sent> {
-        let Sender { delivery, stop, .. } = self;
-        tokio::select! {
-            sent = delivery.send(lines) => Some(sent),
-            _ = stop.wait_for(|stop| *stop) => None,
-        }
+    fn send(&mut self, lines: &str) -> Option<Sent> {
+        let Sender { delivery, stop, runtime, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                sent = delivery.send(lines) => Some(sent),
+                _ = stop.wait_for(|stop| *stop > 0) => None,
+            }
+        })
     }
 
     fn taken(&mut self, lines: u64, quarantined: u64) {
@@ -268,7 +283,7 @@ impl Sender {
         if let Some(store) = self.store.take().filter(Store::is_in_place) {
             return Ok(Some(store));
         }
-        self.place.open_written()
+        self.place.open_written(&self.clock, &self.brake)
     }
 
     /// The first minute whose sums may still come, in seconds since 1970.
@@ -286,11 +301,14 @@ impl Sender {
         self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 
-    async fn pause(&mut self, wait: Duration) -> Mood {
-        tokio::select! {
-            () = self.clock.sleep(wait) => Mood::Running,
-            _ = self.stop.wait_for(|stop| *stop) => Mood::Ending,
-        }
+    fn pause(&mut self, wait: Duration) -> Mood {
+        let Sender { clock, stop, runtime, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                () = clock.sleep(wait) => Mood::Running,
+                _ = stop.wait_for(|stop| *stop > 0) => Mood::Ending,
+            }
+        })
     }
 }
 

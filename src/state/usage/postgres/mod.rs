@@ -1,0 +1,388 @@
+//! The Postgres that usage is written to, by several gateways.
+//!
+//! In: batches. Out: sums of any stretch, by what they are asked by. A batch is
+//! added once, however often it is sent: its number is written with it. Not here:
+//! when it is written (`ledger`), the connection (`link`).
+
+mod link;
+mod spool;
+mod trouble;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio_postgres::Row as Found;
+use tokio_postgres::types::Type;
+
+use crate::clock::Clock;
+use crate::config::scalar::PostgresAddress;
+use crate::exchange::usage::Used;
+use crate::outbound::Client;
+use crate::state::private::Fault;
+
+use super::place::{Brake, Sending, Turn};
+use super::question::{Answer, Line, Question};
+use super::row::Row;
+use super::sql::{Columns, Dialect, MINUTE, WHOSE, signed, widenings};
+use super::waiting::Batch;
+use link::{CONNECT, Link, Value};
+use trouble::Trouble;
+
+const SQL: Dialect = Dialect::Postgres;
+/// Which tables there are.
+const VERSION: i64 = 1;
+/// What the server may take for a batch; who sent it waits a little longer.
+const WRITE: Duration = Duration::from_secs(10);
+/// What it may take to answer, and to tidy up.
+const LONG: Duration = Duration::from_secs(60);
+/// What its own time-outs need to be heard of.
+const MORE: Duration = Duration::from_secs(2);
+/// Locks of a database have numbers: "tollgate", for who makes tables.
+const MAKING: i64 = 0x746f_6c6c_6761_7465;
+/// As [`MAKING`], for who tidies up.
+const TIDYING: i64 = MAKING + 1;
+/// Bytes of the longest text: an entry of an index has room for four of these.
+const LONGEST: usize = 512;
+
+/// The connection, and what is needed to open another one.
+#[derive(Debug)]
+pub(super) struct Store {
+    // Before the runtime, which it lives on.
+    link: Option<Link>,
+    runtime: Runtime,
+    address: PostgresAddress,
+    client: Client,
+}
+
+impl Store {
+    /// Connects, and makes the tables if they are not there.
+    pub(super) fn open(address: &PostgresAddress, clock: &Clock, brake: &Brake) -> Result<Self, Fault> {
+        let mut store = Store::new(address, clock)?;
+        store.work(CONNECT * 2, brake, async |store| {
+            let link = store.link().await?;
+            match version(link).await {
+                Err(Trouble::Missing) => make_tables(link).await?,
+                known => known?,
+            }
+            Ok(())
+        })?;
+        Ok(store)
+    }
+
+    /// Connects to ask only; none if there are no tables.
+    pub(super) fn look(address: &PostgresAddress) -> Result<Option<Self>, Fault> {
+        let mut store = Store::new(address, &Clock::system())?;
+        let known = store.work(CONNECT * 2, &Brake::none(), async |store| version(store.link().await?).await);
+        match known {
+            Err(Trouble::Missing) => Ok(None),
+            known => Ok(known.map(|()| Some(store))?),
+        }
+    }
+
+    fn new(address: &PostgresAddress, clock: &Clock) -> Result<Self, Fault> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Store { link: None, runtime, address: address.clone(), client: Client::direct(clock.clone()) })
+    }
+
+    /// Adds a batch, unless it was added before.
+    pub(super) fn add(&mut self, batch: &Batch, brake: &Brake) -> Result<(), Fault> {
+        let arrays = Arrays::of(batch);
+        self.again(WRITE + MORE, brake, async |store| {
+            store.link().await?.at_once(WRITE, &add(), &arrays.values()).await.map(drop)
+        })
+    }
+
+    /// As the file's, by one gateway at a time.
+    pub(super) fn tidy(&mut self, (now, retention): (u64, u64), sending: Sending, brake: &Brake) -> Result<u64, Fault> {
+        let times = (signed(now), signed(retention));
+        self.again(LONG + MORE, brake, async |store| tidy(store.link().await?, times, sending).await)
+    }
+
+    /// See [`super::place::Store::gateway`].
+    pub(super) fn gateway(&mut self) -> Result<String, Fault> {
+        self.again(WRITE + MORE, &Brake::none(), async |store| spool::gateway(store.link().await?).await)
+    }
+
+    /// See [`super::place::Store::close`].
+    pub(super) fn close(&mut self, until: u64, sender: &str, brake: &Brake) -> Result<Turn, Fault> {
+        let until = signed(until);
+        self.again(WRITE + MORE, brake, async |store| spool::close(store.link().await?, until, sender).await)
+    }
+
+    /// See [`super::place::Store::next`].
+    pub(super) fn next(&mut self, most: usize, brake: &Brake) -> Result<Vec<Row>, Fault> {
+        self.again(WRITE + MORE, brake, async |store| spool::next(store.link().await?, most).await)
+    }
+
+    /// See [`super::place::Store::waiting`].
+    pub(super) fn waiting(&mut self, brake: &Brake) -> Result<u64, Fault> {
+        self.again(WRITE + MORE, brake, async |store| spool::waiting(store.link().await?).await)
+    }
+
+    /// See [`super::place::Store::sent`].
+    pub(super) fn sent(&mut self, last: &Row, brake: &Brake) -> Result<(), Fault> {
+        self.again(WRITE + MORE, brake, async |store| spool::sent(store.link().await?, last).await)
+    }
+
+    /// See [`super::place::Store::read`].
+    pub(super) fn read(&mut self, since: u64, until: u64, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
+        let (since, until) = (signed(since), signed(until));
+        let rows = self
+            .again(LONG + MORE, &Brake::none(), async |store| spool::read(store.link().await?, since, until).await)?;
+        rows.iter().for_each(each);
+        Ok(())
+    }
+
+    /// What was used, by what it is asked by.
+    pub(super) fn answer(&mut self, question: &Question) -> Result<Answer, Fault> {
+        let times = question.times();
+        let mut values: Vec<Value<'_>> = times.iter().map(|time| (time as _, Type::INT8)).collect();
+        values.extend(question.words().map(|word| (word as _, Type::TEXT)));
+        let text = question.sql(SQL);
+        let rows = self.again(LONG + MORE, &Brake::none(), async |store| {
+            store.link().await?.at_once(LONG, &text, &values).await
+        })?;
+        let mut answer = Answer::default();
+        for row in rows {
+            answer.add(line(&row, question.by.len()).map_err(Trouble::from)?);
+        }
+        Ok(answer)
+    }
+
+    /// Whether the connection is there, as far as that was seen.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_open)
+    }
+
+    /// As [`Store::work`]. A connection that was open before may have been closed meanwhile, which says nothing about the
+    /// next one; what is done twice thereby counts once.
+    fn again<T>(
+        &mut self,
+        time: Duration,
+        brake: &Brake,
+        mut work: impl AsyncFnMut(&mut Self) -> Result<T, Trouble>,
+    ) -> Result<T, Fault> {
+        let was_open = self.link.is_some();
+        match self.work(time, brake, &mut work) {
+            Err(Trouble::Broken(_)) if was_open => Ok(self.work(time, brake, work)?),
+            done => Ok(done?),
+        }
+    }
+
+    /// Does something in this time; the connection is not used again after anything went wrong.
+    fn work<T>(
+        &mut self,
+        time: Duration,
+        brake: &Brake,
+        mut work: impl AsyncFnMut(&mut Self) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let handle = self.runtime.handle().clone();
+        let done = handle.block_on(async {
+            tokio::select! {
+                done = work(self) => done,
+                () = tokio::time::sleep(time) => Err(Trouble::slow(time)),
+                () = brake.held() => Err(Trouble::Other("did not answer before the gateway had to go on".to_owned())),
+            }
+        });
+        if done.is_err() {
+            self.link = None;
+        }
+        done
+    }
+
+    async fn link(&mut self) -> Result<&Link, Trouble> {
+        let link = match self.link.take().filter(Link::is_open) {
+            Some(link) => link,
+            None => Link::open(&self.address, &self.client).await?,
+        };
+        Ok(self.link.insert(link))
+    }
+}
+
+/// Whether the tables are those that this gateway knows.
+async fn version(link: &Link) -> Result<(), Trouble> {
+    let rows = link.ask("SELECT text FROM tollgate_usage_notes WHERE name = 'version'", &[]).await?;
+    let found = rows.first().ok_or(Trouble::Missing)?.try_get::<_, String>(0)?;
+    match found.parse() {
+        Ok(VERSION) => Ok(()),
+        Ok(_) | Err(_) => Err(Trouble::Newer),
+    }
+}
+
+async fn make_tables(link: &Link) -> Result<(), Trouble> {
+    let encoding = link.ask("SELECT current_setting('server_encoding')", &[]).await?;
+    let encoding = encoding.first().map(|row| row.try_get::<_, String>(0)).transpose()?.unwrap_or_default();
+    if encoding != "UTF8" {
+        let words = format!("keeps its texts in {encoding}: make a database for the ledger with ENCODING 'UTF8'");
+        return Err(Trouble::Other(words));
+    }
+    link.begin(WRITE).await?;
+    // Gateways that start together make them one after the other.
+    link.ask("SELECT pg_advisory_xact_lock($1)", &[(&MAKING, Type::INT8)]).await?;
+    link.tell(&tables()).await?;
+    link.tell("COMMIT").await?;
+    version(link).await
+}
+
+fn tables() -> String {
+    let mut sums = String::new();
+    for name in Used::NAMES {
+        let _ = write!(sums, "{name} bigint NOT NULL, ");
+    }
+    // Sorted as the file sorts, whatever the database's language; and with room beside rows that change twice a second.
+    format!(
+        r#"
+        CREATE TABLE IF NOT EXISTS tollgate_usage (
+            start bigint NOT NULL,
+            span bigint NOT NULL,
+            tenant text COLLATE "C" NOT NULL,
+            provider text COLLATE "C" NOT NULL,
+            caller text COLLATE "C" NOT NULL,
+            route text COLLATE "C" NOT NULL,
+            class smallint NOT NULL,
+            {sums}
+            PRIMARY KEY (start, span, {WHOSE})
+        ) WITH (fillfactor = 70);
+        CREATE TABLE IF NOT EXISTS tollgate_usage_writers (
+            writer text PRIMARY KEY,
+            batch bigint NOT NULL,
+            written timestamptz NOT NULL
+        ) WITH (fillfactor = 70);
+        CREATE TABLE IF NOT EXISTS tollgate_usage_notes (name text PRIMARY KEY, text text NOT NULL);
+        {};
+        INSERT INTO tollgate_usage_notes (name, text) VALUES ('version', '{VERSION}') ON CONFLICT DO NOTHING"#,
+        spool::NOTES
+    )
+}
+
+/// Adds a batch, and notes its number, in one statement: neither is there without the other. Where the number is noted
+/// already, or another connection is about to, nothing is added.
+fn add() -> String {
+    let names = Used::NAMES.join(", ");
+    let places = (3..=8 + Used::NAMES.len()).map(|number| SQL.place(number)).collect::<Vec<_>>().join(", ");
+    let sums = Used::NAMES.map(|name| SQL.sum(name)).join(", ");
+    // What was sent must not change any more: what belongs to closed minutes is added to the first that is open, and none
+    // is closed while this is under way. One order for all gateways, so that none waits for another in a ring.
+    let source = format!(
+        "SELECT begun, {MINUTE}, {WHOSE}, {sums} FROM (SELECT greatest(start, since) AS begun, {WHOSE}, {names} FROM \
+         unnest({places}) AS added (start, {WHOSE}, {names}), opened) AS moved WHERE EXISTS (SELECT FROM noted) \
+         GROUP BY begun, {WHOSE} ORDER BY begun, {WHOSE}"
+    );
+    format!(
+        "WITH opened AS (SELECT text::bigint AS since FROM tollgate_usage_notes WHERE name = 'open_from' FOR SHARE), \
+         noted AS (INSERT INTO tollgate_usage_writers AS known (writer, batch, written) VALUES ($1, $2, now()) ON \
+         CONFLICT (writer) DO UPDATE SET batch = excluded.batch, written = excluded.written WHERE known.batch < \
+         excluded.batch RETURNING writer) {}",
+        SQL.add(&source)
+    )
+}
+
+async fn tidy(link: &Link, (now, retention): (i64, i64), sending: Sending) -> Result<u64, Trouble> {
+    let mut given_up = 0;
+    link.begin(LONG).await?;
+    let free = link.ask("SELECT pg_try_advisory_xact_lock($1)", &[(&TIDYING, Type::INT8)]).await?;
+    if free.first().map(|row| row.try_get::<_, bool>(0)).transpose()? == Some(true) {
+        for (span, wider, before) in widenings(now) {
+            if (span, sending) == (MINUTE, Sending::Wanted) {
+                given_up = spool::give_up(link, before).await?;
+            }
+            link.ask(&SQL.widen(), &[(&wider, Type::INT8), (&before, Type::INT8), (&span, Type::INT8)]).await?;
+        }
+        let before = now.saturating_sub(retention);
+        link.ask(&SQL.remove_old(), &[(&before, Type::INT8)]).await?;
+        // Batches that wait with a gateway are younger than what is kept.
+        let old = "DELETE FROM tollgate_usage_writers WHERE written < to_timestamp($1::bigint)";
+        link.ask(old, &[(&before, Type::INT8)]).await?;
+    }
+    link.tell("COMMIT").await?;
+    Ok(given_up)
+}
+
+/// A batch as the columns of its rows.
+struct Arrays<'a> {
+    writer: &'a str,
+    number: i64,
+    starts: Vec<i64>,
+    words: [Vec<Cow<'a, str>>; 4],
+    classes: Vec<i16>,
+    sums: [Vec<i64>; Used::NAMES.len()],
+}
+
+impl<'a> Arrays<'a> {
+    fn of(batch: &'a Batch) -> Self {
+        let mut arrays = Arrays {
+            writer: &batch.writer,
+            number: batch.number,
+            starts: Vec::new(),
+            words: Default::default(),
+            classes: Vec::new(),
+            sums: Default::default(),
+        };
+        for (key, used) in &batch.rows {
+            let Columns { start, tenant, provider, caller, route, class } = key.into();
+            arrays.starts.push(start);
+            let words = [tenant, provider, caller, route];
+            arrays.words.iter_mut().zip(words).for_each(|(column, word)| column.push(bounded(word)));
+            arrays.classes.push(class.into());
+            arrays.sums.iter_mut().zip(used.sums()).for_each(|(column, sum)| column.push(signed(sum)));
+        }
+        arrays
+    }
+
+    /// In the order of [`add`]'s places.
+    fn values(&self) -> Vec<Value<'_>> {
+        let mut values: Vec<Value<'_>> =
+            vec![(&self.writer, Type::TEXT), (&self.number, Type::INT8), (&self.starts, Type::INT8_ARRAY)];
+        values.extend(self.words.iter().map(|column| (column as _, Type::TEXT_ARRAY)));
+        values.push((&self.classes, Type::INT2_ARRAY));
+        values.extend(self.sums.iter().map(|column| (column as _, Type::INT8_ARRAY)));
+        values
+    }
+}
+
+/// A text as Postgres takes it. Callers are named by whoever makes tokens: what no text or no index can hold must not keep
+/// everybody's usage from being written.
+fn bounded(text: &str) -> Cow<'_, str> {
+    let text = match text.contains('\0') {
+        true => Cow::Owned(text.replace('\0', "\u{fffd}")),
+        false => Cow::Borrowed(text),
+    };
+    if text.len() <= LONGEST {
+        return text;
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let mut end = String::from("…");
+    digest.as_ref().iter().take(16).for_each(|byte| _ = write!(end, "{byte:02x}"));
+    let begin = (0..=LONGEST - end.len()).rev().find_map(|length| text.get(..length)).unwrap_or_default();
+    Cow::Owned(format!("{begin}{end}"))
+}
+
+fn line(row: &Found, sides: usize) -> Result<Line, tokio_postgres::Error> {
+    let mut sums = [0; Used::NAMES.len()];
+    for (index, sum) in sums.iter_mut().enumerate() {
+        *sum = row.try_get(sides + index)?;
+    }
+    let behind = sides + sums.len();
+    Ok(Line {
+        sides: (0..sides).map(|index| row.try_get(index)).collect::<Result<_, _>>()?,
+        sums,
+        span: (row.try_get(behind)?, row.try_get(behind + 1)?),
+        rows: row.try_get(behind + 2)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_no_index_holds_are_cut_and_told_apart() {
+        let [one, other] = ["a", "b"].map(|end| format!("{}{end}", "ä".repeat(400)));
+        let (one, other) = (bounded(&one), bounded(&other));
+        assert!(one.len() <= LONGEST && other.len() <= LONGEST && one != other, "{one} {other}");
+        assert_eq!(bounded("a\0b"), "a\u{fffd}b");
+        assert_eq!(bounded("acme"), "acme");
+    }
+}
