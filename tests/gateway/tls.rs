@@ -180,6 +180,8 @@ async fn who_comes_without_tls_is_sent_to_it() {
         assert!(response.header("strict-transport-security").is_none(), "browsers must not believe it there");
     }
     assert_eq!(gw.origin.received_count(), 0);
+    let log = gw.log(4).await;
+    assert!(log.iter().all(|line| line["host"] == "a.example.com" && line["client"] == "127.0.0.1"), "{log:?}");
     let over_tls = caller.tunnel(gw.addr(), Some("a.example.com")).await;
     let response = Request::get("/top").host("a.example.com").send(over_tls).await;
     assert_eq!(response.status, 200);
