@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::document::Node;
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{HostPattern, KeyKind, KeyPair, Scheme, is_address};
 use crate::config::section::hosts::Host;
@@ -207,8 +208,15 @@ impl Checker<'_> {
         if ["hosts", "tls"].iter().any(|key| self.document.is_reported(&[], key)) {
             return;
         }
-        let has_tls = |host: &Host| host.tls.is_some();
-        if !self.config.hosts.values().any(has_tls) {
+        // What was written and is no certificate was reported, and is not to be missed once more.
+        let has_tls = |(pattern, host): (&HostPattern, &Host)| {
+            let path = ["hosts", pattern.as_str()];
+            let is_written = |host: &Node| host.child("tls").is_some_and(|tls| !tls.is_empty());
+            host.tls.is_some()
+                || self.document.node(&path).is_some_and(is_written)
+                || self.document.is_reported(&path, "tls")
+        };
+        if !self.config.hosts.iter().any(has_tls) {
             let title = "no certificate: every connection to a listener with `tls: true` would be refused".to_owned();
             let help = "write `tls` for a host, or `tls: { default: { cert: FILE, key: FILE } }`; `internal` makes one for development";
             let first = self.config.listeners.iter().position(|listener| listener.tls).unwrap_or_default().to_string();
@@ -218,12 +226,11 @@ impl Checker<'_> {
         let hosts = &self.config.hosts;
         let above = |pattern: &HostPattern| {
             let domain = pattern.as_str().split_once('.').map(|(_, domain)| domain);
-            domain
-                .is_some_and(|domain| hosts.iter().any(|(other, host)| other.suffix() == Some(domain) && has_tls(host)))
+            domain.is_some_and(|domain| hosts.iter().any(|other| other.0.suffix() == Some(domain) && has_tls(other)))
         };
         let bare: Vec<&HostPattern> = hosts
             .iter()
-            .filter(|(pattern, host)| !has_tls(host) && !above(pattern))
+            .filter(|(pattern, host)| !has_tls((pattern, host)) && !above(pattern))
             .map(|(pattern, _)| pattern)
             .collect();
         for pattern in bare {
