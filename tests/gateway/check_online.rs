@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use rcgen::date_time_ymd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tollgate::app::probe::{Grade, Probed, Trial, probe};
@@ -12,6 +13,7 @@ use tollgate::config::interpolate::Environment;
 use tollgate::config::load_text;
 use tollgate::demo::{Demo, DemoOptions};
 
+use crate::support::caller_certificate::Signer;
 use crate::support::identity_provider::{IdentityProvider, Lie};
 use crate::support::tls_origin::{Authority, TlsOrigin};
 use crate::support::unreachable::RefusedPort;
@@ -286,6 +288,56 @@ async fn certificates_are_verified_and_their_days_are_counted() {
         ["TG0303 at 2:3: no TLS with `t`: its certificate is not signed by an authority that is trusted here"]
     );
     assert_eq!(wrong_name.requests(), 0, "no credential travels where the certificate is not right");
+}
+
+/// On the same clock.
+#[tokio::test]
+async fn days_of_the_authorities_of_callers_are_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("machines.pem");
+    let of = |name: &str, from: (i32, u8, u8), to: (i32, u8, u8)| {
+        let [from, to] = [from, to].map(|(year, month, day)| date_time_ymd(year, month, day));
+        Signer::with(name, |params| (params.not_before, params.not_after) = (from, to)).pem()
+    };
+    let tried = async |authorities: &[String]| {
+        std::fs::write(&ca, authorities.concat()).expect("a file");
+        let text = format!(
+            "upstreams:\n  t: {{ url: 'http://127.0.0.1:9' }}\nadmin: {{ address: '127.0.0.1:0', token: x }}\nlisteners: [{{ address: '127.0.0.1:0', tls: true }}]\nauth:\n  machines: {{ type: mtls, ca: '{}' }}\ntls: {{ default: internal }}\nroutes: {{ /p: {{ proxy: /p, auth: machines }} }}\n",
+            ca.display()
+        );
+        let probed = probed(&text, &TestClock::new().clock()).await;
+        let issues: Vec<String> = found(&probed).into_iter().filter(|issue| issue.contains("authority")).collect();
+        let notes = probed.findings.iter().filter(|one| one.subject.starts_with("authority"));
+        (issues, notes.map(|one| format!("{}: {}", one.subject, one.words)).collect::<Vec<_>>())
+    };
+
+    let good = of("Good CA", (2020, 1, 1), (2026, 12, 31));
+    let (issues, notes) = tried(std::slice::from_ref(&good)).await;
+    assert_eq!(
+        (issues.as_slice(), notes.as_slice()),
+        (&[][..], &["authority CN=Good CA: is valid for 100 days".to_owned()][..])
+    );
+
+    let file = ca.display();
+    let (issues, _) = tried(&[
+        good,
+        of("Last CA", (2020, 1, 1), (2026, 10, 1)),
+        of("Old CA", (2020, 1, 1), (2026, 9, 1)),
+        of("Next CA", (2027, 1, 1), (2030, 1, 1)),
+    ])
+    .await;
+    assert_eq!(
+        issues,
+        [
+            format!(
+                "TG0313 at 6:31: the authority in `{file}` is over: it is `CN=Old CA`, valid from Wed, 01 Jan 2020 00:00:00 GMT to Tue, 01 Sep 2026 00:00:00 GMT"
+            ),
+            format!(
+                "TG0313 at 6:31: the authority in `{file}` is not valid yet: it is `CN=Next CA`, valid from Fri, 01 Jan 2027 00:00:00 GMT to Tue, 01 Jan 2030 00:00:00 GMT"
+            ),
+            "TG0314 at 6:31: the authority `CN=Last CA` ends in 9 days, and all that it signed".to_owned(),
+        ]
+    );
 }
 
 #[tokio::test]
