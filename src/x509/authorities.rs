@@ -197,7 +197,7 @@ impl fmt::Display for Fault {
             Fault::NotYet(at) => write!(f, "is not good before {}", httpdate::fmt_http_date(*at)),
             Fault::Purpose => f.write_str("is not for callers: it is a server's, or an authority's own, or its key is not for signatures"),
             Fault::Unsupported => f.write_str(
-                "is of a kind that is not supported: it must be of version 3, and signed with RSA of 2048 bits or more, P-256, P-384 or Ed25519",
+                "is of a kind that is not supported: it must be of version 3, and signed with SHA-256 or more by RSA of 2048 bits or more, P-256, P-384 or Ed25519",
             ),
             Fault::Untrusted => f.write_str("was not signed by it, or not by what lies between"),
         }

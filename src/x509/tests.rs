@@ -88,6 +88,16 @@ fn what_stands_twice_is_a_list() {
         "serial": "fff",
     });
     assert_eq!(serde_json::Value::Object(chain(&[der]).unwrap().facts()), expected);
+    // What is written in letters that nobody here reads counts, too.
+    let acme = || DnValue::BmpString("acme".try_into().unwrap());
+    for (other, expected) in [(None, json!(null)), (Some("beta"), json!([null, "beta"]))] {
+        let der = leaf(&signer("CA", |_| {}), |params| {
+            params.distinguished_name.push(DnType::OrganizationName, acme());
+            let other = other.map(|other| (DnType::CustomDnType(vec![2, 5, 4, 10]), other));
+            other.into_iter().for_each(|(kind, name)| params.distinguished_name.push(kind, name));
+        });
+        assert_eq!(chain(&[der]).unwrap().facts()["subject"]["o"], expected);
+    }
 }
 
 #[test]
