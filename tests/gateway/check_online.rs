@@ -290,6 +290,31 @@ async fn certificates_are_verified_and_their_days_are_counted() {
     assert_eq!(wrong_name.requests(), 0, "no credential travels where the certificate is not right");
 }
 
+#[tokio::test]
+async fn a_program_that_sets_records_must_be_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let tried = async |hook: &str| {
+        let text = format!(
+            "upstreams:\n  t: {{ url: 'http://127.0.0.1:9' }}\nadmin: {{ address: '127.0.0.1:0', token: x }}\nlisteners: [{{ address: '127.0.0.1:0' }}, {{ address: '127.0.0.1:0', tls: true }}]\nhosts: {{ '*.example.com': {{ tls: auto }} }}\ntls: {{ acme: {{ dns_hook: {hook} }} }}\nroutes: {{ /p: {{ proxy: /p }} }}\n"
+        );
+        let loaded = load_text("main.yaml", &text, folder.path().into(), &Environment::of([])).expect("a good file");
+        let probed = probe(&loaded, &Clock::system()).await;
+        found(&probed).into_iter().find(|issue| issue.contains("cannot be started"))
+    };
+    let file = folder.path().join("record");
+    assert!(
+        tried("./record")
+            .await
+            .is_some_and(|issue| issue.starts_with("TG0001 at 6:26: ") && issue.contains("No such file"))
+    );
+    std::fs::write(&file, "#!/bin/sh\n").expect("a file");
+    assert!(tried("./record --zone a").await.is_some_and(|issue| issue.contains("is it executable?")));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("rights");
+    assert_eq!(tried("./record --zone a").await, None, "beside the file that names it");
+    assert_eq!(tried("record").await, None, "it is looked for when it is started");
+}
+
 /// On the same clock.
 #[tokio::test]
 async fn days_of_the_authorities_of_callers_are_counted() {

@@ -51,11 +51,15 @@ pub(in crate::config) fn read_files(
         read_pairs(files, (document, &["hosts", name.as_str(), "tls"]), reader, &mut issues);
     }
     read_pairs(config.tls.default.files_mut(), (document, &["tls", "default"]), reader, &mut issues);
-    let is_list = document.node(&["tls", "acme"]).is_some_and(|node| matches!(node.kind, NodeKind::List(_)));
     for (index, acme) in config.tls.acme.iter_mut().enumerate() {
-        let (index, Some(ca)) = (index.to_string(), &mut acme.ca) else { continue };
-        let path: Vec<&str> = ["tls", "acme"].into_iter().chain(is_list.then_some(&*index)).chain(["ca"]).collect();
-        acme.ca_certificates = read_authorities(ca, (document, &path), reader, &mut issues);
+        let index = index.to_string();
+        if let Some(ca) = &mut acme.ca {
+            let path = acme_path(document, &index, &["ca"]);
+            acme.ca_certificates = read_authorities(ca, (document, &path), reader, &mut issues);
+        }
+        if let Some(hook) = &mut acme.dns_hook {
+            *hook = beside(hook, document.folder_of(&acme_path(document, &index, &["dns_hook"])));
+        }
     }
     read_lists(config, document, reader, &mut issues);
     if let Access::File(path) = &mut config.log.access {
@@ -74,6 +78,19 @@ pub(in crate::config) fn read_files(
     }
     config.state.settle();
     issues
+}
+
+/// Where a key of an authority stands, which may stand without a list around it.
+pub(super) fn acme_path<'a>(document: &Document, index: &'a str, keys: &[&'a str]) -> Vec<&'a str> {
+    let is_list = document.node(&["tls", "acme"]).is_some_and(|node| matches!(node.kind, NodeKind::List(_)));
+    ["tls", "acme"].into_iter().chain(is_list.then_some(index)).chain(keys.iter().copied()).collect()
+}
+
+/// A program and its first words; one without a slash is looked for where programs are.
+fn beside(hook: &str, folder: &Path) -> String {
+    let hook = hook.trim_start();
+    let program = hook.split_ascii_whitespace().next().unwrap_or_default();
+    if program.contains('/') { folder.join(hook).to_string_lossy().into_owned() } else { hook.to_owned() }
 }
 
 /// The certificates in the file that the value at a place names; its path becomes absolute.
