@@ -290,13 +290,63 @@ async fn certificates_are_verified_and_their_days_are_counted() {
     assert_eq!(wrong_name.requests(), 0, "no credential travels where the certificate is not right");
 }
 
+/// Answers everything so, as long as the test runs.
+async fn always(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/ok?app=1", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
+            let head = String::from_utf8_lossy(&head).into_owned();
+            assert!(head.starts_with("GET /ok?app=1&domain=nobody-") && head.contains(".customers.example "), "{head}");
+            drop(stream.write_all(answer.as_bytes()).await);
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn whom_certificates_depend_on_is_asked_and_nothing_is_ordered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (authority, ca) = (Authority::new(), folder.path().join("ca.pem"));
+    authority.write(&ca);
+    // It answers, and is no authority.
+    let other = authority.origin("localhost").await;
+    let tried = async |directory: &str, ask: &str| {
+        let text = format!(
+            "upstreams: {{ t: {{ url: 'http://127.0.0.1:9' }} }}\nadmin: {{ address: '127.0.0.1:0', token: x }}\nlisteners: [{{ address: '127.0.0.1:0' }}, {{ address: '127.0.0.1:0', tls: true }}]\nhosts: {{ '*.customers.example': {{ tls: on_demand }} }}\ntls:\n  acme: {{ directory: '{directory}', ca: '{}' }}\n  on_demand: {{ ask: '{ask}' }}\nroutes: {{ /p: {{ proxy: /p }} }}\n",
+            ca.display()
+        );
+        let probed = probed(&text, &Clock::system()).await;
+        let notes = probed.findings.iter().filter(|one| one.grade == Grade::Ok && one.trial == Trial::Answer);
+        let notes: Vec<String> = notes.map(|one| format!("{}: {}", one.subject, one.words)).collect();
+        (found(&probed).into_iter().filter(|issue| issue.starts_with("TG0315")).collect::<Vec<_>>(), notes)
+    };
+    let no = always("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    let (issues, notes) = tried(&other.url("localhost"), &no).await;
+    assert_eq!(notes, ["tls.on_demand.ask: says no to a name that is nobody's (404)"]);
+    assert_eq!(issues.len(), 1, "{issues:?}");
+    assert!(issues[0].starts_with("TG0315 at 6:9: the authority does not answer: https://localhost:"), "{issues:?}");
+    assert!(issues[0].ends_with(" answers 200, and not as a directory of ACME"), "{issues:?}");
+
+    let yes = always("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let (issues, notes) = tried("https://127.0.0.1:9/dir", &yes).await;
+    assert_eq!(notes, [""; 0]);
+    assert!(issues[0].contains("https://127.0.0.1:9/dir: no connection: "), "{issues:?}");
+    assert!(issues[1].starts_with("TG0315 at 7:21: ") && issues[1].contains(" approves of `nobody-"), "{issues:?}");
+
+    let (issues, _) = tried("https://127.0.0.1:9/dir", "http://127.0.0.1:9/").await;
+    assert!(issues[1].contains("cannot be asked: no connection"), "{issues:?}");
+}
+
 #[tokio::test]
 async fn a_program_that_sets_records_must_be_there() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().expect("a folder");
     let tried = async |hook: &str| {
         let text = format!(
-            "upstreams:\n  t: {{ url: 'http://127.0.0.1:9' }}\nadmin: {{ address: '127.0.0.1:0', token: x }}\nlisteners: [{{ address: '127.0.0.1:0' }}, {{ address: '127.0.0.1:0', tls: true }}]\nhosts: {{ '*.example.com': {{ tls: auto }} }}\ntls: {{ acme: {{ dns_hook: {hook} }} }}\nroutes: {{ /p: {{ proxy: /p }} }}\n"
+            "upstreams:\n  t: {{ url: 'http://127.0.0.1:9' }}\nadmin: {{ address: '127.0.0.1:0', token: x }}\nlisteners: [{{ address: '127.0.0.1:0' }}, {{ address: '127.0.0.1:0', tls: true }}]\nhosts: {{ '*.example.com': {{ tls: auto }} }}\ntls: {{ acme: {{ dns_hook: {hook}, directory: 'https://127.0.0.1:9/' }} }}\nroutes: {{ /p: {{ proxy: /p }} }}\n"
         );
         let loaded = load_text("main.yaml", &text, folder.path().into(), &Environment::of([])).expect("a good file");
         let probed = probe(&loaded, &Clock::system()).await;
