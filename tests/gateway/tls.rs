@@ -1,10 +1,11 @@
 //! TLS in front: which certificate answers, which host may be asked for, what comes without TLS.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rcgen::{KeyPair, PKCS_ED25519};
 use tokio_rustls::rustls::{ProtocolVersion, SignatureScheme};
-use tollgate::clock::Clock;
+use tollgate::clock::{Clock, TestClock};
 
 use crate::support::client::{self, RawClient, Request};
 use crate::support::eventually::eventually_async;
@@ -47,8 +48,12 @@ impl Signed {
     }
 
     fn gateway(self, sections: &str) -> (TestGateway, TlsCaller, Authority) {
+        self.gateway_on(sections, Clock::system())
+    }
+
+    fn gateway_on(self, sections: &str, clock: Clock) -> (TestGateway, TlsCaller, Authority) {
         let caller = self.caller();
-        let gw = TestGateway::from_folder(self.folder, sections, Clock::system());
+        let gw = TestGateway::from_folder(self.folder, sections, clock);
         (gw, caller, self.authority)
     }
 }
@@ -180,6 +185,8 @@ async fn who_comes_without_tls_is_sent_to_it() {
         assert!(response.header("strict-transport-security").is_none(), "browsers must not believe it there");
     }
     assert_eq!(gw.origin.received_count(), 0);
+    let log = gw.log(4).await;
+    assert!(log.iter().all(|line| line["host"] == "a.example.com" && line["client"] == "127.0.0.1"), "{log:?}");
     let over_tls = caller.tunnel(gw.addr(), Some("a.example.com")).await;
     let response = Request::get("/top").host("a.example.com").send(over_tls).await;
     assert_eq!(response.status, 200);
@@ -227,6 +234,28 @@ async fn another_certificate_takes_over_and_open_connections_stay() {
     assert_eq!(caller.open(gw.addr(), Some("a.example.com")).await.unwrap().chain, [after]);
     assert_ne!(caller.open(gw.addr(), Some("a.example.com")).await.unwrap().chain, [before]);
     assert_eq!(ask().await, 200, "what is open stays");
+}
+
+#[tokio::test]
+async fn a_changed_certificate_is_served_within_two_seconds() {
+    let time = TestClock::new();
+    let (signed, step) = (Signed::new(), Duration::from_millis(250));
+    let (gw, caller, authority) = signed.gateway_on(&sections(), time.clock());
+    let written = time.clock().now();
+    let after = authority.write_pair(&gw.folder(), "a", &["a.example.com"]);
+    let is_served =
+        async || caller.open(gw.addr(), Some("a.example.com")).await.unwrap().chain == std::slice::from_ref(&after);
+    assert!(!is_served().await, "nobody has looked yet");
+    // Each step of the clock gives the gateway some time of the world in which to do what is due.
+    while !is_served().await && time.clock().now() - written < Duration::from_secs(2) {
+        time.advance(step);
+        for _ in 0..20 {
+            if is_served().await {
+                break;
+            }
+        }
+    }
+    assert!(is_served().await, "two seconds are over");
 }
 
 #[tokio::test]
