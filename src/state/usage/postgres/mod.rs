@@ -44,12 +44,18 @@ const TIDYING: i64 = MAKING + 1;
 /// Bytes of the longest text: an entry of an index has room for four of these.
 const LONGEST: usize = 512;
 
-/// The connection, and what is needed to open another one.
+/// The database, and what its connection lives on.
 #[derive(Debug)]
 pub(super) struct Store {
-    // Before the runtime, which it lives on.
-    link: Option<Link>,
+    // Before the runtime, so that it ends on it.
+    way: Way,
     runtime: Runtime,
+}
+
+/// The connection, and what is needed to open another one.
+#[derive(Debug)]
+struct Way {
+    link: Option<Link>,
     address: PostgresAddress,
     client: Client,
 }
@@ -58,8 +64,8 @@ impl Store {
     /// Connects, and makes the tables if they are not there.
     pub(super) fn open(address: &PostgresAddress, clock: &Clock, brake: &Brake) -> Result<Self, Fault> {
         let mut store = Store::new(address, clock)?;
-        store.work(CONNECT * 2, brake, async |store| {
-            let link = store.link().await?;
+        store.work(CONNECT * 2, brake, async |way| {
+            let link = way.link().await?;
             match version(link).await {
                 Err(Trouble::Missing) => make_tables(link).await?,
                 known => known?,
@@ -72,7 +78,7 @@ impl Store {
     /// Connects to ask only; none if there are no tables.
     pub(super) fn look(address: &PostgresAddress) -> Result<Option<Self>, Fault> {
         let mut store = Store::new(address, &Clock::system())?;
-        let known = store.work(CONNECT * 2, &Brake::none(), async |store| version(store.link().await?).await);
+        let known = store.work(CONNECT * 2, &Brake::none(), async |way| version(way.link().await?).await);
         match known {
             Err(Trouble::Missing) => Ok(None),
             known => Ok(known.map(|()| Some(store))?),
@@ -81,21 +87,22 @@ impl Store {
 
     fn new(address: &PostgresAddress, clock: &Clock) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Store { link: None, runtime, address: address.clone(), client: Client::direct(clock.clone()) })
+        let way = Way { link: None, address: address.clone(), client: Client::direct(clock.clone()) };
+        Ok(Store { way, runtime })
     }
 
     /// Adds a batch, unless it was added before.
     pub(super) fn add(&mut self, batch: &Batch, brake: &Brake) -> Result<(), Fault> {
         let arrays = Arrays::of(batch);
-        self.again(WRITE + MORE, brake, async |store| {
-            store.link().await?.at_once(WRITE, &add(), &arrays.values()).await.map(drop)
+        self.again(WRITE + MORE, brake, async |way| {
+            way.link().await?.at_once(WRITE, &add(), &arrays.values()).await.map(drop)
         })
     }
 
     /// As the file's, by one gateway at a time.
     pub(super) fn tidy(&mut self, now: u64, retention: u64, brake: &Brake) -> Result<(), Fault> {
         let (now, retention) = (signed(now), signed(retention));
-        self.again(LONG + MORE, brake, async |store| tidy(store.link().await?, now, retention).await)
+        self.again(LONG + MORE, brake, async |way| tidy(way.link().await?, now, retention).await)
     }
 
     /// What was used, by what it is asked by.
@@ -104,9 +111,8 @@ impl Store {
         let mut values: Vec<Value<'_>> = times.iter().map(|time| (time as _, Type::INT8)).collect();
         values.extend(question.words().map(|word| (word as _, Type::TEXT)));
         let text = question.sql(SQL);
-        let rows = self.again(LONG + MORE, &Brake::none(), async |store| {
-            store.link().await?.at_once(LONG, &text, &values).await
-        })?;
+        let rows =
+            self.again(LONG + MORE, &Brake::none(), async |way| way.link().await?.at_once(LONG, &text, &values).await)?;
         let mut answer = Answer::default();
         for row in rows {
             answer.add(line(&row, question.by.len()).map_err(Trouble::from)?);
@@ -116,7 +122,7 @@ impl Store {
 
     /// Whether the connection is there, as far as that was seen.
     pub(super) fn is_in_place(&self) -> bool {
-        self.link.as_ref().is_some_and(Link::is_open)
+        self.way.link.as_ref().is_some_and(Link::is_open)
     }
 
     /// As [`Store::work`]. A connection that was open before may have been closed meanwhile, which says nothing about the
@@ -125,9 +131,9 @@ impl Store {
         &mut self,
         time: Duration,
         brake: &Brake,
-        mut work: impl AsyncFnMut(&mut Self) -> Result<T, Trouble>,
+        mut work: impl AsyncFnMut(&mut Way) -> Result<T, Trouble>,
     ) -> Result<T, Fault> {
-        let was_open = self.link.is_some();
+        let was_open = self.way.link.is_some();
         match self.work(time, brake, &mut work) {
             Err(Trouble::Broken(_)) if was_open => Ok(self.work(time, brake, work)?),
             done => Ok(done?),
@@ -139,22 +145,24 @@ impl Store {
         &mut self,
         time: Duration,
         brake: &Brake,
-        mut work: impl AsyncFnMut(&mut Self) -> Result<T, Trouble>,
+        mut work: impl AsyncFnMut(&mut Way) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let handle = self.runtime.handle().clone();
-        let done = handle.block_on(async {
+        let Store { way, runtime } = self;
+        let done = runtime.block_on(async {
             tokio::select! {
-                done = work(self) => done,
+                done = work(way) => done,
                 () = tokio::time::sleep(time) => Err(Trouble::slow(time)),
                 () = brake.held() => Err(Trouble::Other("did not answer before the gateway had to go on".to_owned())),
             }
         });
         if done.is_err() {
-            self.link = None;
+            self.way.link = None;
         }
         done
     }
+}
 
+impl Way {
     async fn link(&mut self) -> Result<&Link, Trouble> {
         let link = match self.link.take().filter(Link::is_open) {
             Some(link) => link,
