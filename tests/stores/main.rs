@@ -1,4 +1,5 @@
-//! Counters that several gateways share: a real Redis, and the same behaviour with it, without it and in memory.
+//! Counters and a ledger that several gateways share: a real Redis and a real Postgres, and the same behaviour with them,
+//! without them and alone.
 //!
 //! Not here: which limits are asked, and what callers are told (`gateway/limits.rs`).
 #![expect(
@@ -9,6 +10,9 @@
 )]
 
 mod arithmetic;
+mod ledger;
+mod ledger_outage;
+mod ledger_troubles;
 mod meanwhile;
 mod outage;
 mod suite;

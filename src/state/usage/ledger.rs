@@ -123,6 +123,9 @@ impl Writer {
             let (wish, end) = self.beat.next(last, EVERY);
             self.desk.gather();
             let wished = if end || wish != last { Wish::Everything } else { Wish::None };
+            if wished == Wish::Everything {
+                self.brake.pull();
+            }
             if let Some(written) = self.pass(wished) {
                 self.tell(written.err());
             }
@@ -142,7 +145,9 @@ impl Writer {
     fn pass(&mut self, wished: Wish) -> Option<Result<(), Fault>> {
         self.past.compare(self.seconds(), self.steady());
         let now = self.clock.now();
-        if now < self.next_try {
+        // Who ends does not wait for what did not answer before.
+        let is_in_vain = wished == Wish::Everything && self.failures > 0 && self.place.spool().is_some();
+        if now < self.next_try || is_in_vain {
             return None;
         }
         // While nothing can be written, sums grow together in the book; not without end where batches can be kept.
@@ -155,7 +160,7 @@ impl Writer {
         }
         let written = self.write(wished);
         self.failures = if written.is_ok() { 0 } else { self.failures.saturating_add(1) };
-        self.next_try = now + self.place.pause(self.failures);
+        self.next_try = self.clock.now() + self.place.pause(self.failures);
         if let (Err(_), Err((error, _))) = (&written, self.waiting.keep()) {
             log::debug!("usage waits in memory only: {error}");
         }

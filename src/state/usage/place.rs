@@ -250,45 +250,55 @@ impl Store {
 
 /// Shortens what a store does once somebody waits for everything to be written.
 #[derive(Clone, Debug)]
-pub(super) struct Brake(Option<watch::Receiver<u64>>);
+pub(super) struct Brake {
+    rings: Option<watch::Receiver<u64>>,
+    is_pulled: bool,
+}
 
 impl Brake {
     /// Pulled by every wish.
     pub(super) fn of(beat: &Beat) -> Self {
-        Brake(Some(beat.rings()))
+        Brake::by(beat.rings())
     }
 
     /// Pulled by whoever sends.
     pub(super) fn by(pulls: watch::Receiver<u64>) -> Self {
-        Brake(Some(pulls))
+        Brake { rings: Some(pulls), is_pulled: false }
     }
 
     /// Never pulled.
     pub(super) fn none() -> Self {
-        Brake(None)
+        Brake { rings: None, is_pulled: false }
     }
 
     /// From now on only later wishes count.
     pub(super) fn release(&mut self) {
-        if let Some(rings) = &mut self.0 {
+        self.is_pulled = false;
+        if let Some(rings) = &mut self.rings {
             rings.mark_unchanged();
         }
     }
 
+    /// Pulls it for a wish that came before.
+    pub(super) fn pull(&mut self) {
+        self.is_pulled = true;
+    }
+
     /// Whether somebody wished since.
     pub(super) fn is_pulled(&self) -> bool {
-        self.0.as_ref().is_some_and(|rings| rings.has_changed().unwrap_or(true))
+        self.is_pulled || self.rings.as_ref().is_some_and(|rings| rings.has_changed().unwrap_or(true))
     }
 
     /// Waits until it is pulled, and what may still be done then is over.
     #[cfg(feature = "postgres")]
     pub(super) async fn held(&self) {
         // Its own: who looks later sees the wish as well.
-        let pulled = match self.0.clone() {
+        let is_pulled = match self.rings.clone() {
+            _ if self.is_pulled => true,
             Some(mut rings) => rings.changed().await.is_ok(),
             None => false,
         };
-        if !pulled {
+        if !is_pulled {
             std::future::pending::<()>().await;
         }
         tokio::time::sleep(LAST).await;

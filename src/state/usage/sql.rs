@@ -19,8 +19,9 @@ const HOURS_KEPT: i64 = 62 * DAY;
 /// What sums are kept for, but for the time.
 pub(super) const WHOSE: &str = "tenant, provider, caller, route, class";
 
-/// The largest sum; more is not counted.
-const MOST: i64 = i64::MAX;
+/// The largest number in a row; more is not counted. What an upstream says of itself may be anything, and sums of many such
+/// rows must stay numbers.
+const MOST: i64 = 1 << 53;
 
 /// Which database it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,7 @@ impl Dialect {
     /// Many rows' sum.
     pub(super) fn sum(self, name: &str) -> String {
         match self {
-            Dialect::Postgres => format!("least(sum({name}), {MOST})::bigint"),
+            Dialect::Postgres => format!("least(sum({name}), {})::bigint", i64::MAX),
             Dialect::Sqlite => format!("sum({name})"),
         }
     }
@@ -145,7 +146,7 @@ impl<'a> From<&'a UsageKey> for Columns<'a> {
 
 /// A number as databases keep it.
 pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+    i64::try_from(number).map_or(MOST, |number| number.min(MOST))
 }
 
 /// A number that databases kept.

@@ -2,6 +2,8 @@
 #![expect(unreachable_pub, reason = "`pub` says what tests may use")]
 
 pub mod asks;
+pub mod ledger;
+pub mod postgres;
 pub mod said;
 pub mod server;
 pub mod slow;

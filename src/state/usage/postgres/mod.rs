@@ -46,12 +46,18 @@ const TIDYING: i64 = MAKING + 1;
 /// Bytes of the longest text: an entry of an index has room for four of these.
 const LONGEST: usize = 512;
 
-/// The connection, and what is needed to open another one.
+/// The database, and what its connection lives on.
 #[derive(Debug)]
 pub(super) struct Store {
-    // Before the runtime, which it lives on.
-    link: Option<Link>,
+    // Before the runtime, so that it ends on it.
+    way: Way,
     runtime: Runtime,
+}
+
+/// The connection, and what is needed to open another one.
+#[derive(Debug)]
+struct Way {
+    link: Option<Link>,
     address: PostgresAddress,
     client: Client,
 }
@@ -60,8 +66,8 @@ impl Store {
     /// Connects, and makes the tables if they are not there.
     pub(super) fn open(address: &PostgresAddress, clock: &Clock, brake: &Brake) -> Result<Self, Fault> {
         let mut store = Store::new(address, clock)?;
-        store.work(CONNECT * 2, brake, async |store| {
-            let link = store.link().await?;
+        store.work(CONNECT * 2, brake, async |way| {
+            let link = way.link().await?;
             match version(link).await {
                 Err(Trouble::Missing) => make_tables(link).await?,
                 known => known?,
@@ -74,7 +80,7 @@ impl Store {
     /// Connects to ask only; none if there are no tables.
     pub(super) fn look(address: &PostgresAddress) -> Result<Option<Self>, Fault> {
         let mut store = Store::new(address, &Clock::system())?;
-        let known = store.work(CONNECT * 2, &Brake::none(), async |store| version(store.link().await?).await);
+        let known = store.work(CONNECT * 2, &Brake::none(), async |way| version(way.link().await?).await);
         match known {
             Err(Trouble::Missing) => Ok(None),
             known => Ok(known.map(|()| Some(store))?),
@@ -83,54 +89,55 @@ impl Store {
 
     fn new(address: &PostgresAddress, clock: &Clock) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Store { link: None, runtime, address: address.clone(), client: Client::direct(clock.clone()) })
+        let way = Way { link: None, address: address.clone(), client: Client::direct(clock.clone()) };
+        Ok(Store { way, runtime })
     }
 
     /// Adds a batch, unless it was added before.
     pub(super) fn add(&mut self, batch: &Batch, brake: &Brake) -> Result<(), Fault> {
         let arrays = Arrays::of(batch);
-        self.again(WRITE + MORE, brake, async |store| {
-            store.link().await?.at_once(WRITE, &add(), &arrays.values()).await.map(drop)
+        self.again(WRITE + MORE, brake, async |way| {
+            way.link().await?.at_once(WRITE, &add(), &arrays.values()).await.map(drop)
         })
     }
 
     /// As the file's, by one gateway at a time.
     pub(super) fn tidy(&mut self, (now, retention): (u64, u64), sending: Sending, brake: &Brake) -> Result<u64, Fault> {
         let times = (signed(now), signed(retention));
-        self.again(LONG + MORE, brake, async |store| tidy(store.link().await?, times, sending).await)
+        self.again(LONG + MORE, brake, async |way| tidy(way.link().await?, times, sending).await)
     }
 
     /// See [`super::place::Store::gateway`].
     pub(super) fn gateway(&mut self) -> Result<String, Fault> {
-        self.again(WRITE + MORE, &Brake::none(), async |store| spool::gateway(store.link().await?).await)
+        self.again(WRITE + MORE, &Brake::none(), async |way| spool::gateway(way.link().await?).await)
     }
 
     /// See [`super::place::Store::close`].
     pub(super) fn close(&mut self, until: u64, sender: &str, brake: &Brake) -> Result<Turn, Fault> {
         let until = signed(until);
-        self.again(WRITE + MORE, brake, async |store| spool::close(store.link().await?, until, sender).await)
+        self.again(WRITE + MORE, brake, async |way| spool::close(way.link().await?, until, sender).await)
     }
 
     /// See [`super::place::Store::next`].
     pub(super) fn next(&mut self, most: usize, brake: &Brake) -> Result<Vec<Row>, Fault> {
-        self.again(WRITE + MORE, brake, async |store| spool::next(store.link().await?, most).await)
+        self.again(WRITE + MORE, brake, async |way| spool::next(way.link().await?, most).await)
     }
 
     /// See [`super::place::Store::waiting`].
     pub(super) fn waiting(&mut self, brake: &Brake) -> Result<u64, Fault> {
-        self.again(WRITE + MORE, brake, async |store| spool::waiting(store.link().await?).await)
+        self.again(WRITE + MORE, brake, async |way| spool::waiting(way.link().await?).await)
     }
 
     /// See [`super::place::Store::sent`].
     pub(super) fn sent(&mut self, last: &Row, brake: &Brake) -> Result<(), Fault> {
-        self.again(WRITE + MORE, brake, async |store| spool::sent(store.link().await?, last).await)
+        self.again(WRITE + MORE, brake, async |way| spool::sent(way.link().await?, last).await)
     }
 
     /// See [`super::place::Store::read`].
     pub(super) fn read(&mut self, since: u64, until: u64, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
         let (since, until) = (signed(since), signed(until));
-        let rows = self
-            .again(LONG + MORE, &Brake::none(), async |store| spool::read(store.link().await?, since, until).await)?;
+        let rows =
+            self.again(LONG + MORE, &Brake::none(), async |way| spool::read(way.link().await?, since, until).await)?;
         rows.iter().for_each(each);
         Ok(())
     }
@@ -141,9 +148,8 @@ impl Store {
         let mut values: Vec<Value<'_>> = times.iter().map(|time| (time as _, Type::INT8)).collect();
         values.extend(question.words().map(|word| (word as _, Type::TEXT)));
         let text = question.sql(SQL);
-        let rows = self.again(LONG + MORE, &Brake::none(), async |store| {
-            store.link().await?.at_once(LONG, &text, &values).await
-        })?;
+        let rows =
+            self.again(LONG + MORE, &Brake::none(), async |way| way.link().await?.at_once(LONG, &text, &values).await)?;
         let mut answer = Answer::default();
         for row in rows {
             answer.add(line(&row, question.by.len()).map_err(Trouble::from)?);
@@ -153,7 +159,7 @@ impl Store {
 
     /// Whether the connection is there, as far as that was seen.
     pub(super) fn is_in_place(&self) -> bool {
-        self.link.as_ref().is_some_and(Link::is_open)
+        self.way.link.as_ref().is_some_and(Link::is_open)
     }
 
     /// As [`Store::work`]. A connection that was open before may have been closed meanwhile, which says nothing about the
@@ -162,9 +168,9 @@ impl Store {
         &mut self,
         time: Duration,
         brake: &Brake,
-        mut work: impl AsyncFnMut(&mut Self) -> Result<T, Trouble>,
+        mut work: impl AsyncFnMut(&mut Way) -> Result<T, Trouble>,
     ) -> Result<T, Fault> {
-        let was_open = self.link.is_some();
+        let was_open = self.way.link.is_some();
         match self.work(time, brake, &mut work) {
             Err(Trouble::Broken(_)) if was_open => Ok(self.work(time, brake, work)?),
             done => Ok(done?),
@@ -176,22 +182,24 @@ impl Store {
         &mut self,
         time: Duration,
         brake: &Brake,
-        mut work: impl AsyncFnMut(&mut Self) -> Result<T, Trouble>,
+        mut work: impl AsyncFnMut(&mut Way) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let handle = self.runtime.handle().clone();
-        let done = handle.block_on(async {
+        let Store { way, runtime } = self;
+        let done = runtime.block_on(async {
             tokio::select! {
-                done = work(self) => done,
+                done = work(way) => done,
                 () = tokio::time::sleep(time) => Err(Trouble::slow(time)),
                 () = brake.held() => Err(Trouble::Other("did not answer before the gateway had to go on".to_owned())),
             }
         });
         if done.is_err() {
-            self.link = None;
+            self.way.link = None;
         }
         done
     }
+}
 
+impl Way {
     async fn link(&mut self) -> Result<&Link, Trouble> {
         let link = match self.link.take().filter(Link::is_open) {
             Some(link) => link,
