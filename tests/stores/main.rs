@@ -11,6 +11,7 @@
 
 mod arithmetic;
 mod ledger;
+mod ledger_export;
 mod ledger_outage;
 mod ledger_troubles;
 mod meanwhile;
