@@ -111,6 +111,18 @@ impl Account {
         account
     }
 
+    /// What lines of an export say.
+    pub(crate) fn of_lines<'a>(lines: impl Iterator<Item = &'a Value>) -> Self {
+        let mut account = Account::default();
+        for line in lines {
+            let word = |name: &str| line[name].as_str().expect("a text").to_owned();
+            let class = line["class"].as_u64().and_then(|class| u8::try_from(class).ok()).expect("a class");
+            let sums = NAMES.map(|name| line[name].as_u64().unwrap_or_else(|| panic!("no {name} in {line}")));
+            account.add((word("tenant"), word("route"), class), Sums(sums));
+        }
+        account
+    }
+
     fn add(&mut self, key: (String, String, u8), Sums(more): Sums) {
         let Sums(sums) = self.0.entry(key).or_default();
         sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);

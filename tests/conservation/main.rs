@@ -1,7 +1,8 @@
 //! Conservation: what the ledger says is what callers saw, request by request, whatever becomes of them and of the gateway.
 //!
 //! A gateway that is a process of its own, an upstream that misbehaves, callers who leave, and stops in between: clean ones,
-//! after which the ledger is exact, and `kill -9`, which takes the last second at most and doubles nothing. 50 000 requests
+//! after which the ledger is exact, and `kill -9`, which takes the last second at most and doubles nothing. A data source that
+//! is away for a part of it has in the end, of every line, one. 50 000 requests
 //! for each of the two; `TOLLGATE_LONG=1` makes it a million each.
 #![expect(
     clippy::expect_used,
@@ -18,6 +19,7 @@ mod book;
 mod caller;
 mod kind;
 mod origin;
+mod receiver;
 mod support;
 
 use std::path::Path;
@@ -30,6 +32,7 @@ use tokio::task::JoinSet;
 use book::Account;
 use caller::Load;
 use origin::Origin;
+use receiver::Receiver;
 use support::credentials::{ISSUER, SECRET};
 use support::process::Process;
 
@@ -81,7 +84,8 @@ async fn run(ends: &[End]) {
     let nobody = TcpSocket::new_v4().expect("a socket");
     nobody.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let nobody_at = nobody.local_addr().expect("an address");
-    let config = config(&origin.url, &format!("http://{nobody_at}"), folder.path());
+    let receiver = Receiver::start().await;
+    let config = config(&origin.url, &format!("http://{nobody_at}"), &receiver.url, folder.path());
     let load = Load::new(origin, total());
     let mut callers: JoinSet<()> = (0..CALLERS).map(|_| caller::call(Arc::clone(&load))).collect();
     let callers = async {
@@ -97,6 +101,8 @@ async fn run(ends: &[End]) {
             let now = Account::of_ledger(folder.path());
             lives.push(Life { end: *end, at, written: now.clone().since(&ledger) });
             ledger = now;
+            // It is away for the first gateway, and on and off for the others.
+            receiver.come_back();
         }
         lives
     };
@@ -105,6 +111,11 @@ async fn run(ends: &[End]) {
         judge(&load, gateway, life);
         life.written.assert_mixed();
     }
+    let (written, exported) = (Account::of_ledger(folder.path()), receiver.account(&config).await);
+    let lost = written.beyond(&exported);
+    assert!(lost.is_empty(), "the receiver does not have {lost:#?}");
+    let doubled = exported.beyond(&written);
+    assert!(doubled.is_empty(), "the receiver has too much: {doubled:#?}");
     println!("{ends:?}: {} requests in {:.1?}", total(), began.elapsed());
 }
 
@@ -159,9 +170,7 @@ fn judge(load: &Load, gateway: usize, Life { end, at, written }: &Life) {
     });
 }
 
-/// A receiver of what the gateway exports would stand beside the upstream, and add `usage: { export: .. }`: its rows make
-/// an [`Account`] like any other.
-fn config(origin: &str, nobody: &str, folder: &Path) -> String {
+fn config(origin: &str, nobody: &str, receiver: &str, folder: &Path) -> String {
     format!(
         r#"listeners: [{{ address: 127.0.0.1:0 }}]
 admin: {{ address: 127.0.0.1:0 }}
@@ -173,7 +182,9 @@ limits:
   few: {{ by: tenant, rate: 5/s, burst: 5 }}
 upstreams:
   origin: {{ url: '{origin}', token: p.test, retry: {{ base: 1ms, max: 1ms }} }}
+  receiver: {{ url: '{receiver}', token: p.append }}
   nobody: {{ url: '{nobody}', token: p.test, retry: {{ attempts: 1 }} }}
+usage: {{ export: {{ upstream: receiver }} }}
 default_auth: employees
 routes:
   /broken: {{ proxy: /broken, upstream: origin, methods: [POST] }}
