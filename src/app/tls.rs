@@ -72,7 +72,7 @@ impl Tls {
             log::error!("{sentence}: callers will refuse the connection until another one is there");
         }
         for sentence in signers(config).filter_map(|signer| signer.fault(now)) {
-            log::error!("{sentence}: no certificate that it signed opens anything until another one is there");
+            log::error!("{sentence}: certificates that only it vouches for open nothing");
         }
         tls
     }

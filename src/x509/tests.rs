@@ -236,11 +236,11 @@ fn what_lies_between_signs_as_far_as_it_may() {
     }
     let last = below(&root, IsCa::Ca(BasicConstraints::Constrained(0)), &|_| {});
     assert!(judge(&[leaf(&last, |_| {}), last.der().to_vec()]).is_ok());
-    let beyond = below(&last, open.clone(), &|_| {});
+    let beyond = below(&last, open, &|_| {});
     let shown = [leaf(&beyond, |_| {}), beyond.der().to_vec(), last.der().to_vec()];
     assert_eq!(judge(&shown), Err(Fault::Untrusted));
     // One that is for servers has no callers below it.
-    let servers = below(&root, open.clone(), &|params| {
+    let servers = below(&root, open, &|params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
     assert_eq!(judge(&[leaf(&servers, |_| {}), servers.der().to_vec()]), Err(Fault::Purpose));

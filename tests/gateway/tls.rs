@@ -8,9 +8,10 @@ use tokio_rustls::rustls::{ProtocolVersion, SignatureScheme};
 use tollgate::clock::{Clock, TestClock};
 
 use crate::support::client::{self, RawClient, Request};
-use crate::support::eventually::eventually_async;
+use crate::support::eventually::{eventually, eventually_async};
 use crate::support::gateway::{TestGateway, assert_refused};
 use crate::support::h2_client::H2Client;
+use crate::support::process::Process;
 use crate::support::tls_caller::TlsCaller;
 use crate::support::tls_origin::Authority;
 
@@ -409,4 +410,31 @@ async fn metrics_tell_when_certificates_from_files_end() {
     eventually_async("its host's end", || async { !gw.metrics().await.contains(&gone) }).await;
     assert!(gw.metrics().await.contains(&format!(r#"{family}{{host="shop.test",source="file"}}"#)));
     assert!(gw.metrics().await.contains("tollgate_acme_failures_total 0"));
+}
+
+#[tokio::test]
+async fn the_operator_is_told_where_the_own_authority_lies_and_why_handshakes_are_refused() {
+    let process = Process::start(
+        "listeners: [{ address: 127.0.0.1:0 }, { address: 127.0.0.1:0, tls: true }]
+admin: { address: 127.0.0.1:0 }
+log: { level: debug }
+upstreams: { t: { url: 'http://127.0.0.1:9' } }
+routes: { /top: { pipe: top } }
+hosts: { localhost: { tls: internal } }
+",
+    )
+    .await;
+    let file = process.folder().join("data/tls/internal/authority.pem");
+    let pem = std::fs::read_to_string(&file).expect("it is made at the start");
+    let signed = format!("certificates for development are signed by {}", file.display());
+    let said = process.stderr().replace("/./", "/");
+    assert!(said.contains(&signed), "{said}");
+    let at = said.split("https://").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
+    let at = at.parse().expect("an address");
+    let (_, der) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).expect("a certificate");
+    let caller = TlsCaller::trusting(der.contents);
+    assert!(caller.open(at, Some("localhost")).await.is_ok());
+    assert!(caller.open(at, Some("nobody.test")).await.is_err());
+    let told = "a handshake is refused: `nobody.test` is no host of the file, or one without `tls`";
+    eventually("the reason", || process.stderr().contains(told)).await;
 }

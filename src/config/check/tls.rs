@@ -215,6 +215,11 @@ impl Checker<'_> {
                 "add a listener with `tls: true`; if a proxy in front speaks TLS, name it in `server.trusted_proxies`";
             self.at_key(IssueCode::TlsRules, &path, title, help);
         }
+        if host.hsts.is_some_and(|hsts| hsts.duration().subsec_nanos() != 0) {
+            let path = ["hosts", pattern.as_str(), "hsts"];
+            let title = "browsers count this in whole seconds".to_owned();
+            self.at_value(IssueCode::BadValue, &path, title, "write it like 180d; 0s takes back what was said before");
+        }
         if host.hsts.is_some() && !has_way {
             let path = ["hosts", pattern.as_str(), "hsts"];
             let title = "`hsts` has no effect: it is said over TLS only, and there is no TLS here".to_owned();
