@@ -348,6 +348,12 @@ const FENCES: [Fence; 13] = [
         advice: "move the query behind a port of `state`",
     },
     Fence {
+        what: "Postgres",
+        is: |path| path[0] == "tokio_postgres",
+        only_in: &["state/usage/postgres/"],
+        advice: "ask `state::usage`, which knows what to do without it",
+    },
+    Fence {
         what: "Redis",
         is: |path| path[0] == "redis",
         only_in: &["state/counters/redis/"],

@@ -6,6 +6,7 @@
 //! (`cli`).
 
 mod keys;
+mod ledger;
 mod local;
 mod upstream;
 
@@ -92,9 +93,10 @@ pub async fn probe(loaded: &Loaded, clock: &Clock) -> Probed {
         let trial = upstream::probe(name.clone(), section.clone(), pipes_of(config, name), clock.clone());
         (name.clone(), trial)
     });
-    let (trials, keys) = tokio::join!(side_by_side(upstreams), keys::probe(config, clock));
+    let (trials, keys, ledger) =
+        tokio::join!(side_by_side(upstreams), keys::probe(config, clock), ledger::probe(config));
     let mut probed = Probed::default();
-    for found in trials.into_values().chain([keys, local::probe(config, clock.wall())]) {
+    for found in trials.into_values().chain([keys, local::probe(config, clock.wall()), ledger]) {
         let Trials { findings, problems } = found;
         probed.findings.extend(findings);
         problems.into_iter().for_each(|problem| probed.issues.push(problem.at_its_place(loaded)));

@@ -12,13 +12,13 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::config::admin_of;
 use crate::config::interpolate::Environment;
 use crate::config::scalar::{Moment, Period};
+use crate::config::{AdminOf, Known, admin_of};
 use crate::exchange::usage::Used;
 use crate::state::usage::{Answer, Place, Question, Side, ask};
 
-use super::super::{Ending, print, say};
+use super::super::{Ending, print, say, show};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -125,7 +125,13 @@ fn place_of(arguments: &Arguments) -> anyhow::Result<Place> {
         (Some(dir), _) => Ok(Place::Folder(dir.clone())),
         (None, Some(config)) => {
             std::fs::metadata(config).with_context(|| format!("`{}`", config.display()))?;
-            Ok(Place::of(&admin_of(config, &Environment::of_process()).state))
+            let AdminOf { state, store, issues, .. } = admin_of(config, &Environment::of_process());
+            if store == Known::Unknown {
+                // Another ledger must not be taken for this one.
+                show(&issues);
+                bail!("where the ledger is cannot be told from the file: give --dir FOLDER for one in a file");
+            }
+            Ok(Place::of(&state))
         }
         (None, None) => bail!("whose usage? Give the file that the gateway runs: -c FILE"),
     }
