@@ -322,7 +322,7 @@ struct Fence {
 const ASKING: [&str; 5] =
     ["CertificateError", "DigitallySignedStruct", "DistinguishedName", "Error", "HandshakeSignatureValid"];
 
-const FENCES: [Fence; 13] = [
+const FENCES: [Fence; 14] = [
     Fence {
         what: "Pingora",
         is: |path| path[0].starts_with("pingora"),
@@ -346,6 +346,12 @@ const FENCES: [Fence; 13] = [
         is: |path| path[0] == "rusqlite",
         only_in: &["state/", "demo/"],
         advice: "move the query behind a port of `state`",
+    },
+    Fence {
+        what: "Postgres",
+        is: |path| path[0] == "tokio_postgres",
+        only_in: &["state/usage/postgres/"],
+        advice: "ask `state::usage`, which knows what to do without it",
     },
     Fence {
         what: "Redis",

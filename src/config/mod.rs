@@ -247,6 +247,8 @@ pub struct AdminOf {
     pub state: State,
     /// How far the address can be relied on.
     pub address: Known,
+    /// How far it can be relied on where the ledger is.
+    pub store: Known,
     /// What is wrong with these sections, or with the file as a whole.
     pub issues: Issues,
 }
@@ -278,7 +280,8 @@ pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
             let folder = || path.parent().map(Path::to_path_buf).unwrap_or_default();
             let beside = environment.state_directory().unwrap_or_else(folder);
             let state = State { beside, ..State::default() };
-            return AdminOf { admin: Admin::default(), state, address: Known::Assumed, issues };
+            let (address, store) = (Known::Assumed, Known::Unknown);
+            return AdminOf { admin: Admin::default(), state, address, store, issues };
         }
     };
     let mut issues = interpolate::resolve(&mut document, environment, &mut reader);
@@ -288,12 +291,13 @@ pub fn admin_of(path: &Path, environment: &Environment) -> AdminOf {
     issues.append(check::read_files(&mut config, &document, environment, &mut reader));
     issues.sort();
     let is_broken = |path: &[&str]| document.node(path).is_some_and(|node| matches!(node.kind, NodeKind::Broken));
-    let address = match () {
-        () if is_broken(&["admin"]) || is_broken(&["admin", "address"]) => Known::Unknown,
-        () if !is_whole && document.node(&["admin"]).is_none() => Known::Assumed,
+    let known = |section: &str, key: &str| match () {
+        () if is_broken(&[section]) || is_broken(&[section, key]) => Known::Unknown,
+        () if !is_whole && document.node(&[section]).is_none() => Known::Assumed,
         () => Known::Surely,
     };
-    AdminOf { admin: config.admin, state: config.state, address, issues }
+    let (address, store) = (known("admin", "address"), known("state", "store"));
+    AdminOf { admin: config.admin, state: config.state, address, store, issues }
 }
 
 /// What a file says about who may call, however wrong the rest of it is.

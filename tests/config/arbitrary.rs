@@ -59,6 +59,8 @@ fn piece() -> impl Strategy<Value = String> {
             "5/s",
             "5GB/day",
             "redis://u:p@h",
+            "store:",
+            "postgres://u:p@h/d",
             "server:",
             "listeners:",
             "admin:",

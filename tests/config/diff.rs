@@ -10,7 +10,7 @@ use tollgate::config::{Config, load, load_text};
 use crate::environment;
 
 /// What a gateway takes only when it starts.
-const UNTIL_RESTART: [&str; 12] = [
+const UNTIL_RESTART: [&str; 13] = [
     "admin.address",
     "listeners",
     "log.access",
@@ -23,6 +23,7 @@ const UNTIL_RESTART: [&str; 12] = [
     "state.dir",
     "state.max_counters",
     "state.on_counter_failure",
+    "state.store",
 ];
 
 const BASE: &str = "\
@@ -192,6 +193,13 @@ needs a restart: state.counters, state.max_counters
         between(&with(old), &with(&elsewhere)),
         "~ state.counters: rediss://:***@counters.example.com:6379/0 -> rediss://:***@u.example.com:1/2\nneeds a restart: state.counters\n"
     );
+    let (one, other) = ("postgres://u:one@h/d", "postgres://u:two@h/d");
+    let store = |url: &str| with(&format!("state: {{ store: \"{url}\" }}\n"));
+    assert_eq!(between(&store(one), &store(other)), "~ state.store: *** (changed)\nneeds a restart: state.store\n");
+    assert_eq!(
+        between(&with(""), &store("postgres://u:one@localhost/d")),
+        "~ state.store: sqlite -> postgres://***:***@localhost:5432/d?sslmode=disable\nneeds a restart: state.store\n"
+    );
     // The order of names, and what is written that holds anyway, say nothing.
     let same = old.replace("[flood, old]", "[old, flood]").replace("example.com\"", "example.com:6379/0\"");
     assert_eq!(between(&with(old), &with(&same)), "");
@@ -285,6 +293,7 @@ fn other(path: &[String], value: &Value) -> Option<Value> {
         ("cost", _) => "response_bytes".into(),
         ("counters", _) => "memory".into(),
         ("on_counter_failure", _) => "allow".into(),
+        ("store", _) => "sqlite".into(),
         ("quota", _) => "7KB/hour".into(),
         ("rate", _) => "7/h".into(),
         ("access", _) => "stdout".into(),

@@ -140,6 +140,8 @@ fn values_of_limits_and_callers_are_checked_too() {
         ("plans: { a: { limits: [b] } }", "plans: { a: { limits: b } }"),
         ("state: { counters: memory }", "state: { counters: redis }"),
         ("state: { counters: 'rediss://:${PW}@h:6379/0' }", "state: { counters: 'https://h' }"),
+        ("state: { store: sqlite }", "state: { store: postgres }"),
+        ("state: { store: 'postgres://u:${PW}@h/d?sslmode=disable' }", "state: { store: 'mysql://h/d' }"),
         ("state: { max_counters: 1000 }", "state: { max_counters: 999 }"),
         (
             "upstreams: { a: { url: 'https://a', rate: 5/s, concurrency: { max: 1, queue: 0 } } }",

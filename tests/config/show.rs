@@ -97,7 +97,7 @@ fn parameters_with_the_name_of_a_credential_are_hidden() {
 }
 
 #[test]
-fn the_password_of_counters_shows_nowhere() {
+fn the_password_of_counters_or_of_the_ledger_shows_nowhere() {
     let base = "upstreams: { a: { url: https://a.example.com } }\nroutes: { /x: { pipe: x } }\n";
     let forms = [
         "redis://:SECRET@h.example.com:6379/0",
@@ -124,20 +124,30 @@ fn the_password_of_counters_shows_nowhere() {
         " redis://:SECRET@h",
         "http://:SECRET@h",
     ];
-    for form in forms {
+    let both = ["counters", "store"].map(|key| forms.map(|form| (key, form.to_owned())));
+    let of_postgres = |(_, form): (_, String)| ("store", form.replace("rediss", "redis").replace("redis", "postgres"));
+    let more = [
+        "postgres://user:SECRET@h/d?sslmode=disable",
+        "postgres://user:SECRET@h/d?sslmode=disable&password=SECRET",
+        "postgresql://SECRET@h.example.com/d",
+        "host=h user=u password=SECRET",
+    ];
+    let more = more.map(|form| ("store", form.to_owned()));
+    let forms = both.clone().into_iter().flatten().chain(both.into_iter().flatten().map(of_postgres)).chain(more);
+    for (key, form) in forms {
         for secret in ["hunter2", "hunter2-p#ss", "hunter2%2F"] {
             let form = form.replace("SECRET", secret);
             let lines = [
-                format!("state: {{ counters: \"{form}\" }}"),
-                format!("state: {{ counters: '{form}', dirs: x }}"),
-                format!("state:\n  counters: {form}\n  max_counters: few"),
-                format!("state:\n  counters: >\n    {form}\n  max_counters: few"),
-                format!("state:\n  counters: [\"{form}\"]\n"),
-                format!("state:\n  counters: !x {form}\n"),
-                format!("state:\n  counters: {form} # {form}\n"),
-                format!("state: {{ counter: \"{form}\" }}"),
+                format!("state: {{ {key}: \"{form}\" }}"),
+                format!("state: {{ {key}: '{form}', dirs: x }}"),
+                format!("state:\n  {key}: {form}\n  max_counters: few"),
+                format!("state:\n  {key}: >\n    {form}\n  max_counters: few"),
+                format!("state:\n  {key}: [\"{form}\"]\n"),
+                format!("state:\n  {key}: !x {form}\n"),
+                format!("state:\n  {key}: {form} # {form}\n"),
+                format!("state: {{ {}: \"{form}\" }}", &key[1..]),
                 format!("state: \"{form}\""),
-                format!("state: {{ counters: \"{form}\"\n  dir: ["),
+                format!("state: {{ {key}: \"{form}\"\n  dir: ["),
             ];
             for state in lines {
                 let text = format!("{base}{state}\n");

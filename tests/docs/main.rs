@@ -59,8 +59,17 @@ const NOUNS: [&str; 20] = [
 ];
 
 /// Examples of several parts together.
-const TOGETHER: [&str; 8] =
-    ["agency", "client-certificates", "custom-domains", "mint", "oidc", "redis", "tenant_per_host", "two_providers"];
+const TOGETHER: [&str; 9] = [
+    "agency",
+    "client-certificates",
+    "custom-domains",
+    "mint",
+    "oidc",
+    "postgres",
+    "redis",
+    "tenant_per_host",
+    "two_providers",
+];
 
 /// What stands in files beside the configuration: a page for each, and no example, which is a whole configuration.
 const RECORDS: [&str; 2] = ["keys", "revoked"];
@@ -184,6 +193,7 @@ fn load_with_a_token(name: &str, text: &str) -> Result<Loaded, Issues> {
         ("TOLLGATE_ADMIN_TOKEN", "an-admin-token-of-some-length"),
         ("CH_KEY", "key"),
         ("REDIS_PASSWORD", "a-password"),
+        ("POSTGRES_PASSWORD", "a-password"),
     ]);
     if text.contains("\ninclude:") || text.starts_with("include:") {
         // Which only a file can; nothing matches its patterns.

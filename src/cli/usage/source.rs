@@ -9,10 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail};
 
 use crate::clock::Clock;
-use crate::config::admin_of;
 use crate::config::interpolate::Environment;
 use crate::config::scalar::{Moment, Period};
+use crate::config::{AdminOf, Known, admin_of};
 use crate::state::usage::Place;
+
+use super::super::show;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Source {
@@ -65,7 +67,13 @@ impl Source {
             (Some(dir), _) => Ok(Place::Folder(dir.clone())),
             (None, Some(config)) => {
                 std::fs::metadata(config).with_context(|| format!("`{}`", config.display()))?;
-                Ok(Place::of(&admin_of(config, &Environment::of_process()).state))
+                let AdminOf { state, store, issues, .. } = admin_of(config, &Environment::of_process());
+                if store == Known::Unknown {
+                    // Another ledger must not be taken for this one.
+                    show(&issues);
+                    bail!("where the ledger is cannot be told from the file: give --dir FOLDER for one in a file");
+                }
+                Ok(Place::of(&state))
             }
             (None, None) => bail!("whose usage? Give the file that the gateway runs: -c FILE"),
         }

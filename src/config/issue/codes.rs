@@ -123,4 +123,5 @@ issue_codes! {
     CertificateInvalid = "TG0313", Error, "A certificate is not valid now.";
     CertificateDue = "TG0314", Warning, "A certificate soon expires.";
     NoAuthority = "TG0315", Error, "Who issues certificates, or approves of names, does not answer as it should.";
+    LedgerUnusable = "TG0316", Error, "The Postgres of the ledger cannot be written from here.";
 }

@@ -49,7 +49,8 @@ const PORT: u16 = 5432;
 const NO_PLACE: &str =
     "this is not a place for the ledger: write `sqlite` or postgres://USER:PASSWORD@HOST:5432/DATABASE";
 const ODD_LOGIN: &str = "this is not a place for the ledger: write postgres://USER:PASSWORD@HOST:5432/DATABASE, with / @ : # ? % in user and password as %2F %40 %3A %23 %3F %25";
-const ODD_QUERY: &str = "behind the `?` of this URL only `sslmode=` can stand: `disable` without TLS, `verify-full` with TLS, which is what holds without it";
+const ODD_QUERY: &str =
+    "this URL has more behind its `?` than `sslmode`: write `?sslmode=disable`, or nothing, which is with TLS";
 const WEAK_MODE: &str = "this `sslmode` would believe any certificate, or go on without TLS: write `sslmode=verify-full`, or `sslmode=disable` where every machine on the way is yours";
 
 impl FromStr for Store {

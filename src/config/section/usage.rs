@@ -12,7 +12,7 @@ use crate::config::scalar::{Period, Secret};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Usage {
-    /// Whether usage is written to `usage.sqlite` in `state.dir`, by minute, tenant, caller, route and status class.
+    /// Whether usage is written to `usage.sqlite` in `state.dir`, or where `state.store` says, by minute, tenant, caller, route and status class.
     pub ledger: bool,
     /// How long it is kept there; after two days by the hour, after two months by the day.
     pub retention: Period,

@@ -72,6 +72,20 @@ impl Place {
         }
     }
 
+    /// Connects to another machine, and tells what a gateway would find; none where the ledger is on this one.
+    ///
+    /// # Errors
+    /// In a sentence, why nothing could be written there.
+    pub fn try_out(&self) -> Option<Result<&'static str, String>> {
+        match self {
+            Place::Folder(_) => None,
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address, _) => Some(postgres::Store::try_out(address).map_err(|fault| fault.to_string())),
+            #[cfg(not(feature = "postgres"))]
+            Place::Postgres(..) => Some(Err(without_postgres(&Brake::none()).to_string())),
+        }
+    }
+
     /// Where what cannot be written is kept: a folder that is there when the place is not.
     pub(super) fn spool(&self) -> Option<&Path> {
         match self {

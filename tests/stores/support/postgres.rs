@@ -86,6 +86,11 @@ impl Postgres {
         }
     }
 
+    /// Further options, from its next start on.
+    pub fn add(&mut self, options: &[&str]) {
+        self.options.extend(options.iter().map(|option| (*option).to_owned()));
+    }
+
     /// Ends it at once, with all connections; what was committed is there when it runs again.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -87,6 +87,12 @@ impl Store {
         }
     }
 
+    /// Connects, changes nothing, and tells what a gateway would find.
+    pub(super) fn try_out(address: &PostgresAddress) -> Result<&'static str, Fault> {
+        let mut store = Store::new(address, &Clock::system())?;
+        Ok(store.work(CONNECT, &Brake::none(), async |way| try_out(way.link().await?).await)?)
+    }
+
     fn new(address: &PostgresAddress, clock: &Clock) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let way = Way { link: None, address: address.clone(), client: Client::direct(clock.clone()) };
@@ -219,6 +225,32 @@ async fn version(link: &Link) -> Result<(), Trouble> {
     }
 }
 
+async fn try_out(link: &Link) -> Result<&'static str, Trouble> {
+    let (missing, question) = match version(link).await {
+        Err(Trouble::Missing) => {
+            (Trouble::Missing, "coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)".to_owned())
+        }
+        known => {
+            known?;
+            let rights = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+            let one = |right: &str| format!("has_table_privilege('{}', '{right}')", SQL.table());
+            let words =
+                "does not let this user read and write its tables: let the user that made them GRANT ALL on them";
+            (Trouble::Other(words.to_owned()), rights.map(one).join(" AND "))
+        }
+    };
+    let text = format!("SELECT {question}, current_setting('transaction_read_only') = 'on'");
+    let rows = link.ask(&text, &[]).await?;
+    let row = rows.first().ok_or(Trouble::Missing)?;
+    match (row.try_get(0)?, row.try_get(1)?, missing) {
+        (_, true, _) => Err(Trouble::read_only()),
+        (true, false, Trouble::Missing) => Ok("answers, and lets the gateway make its tables"),
+        (true, false, _) => Ok("answers, and lets the gateway write its tables"),
+        (false, false, Trouble::Missing) => Err(Trouble::no_tables("this user may not make them")),
+        (false, false, missing) => Err(missing),
+    }
+}
+
 async fn make_tables(link: &Link) -> Result<(), Trouble> {
     let encoding = link.ask("SELECT current_setting('server_encoding')", &[]).await?;
     let encoding = encoding.first().map(|row| row.try_get::<_, String>(0)).transpose()?.unwrap_or_default();
@@ -229,7 +261,7 @@ async fn make_tables(link: &Link) -> Result<(), Trouble> {
     link.begin(WRITE).await?;
     // Gateways that start together make them one after the other.
     link.ask("SELECT pg_advisory_xact_lock($1)", &[(&MAKING, Type::INT8)]).await?;
-    link.tell(&tables()).await?;
+    link.tell(&tables()).await.map_err(Trouble::of_making)?;
     link.tell("COMMIT").await?;
     version(link).await
 }

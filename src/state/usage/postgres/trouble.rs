@@ -18,6 +18,8 @@ use crate::state::private::Fault;
 pub(in crate::state::usage) enum Trouble {
     /// The connection is of no use any more; another one may be.
     Broken(String),
+    /// The user may not do it.
+    Denied(String),
     /// The tables are not there.
     Missing,
     /// A gateway that knows more made the tables.
@@ -30,6 +32,28 @@ impl Trouble {
     /// Nothing came in that time.
     pub(super) fn slow(time: Duration) -> Self {
         Trouble::Other(format!("does not answer within {time:?}"))
+    }
+
+    /// It takes no writes.
+    pub(super) fn read_only() -> Self {
+        let words = "is a replica, or only for reading, and takes no writes: `state.store` must lead to the primary";
+        Trouble::Other(words.to_owned())
+    }
+
+    /// There are no tables, and there cannot be.
+    pub(super) fn no_tables(why: &str) -> Self {
+        Trouble::Other(format!(
+            "has no tables for the ledger yet, and {why}: GRANT CREATE ON SCHEMA to the user, or let one who may start the \
+             gateway once and GRANT ALL on what it made"
+        ))
+    }
+
+    /// What went wrong with making them.
+    pub(super) fn of_making(self) -> Self {
+        match self {
+            Trouble::Denied(why) => Trouble::no_tables(&format!("this user may not make them ({why})")),
+            Trouble::Broken(_) | Trouble::Missing | Trouble::Newer | Trouble::Other(_) => self,
+        }
     }
 
     /// What the server says. Its words for logins name the user, which may be a password in the wrong place.
@@ -46,11 +70,8 @@ impl Trouble {
                 "has no schema in which tables can be made ({message}): set the user's search_path to one that is there"
             ),
             "42P01" => return Trouble::Missing,
-            "42501" => {
-                format!("does not let this user do it ({message}): see what the documentation says of its rights")
-            }
-            "25006" => "is a replica, or only for reading, and takes no writes: `state.store` must lead to the primary"
-                .to_owned(),
+            "42501" => return Trouble::Denied(message.to_owned()),
+            "25006" => return Trouble::read_only(),
             "53100" => format!("has no room left on its disk ({message})"),
             "53300" => format!("takes no more connections ({message})"),
             "57014" => "gave up, because it took too long".to_owned(),
@@ -92,7 +113,9 @@ impl From<Trouble> for Fault {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Newer => Fault::Newer,
-            Trouble::Broken(_) | Trouble::Missing | Trouble::Other(_) => Fault::Unusable(format!("it {trouble}")),
+            Trouble::Broken(_) | Trouble::Denied(_) | Trouble::Missing | Trouble::Other(_) => {
+                Fault::Unusable(format!("it {trouble}"))
+            }
         }
     }
 }
@@ -101,6 +124,9 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Broken(words) | Trouble::Other(words) => f.write_str(words),
+            Trouble::Denied(why) => {
+                write!(f, "does not let this user do that ({why}): let the user that made the tables GRANT ALL on them")
+            }
             Trouble::Missing => f.write_str("has no tables of a gateway's: somebody removed them"),
             Trouble::Newer => f.write_str("was written by a newer gateway"),
         }
