@@ -10,8 +10,11 @@
 )]
 
 mod arithmetic;
+#[cfg(feature = "postgres")]
 mod ledger;
+#[cfg(feature = "postgres")]
 mod ledger_outage;
+#[cfg(feature = "postgres")]
 mod ledger_troubles;
 mod meanwhile;
 mod outage;
