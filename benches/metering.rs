@@ -1,12 +1,18 @@
 //! What it costs to know what a query cost: a mebibyte of an answer in pieces as they come from a socket, its end kept
-//! and read; and to compress it, which the upstream does otherwise.
+//! and read; and to compress it, which the upstream does otherwise. And what a line of the access log costs.
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
 
 use std::hint::black_box;
+use std::time::{Duration, UNIX_EPOCH};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use smallvec::SmallVec;
+use tollgate::config::section::log::Format;
+use tollgate::exchange::outcome::Outcome;
+use tollgate::exchange::statistics::Statistics;
 use tollgate::pipeline::compress::Gzip;
 use tollgate::pipeline::statistics::Tail;
+use tollgate::telemetry::access_log::append;
 
 /// An answer of about this many bytes.
 fn answer(length: usize) -> String {
@@ -61,5 +67,49 @@ fn metering(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, metering);
+fn logging(criterion: &mut Criterion) {
+    let outcome = Outcome {
+        at: UNIX_EPOCH + Duration::from_millis(1_795_367_178_123),
+        request_id: "5f8c2a0c2e4d4b1f9a7700112233abcd".into(),
+        client: [192, 0, 2, 7].into(),
+        caller: Some(("partners".into(), "k7GqPz3mXw9A".into())),
+        tenant: "acme".parse().ok(),
+        method: http::Method::GET,
+        host: "api.example.com".to_owned(),
+        path: "/top-pages".to_owned(),
+        route: Some("/top-pages".into()),
+        upstream: Some("tinybird".into()),
+        status: 200,
+        refusal: None,
+        limited_by: None,
+        would_refuse: SmallVec::new(),
+        fault: None,
+        attempts: 1,
+        request_bytes: 0,
+        response_bytes: 1_351,
+        unpacked_bytes: None,
+        statistics: Statistics {
+            rows_read: Some(48_213),
+            bytes_read: Some(1_928_520),
+            elapsed: Some(Duration::from_micros(4_181)),
+        },
+        elapsed: Duration::from_micros(12_345),
+        upstream_elapsed: Duration::from_micros(11_000),
+        trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
+    };
+    let mut group = criterion.benchmark_group("logging");
+    for (name, format) in [("json", Format::Json), ("text", Format::Text)] {
+        group.bench_function(name, |bencher| {
+            let mut text = String::new();
+            bencher.iter(|| {
+                text.clear();
+                append(&mut text, black_box(&outcome), format);
+                text.len()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, metering, logging);
 criterion_main!(benches);

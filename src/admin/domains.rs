@@ -75,7 +75,12 @@ impl Desk<'_> {
             return refuse(&why);
         }
         log::warn!(target: AUDIT, "domain {name} added by {who}: it is served as {host} when it is verified");
-        let record = format!("Set this record in DNS:\n\n  {name}. CNAME {host}.\n\n");
+        let mut record = format!("Set this record in DNS:\n\n  {name}. CNAME {host}.\n\n");
+        // There are longer ones (`acme.co.uk`), which only a list of all countries' rules would tell.
+        if name.split('.').count() == 2 {
+            record.push_str("Where DNS takes no CNAME for a name without a label in front, as most do not,\n");
+            record.push_str(&format!("set A and AAAA records with the addresses of {host}.\n\n"));
+        }
         self.look(&name, record).await
     }
 
@@ -131,6 +136,11 @@ impl Desk<'_> {
     /// The name and the one host that it is served as.
     fn judge(&self, Added { name, host, tenant }: &Added) -> Result<(String, String), String> {
         let (name, host) = (name.trim_end_matches('.').to_ascii_lowercase(), host.to_ascii_lowercase());
+        if !name.is_ascii() {
+            return Err(format!(
+                "`{name}` is not how DNS spells it: write it with `xn--`, as whoever runs DNS for it shows it"
+            ));
+        }
         if !acme::is_name(&name) || !name.contains('.') {
             return Err(format!(
                 "`{name}` is no name that a certificate can be issued for: write it like data.acme.com"

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::state::queue::Load;
-use crate::state::usage::Standing;
+use crate::state::usage::{Exported, Standing, Totals};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::open_metrics;
 use crate::telemetry::usage::{Exposition, append};
@@ -38,8 +38,10 @@ pub(super) fn all(metrics: &Metrics, running: &Snapshot, state: &State, expositi
         }
         metrics.set_tap_closed(&guarded.upstream, i64::from(is_tap_closed));
     }
-    let Standing { is_written, behind, lost, tenants } = state.usage().standing();
+    let Standing { is_written, behind, lost, tenants, exported } = state.usage().standing();
     metrics.set_usage(is_written, behind, lost, tenants);
+    let Exported { sent, dropped, failures, waiting } = exported;
+    metrics.set_export((sent, dropped), failures, waiting);
     match metrics.encode(exposition) {
         Ok(written) => finished(written, state, exposition),
         Err(error) => {
@@ -55,7 +57,9 @@ pub(super) fn of_usage(state: &State, exposition: Exposition) -> Response<Vec<u8
 }
 
 fn finished(mut written: Vec<u8>, state: &State, exposition: Exposition) -> Response<Vec<u8>> {
-    state.usage().totals(|totals| append(&mut written, totals.rows(), exposition));
+    // A copy: while so much text is made, the ledger goes on.
+    let totals = state.usage().totals(Totals::clone);
+    append(&mut written, totals.rows(), exposition);
     match exposition {
         Exposition::OpenMetrics => {
             written.extend_from_slice(open_metrics::EOF.as_bytes());

@@ -39,7 +39,6 @@ use crate::proxy::{self, Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
-use crate::state::usage::Place;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
@@ -316,7 +315,7 @@ fn first(config: &Config, state: &State) -> anyhow::Result<Snapshot> {
     keep_quotas(config, state).map_err(anyhow::Error::msg)?;
     let snapshot = apart(|| Snapshot::compile(config, state))?;
     snapshot.take_effect(state);
-    state.usage().follow(&config.usage, &Place::of(&config.state));
+    state.usage().follow(config);
     Ok(snapshot)
 }
 

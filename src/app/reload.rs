@@ -20,7 +20,6 @@ use crate::config::{Config, ConfigFile, Loaded, Touched};
 use crate::proxy::Running;
 use crate::proxy::server::Stop;
 use crate::snapshot::live::Live;
-use crate::state::usage::Place;
 use crate::state::{State, admin_token};
 use crate::telemetry::metrics::{Kept, Metrics};
 use crate::telemetry::program_log;
@@ -230,7 +229,7 @@ impl Reloader {
         snapshot.take_effect(&self.state);
         self.retired.push(self.live.replace(Running::new(snapshot, &self.metrics)));
         self.tls.take_over(&config);
-        self.state.usage().follow(&config.usage, &Place::of(&config.state));
+        self.state.usage().follow(&config);
         self.token.store(token);
         program_log::set_level(config.log.level);
         self.state.keep_upstreams(config.upstreams.keys().map(String::as_str));

@@ -62,13 +62,17 @@ impl Tls {
             state: Arc::clone(state),
         };
         tls.prepare(config).into_iter().for_each(|why| log::warn!("{why}"));
+        if wants_internal(config) {
+            let file = tls.authority.file();
+            log::info!("certificates for development are signed by {}: `curl --cacert` takes it", file.display());
+        }
         tls.take_over(config);
         // One that is over does not keep the others from being served.
         for sentence in all(config).filter_map(|given| given.fault(now)) {
             log::error!("{sentence}: callers will refuse the connection until another one is there");
         }
         for sentence in signers(config).filter_map(|signer| signer.fault(now)) {
-            log::error!("{sentence}: no certificate that it signed opens anything until another one is there");
+            log::error!("{sentence}: certificates that only it vouches for open nothing");
         }
         tls
     }
@@ -123,12 +127,14 @@ impl Tls {
 
     /// Makes ready what a configuration wants, before it runs; what is wrong with that.
     pub(super) fn prepare(&self, config: &Config) -> Option<String> {
-        let is_internal = |host: &Host| host.tls == Some(HostTls::Internal);
-        if config.tls.default != DefaultCertificate::Internal && !config.hosts.values().any(is_internal) {
-            return None;
-        }
-        self.authority.open().err()
+        wants_internal(config).then(|| self.authority.open().err()).flatten()
     }
+}
+
+/// Whether somebody gets a certificate of the gateway's own authority.
+fn wants_internal(config: &Config) -> bool {
+    let is_internal = |host: &Host| host.tls == Some(HostTls::Internal);
+    config.tls.default == DefaultCertificate::Internal || config.hosts.values().any(is_internal)
 }
 
 /// The authorities of a configuration.

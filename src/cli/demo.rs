@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::load_text;
+use crate::config::section::log::Log;
 use crate::demo::{ADMIN_TOKEN, Demo, DemoOptions, WORKSPACE_ID, sign};
 use crate::proxy::server::{Claim, Signals};
 use crate::telemetry::program_log;
@@ -85,6 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
 }
 
 pub(super) fn run_upstream(arguments: &UpstreamArguments) -> anyhow::Result<Ending> {
+    program_log::start(&Log::default(), super::run::times());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let options = DemoOptions { address: arguments.listen, token: arguments.token.clone(), clock: Clock::system() };

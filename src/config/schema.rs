@@ -23,6 +23,7 @@ use super::section::log::{Access, ServiceName};
 use super::section::routes::Method;
 use super::section::server::Threads;
 use super::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
+use super::section::usage::DataSource;
 use super::section::white_label::{AnswerKey, ErrorCode, Sentence};
 
 /// What stands for a value, in the form of a pattern: it is only known when the file is loaded.
@@ -132,6 +133,7 @@ scalars! {
     Amount, ["integer", "string"], "How much: a number, a size with its unit, or a time with its unit.", "[0-9]+(_[0-9]+)*|[0-9]+ *(([KMGT]i?)?B|ms|[smhd])", "100MB";
     ByteSize, "string", "A size with its unit: B, KB, KiB, MB, MiB, GB, GiB, TB or TiB.", "[0-9]+ *([KMGT]i?)?B", "16KiB";
     Counters, "string", "`memory`, or the URL of a Redis.", r"memory|rediss?://\S+", "redis://counters.internal:6379/0";
+    DataSource, "string", "The name of a data source, or its id.", "[A-Za-z_][A-Za-z0-9_]{0,127}", "gateway_usage";
     Endpoint, "string", "A URL with host and, if need be, port and path; without user name and query.", r"https?://[^/?#@\s]+(/[^?#\s]*)?", "https://api.tinybird.co";
     FieldName, "string", "The name of a header.", "[!#%&'*+.^_`|~0-9A-Za-z-]+", "X-Trace";
     HostPattern, "string", "A host without its port, or `*.` and a domain for every host with one more label.", r"(\*\.)?[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*|\[[0-9A-Fa-f:.]+\]", "analytics.example.com";

@@ -34,6 +34,11 @@ impl Answer {
         Self::ok(JSON, document.to_string())
     }
 
+    /// The same with another status.
+    pub(super) fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
     /// The response as the wire sees it; `origin` is what absolute links point to.
     pub(super) fn into_response(self, origin: SocketAddr) -> Response<Content> {
         let mut response = Response::new(Content::new(self.body));

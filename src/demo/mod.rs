@@ -5,7 +5,7 @@
 //! requests, for tests. It checks the vendor's JWTs, signed with [`ADMIN_TOKEN`] for [`WORKSPACE_ID`].
 //! It is as open as the vendor on purpose (`q=`, raw SQL, metadata neighbours, optional tenant
 //! filters, loud headers): the gateway in front of it must be seen to close all of that.
-//! **Not here**: anything of the gateway; ingestion; protection against a hostile network.
+//! **Not here**: anything of the gateway; keeping what is ingested; protection against a hostile network.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,6 +20,7 @@ mod adhoc;
 mod answer;
 mod dataset;
 mod describe;
+mod events;
 mod flaky;
 mod journal;
 mod jwt;

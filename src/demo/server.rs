@@ -88,9 +88,9 @@ async fn read(head: Head<Incoming>) -> Result<Request, Failure> {
     let path = percent_decode_str(parts.uri.path())
         .decode_utf8()
         .map_err(|_| Failure::bad_request("The path is not UTF-8"))?;
-    if header_text(&parts.headers, header::CONTENT_ENCODING)
-        .is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
-    {
+    let coding = header_text(&parts.headers, header::CONTENT_ENCODING).unwrap_or("identity");
+    let is_gzip = path == EVENTS && coding.eq_ignore_ascii_case("gzip");
+    if !is_gzip && !coding.eq_ignore_ascii_case("identity") {
         return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Encoded bodies are not understood"));
     }
     Ok(Request {
@@ -100,6 +100,7 @@ async fn read(head: Head<Incoming>) -> Result<Request, Failure> {
         media: header_text(&parts.headers, header::CONTENT_TYPE).map(str::to_owned),
         method: parts.method,
         body: read_body(body).await?,
+        is_gzip,
     })
 }
 
@@ -136,6 +137,8 @@ fn bearer(value: &str) -> Option<String> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
 }
 
+/// Where bodies may be packed.
+const EVENTS: &str = "/v0/events";
 const LONGEST_TARGET: usize = 16 * 1024;
 const LARGEST_BODY: usize = 1024 * 1024;
 const LARGEST_DROPPED: usize = 16 * 1024 * 1024;

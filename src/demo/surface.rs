@@ -28,7 +28,7 @@ use super::rates::Rates;
 use super::received::Received;
 use super::render::{Format, render};
 use super::store::Store;
-use super::{adhoc, describe};
+use super::{adhoc, describe, events};
 
 /// Everything a request can reach.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(super) struct Request {
     /// The media type of the body.
     pub(super) media: Option<String>,
     pub(super) body: Bytes,
+    /// Whether the body is packed with gzip.
+    pub(super) is_gzip: bool,
 }
 
 impl Surface {
@@ -97,6 +99,7 @@ impl Surface {
         match rest {
             "pipes" => self.document(request, describe::list),
             "pipes/openapi.json" => self.document(request, describe::openapi),
+            "events" => events::take(request),
             "sql" => self.sql(request).await,
             "tokens" | "tokens/" => sign(request, &credential),
             _ => self.pipe(request, rest.strip_prefix("pipes/").ok_or_else(nothing)?).await,

@@ -34,7 +34,7 @@ pub struct Outcome {
     pub route: Option<Arc<str>>,
     /// The upstream's name, where one was asked.
     pub upstream: Option<Arc<str>>,
-    /// The status that the caller got; 0 where the caller had left.
+    /// The status that the caller got; 499 where the caller had left before there was one.
     pub status: u16,
     /// Why the gateway answered itself.
     pub refusal: Option<RefusalCode>,

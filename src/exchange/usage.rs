@@ -8,6 +8,8 @@ use std::hash::{Hash, Hasher};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::config::scalar::TenantName;
 
 /// Who called, where that was proven: the provider's name, and the credential's own word for its bearer.
@@ -95,7 +97,7 @@ impl Hash for UsageKey {
 }
 
 /// What was used. Sums that would overflow stop at the largest number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Used {
     /// Requests.
     pub requests: u64,

@@ -72,6 +72,8 @@ pub(super) async fn answer_authority(session: &mut Session, ctx: &mut Ctx, chall
     let path = session.req_header().uri.path();
     let Some(answer) = path.strip_prefix(acme::PATH).and_then(|token| challenges.get(token)) else { return Ok(false) };
     identify(session.req_header(), ctx);
+    let client = came_from(session, ctx);
+    ctx.head = arrival(session.req_header(), (&[], None), client, None).head();
     let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
     let reply = Reply { status: StatusCode::OK, headers, body: Bytes::copy_from_slice(answer.as_bytes()) };
     respond::send(session, ctx, reply, Connection::Keep).await?;
@@ -83,12 +85,9 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     let running = std::sync::Arc::clone(&ctx.running);
     let snapshot = &running.snapshot;
     identify(session.req_header(), ctx);
-    let (wire, server_name) = tls::of(session);
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-    let client = snapshot.proxies.client(peer, wire, &session.req_header().headers);
-    (ctx.client, ctx.scheme) = (client.address, client.scheme);
+    let (client, (_, server_name)) = (came_from(session, ctx), tls::of(session));
     let raw = session.as_ref().as_http1().map(|session| session.get_headers_raw_bytes()).unwrap_or_default();
-    let opened = snapshot.open(&arrival(session.req_header(), (&raw, server_name), client, state.domains()));
+    let opened = snapshot.open(&arrival(session.req_header(), (&raw, server_name), client, Some(state.domains())));
     ctx.head = opened.head;
     ctx.site = opened.site.map(|site| site.index);
     ctx.route = opened.route.map(|route| route.index);
@@ -176,12 +175,21 @@ async fn describe(
     Ok(Next::Answered)
 }
 
+/// Who calls, and how.
+fn came_from(session: &Session, ctx: &mut Ctx) -> Client {
+    let (wire, _) = tls::of(session);
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    let client = ctx.running.snapshot.proxies.client(peer, wire, &session.req_header().headers);
+    (ctx.client, ctx.scheme) = (client.address, client.scheme);
+    client
+}
+
 /// The head in words that know no Pingora.
 fn arrival<'a>(
     request: &'a RequestHeader,
     (raw, server_name): (&'a [u8], Option<&'a str>),
     client: Client,
-    domains: &'a Domains,
+    domains: Option<&'a Domains>,
 ) -> Arrival<'a> {
     let (target, authority) = match request.version {
         Version::HTTP_2 => (
@@ -190,16 +198,7 @@ fn arrival<'a>(
         ),
         _ => (request.raw_path(), None),
     };
-    Arrival {
-        method: &request.method,
-        target,
-        authority,
-        headers: &request.headers,
-        raw,
-        client,
-        server_name,
-        domains: Some(domains),
-    }
+    Arrival { method: &request.method, target, authority, headers: &request.headers, raw, client, server_name, domains }
 }
 
 fn after(stage: Stage) -> Connection {

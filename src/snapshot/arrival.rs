@@ -109,7 +109,8 @@ impl Snapshot {
         if let Some(site) = site.filter(|site| site.plain == Plain::Redirect && !arrival.is_encrypted())
             && let Some(reply) = arrival.redirect(host.as_deref().unwrap_or_default(), self.https_port)
         {
-            return Opened { head: None, site: Some(site), route: None, turn: Turn::Answer(reply) };
+            let turn = Turn::Answer(reply);
+            return Opened { head: arrival.read(host).ok(), site: Some(site), route: None, turn };
         }
         let mut head = match arrival.read(host) {
             Ok(head) => head,
@@ -156,6 +157,11 @@ impl Snapshot {
 }
 
 impl Arrival<'_> {
+    /// What is known of it as text, for who needs no more; none if it cannot be read.
+    pub fn head(&self) -> Option<RequestHead> {
+        self.read(self.host()).ok()
+    }
+
     fn is_encrypted(&self) -> bool {
         self.client.scheme == CallerScheme::Https
     }

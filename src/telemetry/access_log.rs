@@ -8,6 +8,7 @@
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use prometheus::IntCounter;
+use serde::Serialize;
 
 use crate::config::section::log::{Access, Format, Log};
 use crate::exchange::outcome::Outcome;
@@ -27,6 +29,9 @@ use super::metrics::Metrics;
 const QUEUE: usize = 8_192;
 /// Bytes written at once.
 const BATCH: usize = 64 << 10;
+/// After a batch that emptied the queue. To wake the thread for each line would cost requests more than the line does; so
+/// lines come together meanwhile.
+const GATHER: Duration = Duration::from_millis(5);
 /// Between two looks at whether all is written, and how many of them: two seconds in all.
 const FLUSH_POLL: Duration = Duration::from_millis(5);
 const FLUSH_POLLS: u32 = 400;
@@ -170,6 +175,7 @@ fn write_lines(lines: &Receiver<Message>, mut sink: Sink, format: Format, progre
             }
             next = if text.len() < BATCH { lines.try_recv().ok() } else { None };
         }
+        let is_full = text.len() >= BATCH;
         // A full disk or a closed pipe loses lines, never requests.
         let _ = sink.write(&text);
         text.clear();
@@ -177,6 +183,9 @@ fn write_lines(lines: &Receiver<Message>, mut sink: Sink, format: Format, progre
         // After the lines that were there before.
         if progress.reopen.swap(false, Ordering::AcqRel) {
             sink.reopen();
+        }
+        if !is_full {
+            std::thread::sleep(GATHER);
         }
     }
 }
@@ -256,45 +265,78 @@ fn costs(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
     }
 }
 
+/// The fields of a line in JSON, in their order.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    request_id: &'a str,
+    trace_id: Option<&'a str>,
+    client: IpAddr,
+    provider: Option<&'a str>,
+    caller: Option<&'a str>,
+    tenant: Option<&'a str>,
+    method: &'a str,
+    host: &'a str,
+    path: &'a str,
+    route: Option<&'a str>,
+    upstream: Option<&'a str>,
+    status: u16,
+    refusal: Option<&'static str>,
+    limit: Option<&'a str>,
+    would_refuse: &'a [Arc<str>],
+    fault: Option<&'a str>,
+    attempts: u32,
+    bytes_in: u64,
+    bytes_out: u64,
+    bytes_unpacked: Option<u64>,
+    rows_read: Option<u64>,
+    bytes_read: Option<u64>,
+    query_ms: Option<f64>,
+    ms: f64,
+    upstream_ms: f64,
+    gateway_ms: f64,
+}
+
 fn json(text: &mut String, outcome: &Outcome) -> std::fmt::Result {
     let millis = |duration: Duration| (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0;
-    let line = serde_json::json!({
-        "time": timestamp(outcome.at),
-        "request_id": &*outcome.request_id,
-        "trace_id": outcome.trace_id,
-        "client": outcome.client.to_string(),
-        "provider": outcome.caller.as_ref().map(|(provider, _)| &**provider),
-        "caller": outcome.caller.as_ref().map(|(_, id)| &**id),
-        "tenant": outcome.tenant.as_ref().map(|tenant| tenant.as_str()),
-        "method": outcome.method.as_str(),
-        "host": outcome.host,
-        "path": outcome.path,
-        "route": outcome.route.as_deref(),
-        "upstream": outcome.upstream.as_deref(),
-        "status": outcome.status,
-        "refusal": outcome.refusal.map(|refusal| refusal.as_str()),
-        "limit": outcome.limited_by.as_deref(),
-        "would_refuse": outcome.would_refuse.iter().map(|limit| &**limit).collect::<Vec<_>>(),
-        "fault": outcome.fault,
-        "attempts": outcome.attempts,
-        "bytes_in": outcome.request_bytes,
-        "bytes_out": outcome.response_bytes,
-        "bytes_unpacked": outcome.unpacked_bytes,
-        "rows_read": outcome.statistics.rows_read,
-        "bytes_read": outcome.statistics.bytes_read,
-        "query_ms": outcome.statistics.elapsed.map(millis),
-        "ms": millis(outcome.elapsed),
-        "upstream_ms": millis(outcome.upstream_elapsed),
-        "gateway_ms": millis(rest(outcome)),
-    });
+    let line = Line {
+        time: timestamp(outcome.at),
+        request_id: &outcome.request_id,
+        trace_id: outcome.trace_id.as_deref(),
+        client: outcome.client,
+        provider: outcome.caller.as_ref().map(|(provider, _)| &**provider),
+        caller: outcome.caller.as_ref().map(|(_, id)| &**id),
+        tenant: outcome.tenant.as_ref().map(|tenant| tenant.as_str()),
+        method: outcome.method.as_str(),
+        host: &outcome.host,
+        path: &outcome.path,
+        route: outcome.route.as_deref(),
+        upstream: outcome.upstream.as_deref(),
+        status: outcome.status,
+        refusal: outcome.refusal.map(|refusal| refusal.as_str()),
+        limit: outcome.limited_by.as_deref(),
+        would_refuse: &outcome.would_refuse,
+        fault: outcome.fault.as_deref(),
+        attempts: outcome.attempts,
+        bytes_in: outcome.request_bytes,
+        bytes_out: outcome.response_bytes,
+        bytes_unpacked: outcome.unpacked_bytes,
+        rows_read: outcome.statistics.rows_read,
+        bytes_read: outcome.statistics.bytes_read,
+        query_ms: outcome.statistics.elapsed.map(millis),
+        ms: millis(outcome.elapsed),
+        upstream_ms: millis(outcome.upstream_elapsed),
+        gateway_ms: millis(rest(outcome)),
+    };
     text.push_str(&written(&line));
     Ok(())
 }
 
 /// One line of JSON that a terminal shows as it is.
-pub(super) fn written(line: &serde_json::Value) -> String {
-    let plain = line.to_string();
-    if plain.is_ascii() && !plain.contains('\u{7f}') {
+pub(super) fn written(line: &impl Serialize) -> String {
+    // Texts, numbers and lists of them always serialise.
+    let plain = serde_json::to_string(line).unwrap_or_default();
+    if plain.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
         return plain;
     }
     let mut text = String::with_capacity(plain.len() + 16);

@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::names;
 
 /// Statuses whose counters are resolved once per route; others are looked up.
-const COMMON: [u16; 12] = [200, 204, 304, 400, 403, 404, 405, 429, 500, 502, 503, 504];
+const COMMON: [u16; 14] = [200, 204, 304, 400, 401, 403, 404, 405, 429, 499, 500, 502, 503, 504];
 
 /// The children of one route.
 #[derive(Debug)]

@@ -56,6 +56,9 @@ pub struct Metrics {
     usage_kept: IntGaugeVec,
     usage_behind: IntGauge,
     usage_lost: IntCounter,
+    export_rows: IntCounterVec,
+    export_failures: IntCounter,
+    export_waiting: IntGauge,
     tenants: IntGauge,
     exemplars: Arc<ArcSwap<BTreeMap<Arc<str>, Arc<Exemplars>>>>,
 }
@@ -109,6 +112,9 @@ impl Metrics {
             usage_kept: gauges(names::USAGE_KEPT)?,
             usage_behind: IntGauge::with_opts(opts(names::USAGE_BEHIND))?,
             usage_lost: IntCounter::with_opts(opts(names::USAGE_LOST))?,
+            export_rows: counters(names::EXPORT_ROWS)?,
+            export_failures: IntCounter::with_opts(opts(names::EXPORT_FAILURES))?,
+            export_waiting: IntGauge::with_opts(opts(names::EXPORT_WAITING))?,
             tenants: IntGauge::with_opts(opts(names::TENANTS))?,
             exemplars: Arc::default(),
         };
@@ -154,6 +160,13 @@ impl Metrics {
         registry.register(Box::new(self.usage_kept.clone()))?;
         registry.register(Box::new(self.usage_behind.clone()))?;
         registry.register(Box::new(self.usage_lost.clone()))?;
+        for result in ["sent", "dropped"] {
+            // Who alerts on an increase needs to have seen zero.
+            self.export_rows.with_label_values(&[result]);
+        }
+        registry.register(Box::new(self.export_rows.clone()))?;
+        registry.register(Box::new(self.export_failures.clone()))?;
+        registry.register(Box::new(self.export_waiting.clone()))?;
         registry.register(Box::new(self.tenants.clone()))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -325,6 +338,16 @@ impl Metrics {
         self.usage_behind.set(i64::try_from(behind.as_secs()).unwrap_or(i64::MAX));
         self.usage_lost.inc_by(lost.saturating_sub(self.usage_lost.get()));
         self.tenants.set(i64::try_from(tenants).unwrap_or(i64::MAX));
+    }
+
+    /// Notes how the export of usage stands: lines that were sent and that were dropped, calls that failed, lines that wait.
+    pub fn set_export(&self, (sent, dropped): (u64, u64), failures: u64, waiting: u64) {
+        for (result, lines) in [("sent", sent), ("dropped", dropped)] {
+            let counter = self.export_rows.with_label_values(&[result]);
+            counter.inc_by(lines.saturating_sub(counter.get()));
+        }
+        self.export_failures.inc_by(failures.saturating_sub(self.export_failures.get()));
+        self.export_waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// Every family but those of tenants, without an end.

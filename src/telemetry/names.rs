@@ -163,6 +163,16 @@ families! {
     USAGE_LOST: Counter "tollgate_usage_lost_total" [],
         "Requests whose usage was given up because the ledger could not be written for too long",
         "Requests whose usage was given up because the ledger could not be written for too long.";
+    EXPORT_ROWS: Counter "tollgate_export_rows_total" ["result"],
+        "Lines of usage that the data source in `usage.export` has (result `sent`), or that were given up (`dropped`)",
+        "Lines of the ledger that the data source in [`usage.export`](reference/usage.md#export) has (`result=\"sent\"`), or \
+         that were given up after two days, or put into its quarantine (`dropped`). Alert on `dropped`.";
+    EXPORT_WAITING: Gauge "tollgate_export_waiting_rows" [],
+        "Lines of usage that wait to be sent to the data source in `usage.export`",
+        "Lines that wait to be sent there.";
+    EXPORT_FAILURES: Counter "tollgate_export_failures_total" [],
+        "Calls of the data source in `usage.export` that failed",
+        "Calls of that data source that failed; the log says why.";
     TENANT_REQUESTS: Counter "tollgate_tenant_requests_total" ["tenant", "route", "class"],
         "Requests by tenant, route and class of the status",
         "Requests of a tenant. `class`: `2xx` to `5xx`. This and the next eight are [usage](reference/usage.md).";

@@ -41,10 +41,8 @@ pub(super) fn append(text: &mut String, families: &[MetricFamily], exemplars: Ex
         _ = writeln!(text, "\n# TYPE {name} {word}");
         for metric in family.get_metric() {
             match kind {
-                MetricType::COUNTER => {
-                    sample(text, &format!("{name}_total"), (metric, None), metric.get_counter().get_value())
-                }
-                MetricType::GAUGE => sample(text, name, (metric, None), metric.get_gauge().get_value()),
+                MetricType::COUNTER => sample(text, &format!("{name}_total"), metric, metric.get_counter().get_value()),
+                MetricType::GAUGE => sample(text, name, metric, metric.get_gauge().get_value()),
                 MetricType::HISTOGRAM => histogram(text, name, metric, exemplars),
                 MetricType::SUMMARY | MetricType::UNTYPED => {}
             }
@@ -69,12 +67,12 @@ fn histogram(text: &mut String, name: &str, metric: &Metric, exemplars: Exemplar
         }
         text.push('\n');
     }
-    sample(text, &format!("{name}_sum"), (metric, None), histogram.get_sample_sum());
-    sample(text, &format!("{name}_count"), (metric, None), histogram.get_sample_count() as f64);
+    sample(text, &format!("{name}_sum"), metric, histogram.get_sample_sum());
+    sample(text, &format!("{name}_count"), metric, histogram.get_sample_count() as f64);
 }
 
-fn sample(text: &mut String, name: &str, (metric, more): (&Metric, Option<(&str, &str)>), value: f64) {
-    labelled(text, name, metric, more);
+fn sample(text: &mut String, name: &str, metric: &Metric, value: f64) {
+    labelled(text, name, metric, None);
     _ = writeln!(text, " {}", number(value));
 }
 

@@ -58,15 +58,15 @@ impl<H: Hosts> ClientCertVerifier for Asking<H> {
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let chain = std::iter::once(end_entity).chain(intermediates).map(AsRef::as_ref);
-        match Chain::of(chain) {
-            Ok(_) => Ok(ClientCertVerified::assertion()),
-            Err(Unreadable::Empty | Unreadable::Malformed) => {
-                Err(Error::InvalidCertificate(CertificateError::BadEncoding))
-            }
-            Err(Unreadable::TooLarge) => {
-                Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-            }
-        }
+        let unreadable = match Chain::of(chain) {
+            Ok(_) => return Ok(ClientCertVerified::assertion()),
+            Err(unreadable) => unreadable,
+        };
+        refused(&unreadable);
+        Err(Error::InvalidCertificate(match unreadable {
+            Unreadable::Empty | Unreadable::Malformed => CertificateError::BadEncoding,
+            Unreadable::TooLarge => CertificateError::ApplicationVerificationFailure,
+        }))
     }
 
     fn verify_tls12_signature(
@@ -75,7 +75,7 @@ impl<H: Hosts> ClientCertVerifier for Asking<H> {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms).inspect_err(unproven)
     }
 
     fn verify_tls13_signature(
@@ -84,12 +84,21 @@ impl<H: Hosts> ClientCertVerifier for Asking<H> {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms).inspect_err(unproven)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
     }
+}
+
+fn unproven(error: &Error) {
+    refused(&format!("{error}; it must be of version 3, and its caller must hold its key"));
+}
+
+// The caller gets an alert, which says little. Anybody can have as many of these lines as he likes.
+fn refused(why: &impl fmt::Display) {
+    log::debug!("a caller's certificate is refused in the handshake: {why}");
 }
 
 impl<H> fmt::Debug for Asking<H> {

@@ -58,16 +58,52 @@ impl<H> fmt::Debug for Resolver<H> {
     }
 }
 
+/// Why there is no certificate. The name was read by rustls, and is one.
+fn why(certificates: &Certificates, name: Option<&str>) -> String {
+    let Some(name) = name else { return "its caller names no host, and there is no `tls.default`".to_owned() };
+    match certificates {
+        Certificates::Issued(_) | Certificates::OnDemand(_) => format!("`{name}` has no certificate yet"),
+        Certificates::Given(_) | Certificates::Internal(_) => format!("the certificate of `{name}` cannot be used"),
+        Certificates::Refused => {
+            format!("`{name}` is no host of the file, or one without `tls`, and there is no `tls.default`")
+        }
+    }
+}
+
 impl<H: Hosts> ResolvesServerCert for Resolver<H> {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(spelled);
         let certificates = self.hosts.certificates(name.as_deref());
-        match &*certificates {
+        let issued = |name: &str| self.store.get(name).map(|issued| Arc::clone(&issued.key));
+        let found = match &*certificates {
             Certificates::Given(keys) => suited(keys, hello.signature_schemes()),
             Certificates::Internal(names) => self.authority.certificate(names),
-            Certificates::Issued(name) => self.store.get(name).map(|issued| Arc::clone(&issued.key)),
-            Certificates::OnDemand(_) => self.store.get(name.as_deref()?).map(|issued| Arc::clone(&issued.key)),
+            Certificates::Issued(name) => issued(name),
+            Certificates::OnDemand(_) => name.as_deref().and_then(issued),
             Certificates::Refused => None,
+        };
+        if found.is_none() {
+            // Anybody can have as many of these as he likes.
+            log::debug!("a handshake is refused: {}", why(&certificates, name.as_deref()));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_handshake_says_what_is_missing() {
+        let issued = Certificates::Issued("a.test".into());
+        for (certificates, name, words) in [
+            (&Certificates::Refused, None, "names no host"),
+            (&Certificates::Refused, Some("a.test"), "`a.test` is no host of the file"),
+            (&issued, Some("a.test"), "`a.test` has no certificate yet"),
+            (&Certificates::Given([].into()), Some("a.test"), "the certificate of `a.test`"),
+        ] {
+            assert!(why(certificates, name).contains(words), "{words}");
         }
     }
 }

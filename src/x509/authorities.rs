@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, Error, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
+use x509_parser::extensions::KeyUsage as Uses;
 
 use super::chain::{self, Chain};
 
@@ -40,7 +41,7 @@ pub enum Fault {
     Expired(SystemTime),
     /// Its time has not come.
     NotYet(SystemTime),
-    /// It is for something else than to call others, such as for a server.
+    /// It, or its key, is for something else than to call others, such as for a server.
     Purpose,
     /// It is older, or signed otherwise, than what can be judged.
     Unsupported,
@@ -86,14 +87,17 @@ impl Authorities {
     /// Why it is not.
     pub fn judge(&self, chain: &Chain, now: SystemTime) -> Result<SystemTime, Fault> {
         let leaf = chain.leaf().ok_or(Fault::Untrusted)?;
-        let own = chain::read(leaf).map(|leaf| chain::valid(&leaf)).ok_or(Fault::Untrusted)?;
+        let read = chain::read(leaf).ok_or(Fault::Untrusted)?;
+        let own = chain::valid(&read);
         let now = seconds(now);
         // That its time is over is only said of one that was good in its time: of others, nobody knows.
         let at = now.clamp(own.start, own.end.max(own.start));
         let certificate = EndEntityCert::try_from(leaf).map_err(|error| fault(&error))?;
-        let is_in_time = |path: &VerifiedPath<'_>| match self.known(path.anchor()) {
-            Some(known) if holds(&known.valid, at) => Ok(()),
-            Some(_) | None => Err(Error::UnknownIssuer),
+        let is_good = |path: &VerifiedPath<'_>| {
+            // An authority may be younger than what was over when it came.
+            let is_in_time = at != now || self.known(path.anchor()).any(|known| holds(&known.valid, at));
+            let may_sign = path.intermediate_certificates().all(|one| may(&one.der(), Uses::key_cert_sign));
+            if is_in_time && may_sign { Ok(()) } else { Err(Error::UnknownIssuer) }
         };
         let path = certificate
             .verify_for_usage(
@@ -103,30 +107,32 @@ impl Authorities {
                 UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at).unwrap_or_default())),
                 KeyUsage::client_auth(),
                 None,
-                Some(&is_in_time),
+                Some(&is_good),
             )
             .map_err(|error| fault(&error))?;
         match () {
             () if now > own.end => Err(Fault::Expired(moment(own.end))),
             () if now < own.start => Err(Fault::NotYet(moment(own.start))),
-            () => Ok(moment(self.end(&path, own.end))),
+            // The handshake has its key sign.
+            () if !may(leaf, Uses::digital_signature) => Err(Fault::Purpose),
+            () => Ok(moment(self.end(&path, own.end, now))),
         }
     }
 
-    fn known(&self, anchor: &TrustAnchor<'_>) -> Option<&Authority> {
-        let at = self.anchors.iter().position(|known| known == anchor)?;
-        self.each.get(at)
+    /// Several, where one has got a new certificate for the same key.
+    fn known(&self, anchor: &TrustAnchor<'_>) -> impl Iterator<Item = &Authority> {
+        self.anchors.iter().zip(&self.each).filter(move |(known, _)| *known == anchor).map(|(_, known)| known)
     }
 
     /// When the first one of a path ends.
-    fn end(&self, path: &VerifiedPath<'_>, own: i64) -> i64 {
+    fn end(&self, path: &VerifiedPath<'_>, own: i64, now: i64) -> i64 {
         let between = path.intermediate_certificates().map(|one| {
             let der = one.der();
             // What was verified can be read.
             chain::read(&der).map_or(0, |one| chain::valid(&one).end)
         });
-        let above = self.known(path.anchor()).map(|known| known.valid.end);
-        between.chain(above).fold(own, i64::min)
+        let above = self.known(path.anchor()).filter(|known| holds(&known.valid, now)).map(|known| known.valid.end);
+        between.chain(above.max()).fold(own, i64::min)
     }
 }
 
@@ -153,6 +159,13 @@ impl Term {
 
 fn holds(valid: &Range<i64>, at: i64) -> bool {
     (valid.start..=valid.end).contains(&at)
+}
+
+/// Whether the key of a certificate may be used so; it may where nothing is said (RFC 5280 section 4.2.1.3).
+fn may(der: &[u8], usage: impl Fn(&Uses) -> bool) -> bool {
+    let certificate = chain::read(der);
+    let said = certificate.as_ref().and_then(|certificate| certificate.key_usage().ok().flatten());
+    said.is_none_or(|said| usage(said.value))
 }
 
 fn fault(error: &Error) -> Fault {
@@ -182,9 +195,9 @@ impl fmt::Display for Fault {
         match self {
             Fault::Expired(at) => write!(f, "expired at {}", httpdate::fmt_http_date(*at)),
             Fault::NotYet(at) => write!(f, "is not good before {}", httpdate::fmt_http_date(*at)),
-            Fault::Purpose => f.write_str("is not for callers: it is a server's, or an authority's own"),
+            Fault::Purpose => f.write_str("is not for callers: it is a server's, or an authority's own, or its key is not for signatures"),
             Fault::Unsupported => f.write_str(
-                "is of a kind that is not supported: it must be of version 3, and signed with RSA of 2048 bits or more, P-256, P-384 or Ed25519",
+                "is of a kind that is not supported: it must be of version 3, and signed with SHA-256 or more by RSA of 2048 bits or more, P-256, P-384 or Ed25519",
             ),
             Fault::Untrusted => f.write_str("was not signed by it, or not by what lies between"),
         }

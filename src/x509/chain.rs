@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use x509_parser::certificate::X509Certificate;
 
-use super::facts;
+use super::{facts, twin};
 
 /// Certificates of a chain. Authorities have one or two between themselves and a caller; each more is work that somebody
 /// else makes for us.
@@ -102,9 +102,11 @@ impl Chain {
         self.leaf().and_then(|leaf| read(leaf)).map(|leaf| facts::of(&leaf)).unwrap_or_default()
     }
 
-    /// SHA-256 of each, in small hexadecimal digits.
+    /// SHA-256 of each, in small hexadecimal digits, in every way in which its bearer could write it.
     pub fn fingerprints(&self) -> impl Iterator<Item = String> {
-        self.certificates.iter().map(|one| facts::hex(digest(&SHA256, one).as_ref()))
+        let twins = self.certificates.iter().filter_map(|one| twin::of(one));
+        let each = self.certificates.iter().map(|one| one.to_vec()).chain(twins);
+        each.map(|one| facts::hex(digest(&SHA256, &one).as_ref()))
     }
 
     pub(super) fn leaf(&self) -> Option<&CertificateDer<'static>> {

@@ -8,6 +8,7 @@ pub mod authorities;
 pub mod chain;
 
 mod facts;
+mod twin;
 
 pub use authorities::{Authorities, Fault, Term};
 pub use chain::{Chain, Unreadable};

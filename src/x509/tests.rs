@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, DnValue, GeneralSubtree, IsCa,
-    KeyPair, NameConstraints, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384,
+    PKCS_ED25519, SanType,
 };
 use serde_json::json;
 
@@ -86,6 +88,16 @@ fn what_stands_twice_is_a_list() {
         "serial": "fff",
     });
     assert_eq!(serde_json::Value::Object(chain(&[der]).unwrap().facts()), expected);
+    // What is written in letters that nobody here reads counts, too.
+    let acme = || DnValue::BmpString("acme".try_into().unwrap());
+    for (other, expected) in [(None, json!(null)), (Some("beta"), json!([null, "beta"]))] {
+        let der = leaf(&signer("CA", |_| {}), |params| {
+            params.distinguished_name.push(DnType::OrganizationName, acme());
+            let other = other.map(|other| (DnType::CustomDnType(vec![2, 5, 4, 10]), other));
+            other.into_iter().for_each(|(kind, name)| params.distinguished_name.push(kind, name));
+        });
+        assert_eq!(chain(&[der]).unwrap().facts()["subject"]["o"], expected);
+    }
 }
 
 #[test]
@@ -152,4 +164,118 @@ fn its_time_is_told_only_of_what_was_good() {
     assert!(matches!(authorities.judge(&early(&ours), now()), Err(Fault::NotYet(_))));
     assert_eq!(authorities.judge(&over(&forged), now()), Err(Fault::Untrusted));
     assert_eq!(authorities.judge(&early(&forged), now()), Err(Fault::Untrusted));
+}
+
+#[test]
+fn an_authority_with_a_new_certificate_for_its_key_signs_what_it_signed() {
+    let year = |year: i32| rcgen::date_time_ymd(year, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let again = |from: i32, to: i32| {
+        let mut params = named("CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        (params.not_before, params.not_after) = (year(from), year(to));
+        let key = KeyPair::from_pem(&key.serialize_pem()).unwrap();
+        CertifiedIssuer::self_signed(params, key).unwrap()
+    };
+    let (old, new, next) = (again(2010, 2020), again(2025, 2035), again(2034, 2044));
+    let shown =
+        chain(&[leaf(&old, |params| (params.not_before, params.not_after) = (year(2015), year(2040)))]).unwrap();
+    let judged = |of: &[&Signer]| {
+        let certificates: Vec<Vec<u8>> = of.iter().map(|one| one.der().to_vec()).collect();
+        Authorities::compile(&certificates).judge(&shown, now())
+    };
+    assert_eq!(judged(&[&old]), Err(Fault::Untrusted));
+    let until = judged(&[&new]).unwrap();
+    for order in [[&old, &new, &next], [&next, &new, &old], [&new, &old, &next]] {
+        assert_eq!(judged(&order), Ok(until), "whichever comes first, and until the one that counts ends");
+    }
+    // Of one that was over when the authority of today came, its own time is told.
+    let over = chain(&[leaf(&old, |params| params.not_after = year(2019))]).unwrap();
+    let authorities = Authorities::compile(&[new.der().to_vec()]);
+    assert!(matches!(authorities.judge(&over, now()), Err(Fault::Expired(_))));
+}
+
+#[test]
+fn a_key_is_used_for_what_it_is_for() {
+    let root = signer("CA", |_| {});
+    let judge = |shown: &Chain| Authorities::compile(&[root.der().to_vec()]).judge(shown, now());
+    let usages =
+        |usages: &[KeyUsagePurpose]| chain(&[leaf(&root, |params| params.key_usages = usages.to_vec())]).unwrap();
+    assert!(judge(&usages(&[KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment])).is_ok());
+    assert_eq!(judge(&usages(&[KeyUsagePurpose::KeyEncipherment])), Err(Fault::Purpose));
+    for (usage, is_believed) in [
+        (vec![], true),
+        (vec![KeyUsagePurpose::KeyCertSign], true),
+        (vec![KeyUsagePurpose::CrlSign], false),
+        (vec![KeyUsagePurpose::DigitalSignature], false),
+    ] {
+        let mut params = named("West");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages.clone_from(&usage);
+        let west = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &root).unwrap();
+        let shown = chain(&[leaf(&west, |_| {}), west.der().to_vec()]).unwrap();
+        assert_eq!(judge(&shown).is_ok(), is_believed, "{usage:?}");
+    }
+}
+
+#[test]
+fn what_lies_between_signs_as_far_as_it_may() {
+    let root = signer("CA", |_| {});
+    let below = |of: &Signer, constraints: IsCa, change: &dyn Fn(&mut CertificateParams)| {
+        let mut params = named("between");
+        params.is_ca = constraints;
+        change(&mut params);
+        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), of).unwrap()
+    };
+    let judge = |shown: &[Vec<u8>]| Authorities::compile(&[root.der().to_vec()]).judge(&chain(shown).unwrap(), now());
+    let open = IsCa::Ca(BasicConstraints::Unconstrained);
+    // No authority, and one that may have callers below it, but no further authority.
+    for none in [IsCa::NoCa, IsCa::ExplicitNoCa] {
+        let between = below(&root, none, &|_| {});
+        assert_eq!(judge(&[leaf(&between, |_| {}), between.der().to_vec()]), Err(Fault::Untrusted));
+    }
+    let last = below(&root, IsCa::Ca(BasicConstraints::Constrained(0)), &|_| {});
+    assert!(judge(&[leaf(&last, |_| {}), last.der().to_vec()]).is_ok());
+    let beyond = below(&last, open, &|_| {});
+    let shown = [leaf(&beyond, |_| {}), beyond.der().to_vec(), last.der().to_vec()];
+    assert_eq!(judge(&shown), Err(Fault::Untrusted));
+    // One that is for servers has no callers below it.
+    let servers = below(&root, open, &|params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    assert_eq!(judge(&[leaf(&servers, |_| {}), servers.der().to_vec()]), Err(Fault::Purpose));
+    // Names that are confined in a way which cannot be judged are not believed.
+    let confined = below(&root, open, &|params| {
+        let names = GeneralSubtree::Rfc822Name("acme.example".to_owned());
+        params.name_constraints = Some(NameConstraints { permitted_subtrees: vec![names], excluded_subtrees: vec![] });
+    });
+    let mailed = |name: &str| {
+        leaf(&confined, |params| params.subject_alt_names = vec![SanType::Rfc822Name(name.try_into().unwrap())])
+    };
+    for name in ["a@acme.example", "a@beta.example"] {
+        assert_eq!(judge(&[mailed(name), confined.der().to_vec()]), Err(Fault::Untrusted), "{name}");
+    }
+}
+
+#[test]
+fn whoever_writes_a_signature_otherwise_has_the_same_fingerprints() {
+    for kind in [&PKCS_ECDSA_P256_SHA256, &PKCS_ECDSA_P384_SHA384] {
+        let mut params = named("CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate_for(kind).unwrap()).unwrap();
+        let authorities = Authorities::compile(&[root.der().to_vec()]);
+        for _ in 0..20 {
+            let der = leaf(&root, |_| {});
+            let twin = super::twin::of(&der).unwrap();
+            assert_ne!(der, twin);
+            assert_eq!(super::twin::of(&twin).as_ref(), Some(&der));
+            let [one, other] = [der, twin].map(|der| chain(&[der]).unwrap());
+            assert!(authorities.judge(&one, now()).is_ok() && authorities.judge(&other, now()).is_ok());
+            let [one, other] = [one, other].map(|one| one.fingerprints().collect::<BTreeSet<_>>());
+            assert!(one.len() == 2 && one == other, "{one:?} {other:?}");
+        }
+    }
+    let root = CertifiedIssuer::self_signed(named("CA"), KeyPair::generate_for(&PKCS_ED25519).unwrap()).unwrap();
+    let shown = chain(&[root.der().to_vec()]).unwrap();
+    assert_eq!(shown.fingerprints().count(), 1, "there is one way only");
 }

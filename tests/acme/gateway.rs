@@ -31,7 +31,7 @@ upstreams: {{ t: {{ url: "http://127.0.0.1:9" }} }}
 routes: {{ /top: {{ pipe: top }} }}
 hosts: {{ {hosts} }}
 tls: {{ acme: {{ directory: "{}", email: ops@example.com, ca: pebble.pem }} }}
-log: {{ access: off }}
+log: {{ access: access.log }}
 "#,
         pebble.http_port,
         pebble.url()
@@ -58,6 +58,11 @@ fn hosts_get_their_certificates_and_keep_them_over_a_restart() {
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     let answer = plain(app.addresses()[0], "one.gateway.example", "/.well-known/acme-challenge/unknown");
     assert!(answer.starts_with("HTTP/1.1 308 "), "what nobody asked is as any other address: {answer}");
+    // Who asked, and for which name, is in the log.
+    let log = || std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
+    let asked = |line: &str| line.contains(" 127.0.0.1 GET /.well-known/acme-challenge/") && line.contains(" 200 ");
+    let is_logged = || log().lines().any(|line| asked(line) && line.contains("host=two.gateway.example"));
+    eventually_now("a line of the authority's question", is_logged);
     drop(app);
 
     let orders = pebble.count("order-plz");

@@ -290,6 +290,7 @@ fn domains_that_would_take_a_host_away_or_lead_nowhere_are_refused() {
         ("localhost", r#""host":"a.customers.example""#, "no name that a certificate"),
         ("*.acme.example", r#""host":"a.customers.example""#, "no name that a certificate"),
         ("10.0.0.1", r#""host":"a.customers.example""#, "no name that a certificate"),
+        ("bücher.example", r#""host":"a.customers.example""#, "`xn--`"),
         ("data.acme.example", r#""host":"*.customers.example""#, "is many hosts"),
         ("data.acme.example", r#""host":"a.customers.example","tenant":"x""#, "has none"),
         ("data.acme.example", r#""host":"*.customers.example","tenant":"a.b""#, "no host of the file"),
@@ -305,4 +306,19 @@ fn domains_that_would_take_a_host_away_or_lead_nowhere_are_refused() {
     }
     let (_, told) = admin(&app, "GET", "/domains", "");
     assert_eq!(told["domains"], serde_json::json!([]), "{told}");
+}
+
+#[test]
+fn a_name_without_a_label_in_front_is_told_to_have_addresses() {
+    let around = Around::approving(|_| 404);
+    let upstream = serve(0, |_, _| (200, Vec::new(), String::new()));
+    let app = with_domains(&around, &upstream);
+    for (name, addresses) in [("acme.example", true), ("data.acme.example", false)] {
+        let (status, told) =
+            admin(&app, "POST", "/domains/add", &format!(r#"{{"name":"{name}","host":"a.customers.example"}}"#));
+        assert_eq!(status, 200, "{told}");
+        let text = told["text"].as_str().unwrap();
+        assert!(text.contains(&format!("  {name}. CNAME a.customers.example.")), "{text}");
+        assert_eq!(text.contains("set A and AAAA records"), addresses, "{text}");
+    }
 }

@@ -10,7 +10,7 @@ use tollgate::config::{Config, load, load_text};
 use crate::environment;
 
 /// What a gateway takes only when it starts.
-const UNTIL_RESTART: [&str; 12] = [
+const UNTIL_RESTART: [&str; 13] = [
     "admin.address",
     "listeners",
     "log.access",

@@ -29,28 +29,36 @@ struct Mutation {
     missed: Option<String>,
 }
 
+/// What is said about some mistakes.
+#[derive(Default)]
+struct Findings {
+    /// Those that are legal.
+    legal: String,
+    /// Those that are reported elsewhere, without help, or besides.
+    wrong: String,
+    tried: usize,
+}
+
 #[test]
 fn every_single_mistake_is_reported_where_it_is() {
-    let mut legal = String::new();
-    let mut wrong = String::new();
-    let mut tried = 0;
-    for file in FILES {
+    let found = FILES.map(|file| {
         let text = std::fs::read_to_string(file).expect("the file can be read");
         let root: Value = serde_yaml::from_str(&text).expect("the file is YAML");
-        let folder = Path::new(file).parent().expect("a folder").to_path_buf();
-        assert_eq!(errors(&emitted(&root).text, &folder).len(), 0, "{file} is right before it is broken");
-        for mutation in mutations(&root) {
-            tried += 1;
-            let emitted = emitted(&mutation.file);
-            let found = errors(&emitted.text, &folder);
-            if found.is_empty() {
-                let _ = writeln!(legal, "{file}: {}", mutation.name);
-            }
-            for issue in found.iter().filter(|issue| !is_about(issue, &mutation, &emitted)) {
-                let _ = writeln!(wrong, "{file}: {}\n{}  help: {:?}\n", mutation.name, issue.summary(), issue.help);
-            }
-        }
-    }
+        let folder = Path::new(file).parent().expect("a folder");
+        assert_eq!(errors(&emitted(&root).text, folder).len(), 0, "{file} is right before it is broken");
+        let mutations = mutations(&root);
+        // They have nothing to do with each other, and there are thousands.
+        let share = mutations.len().div_ceil(std::thread::available_parallelism().map_or(1, usize::from));
+        std::thread::scope(|scope| {
+            let parts: Vec<_> =
+                mutations.chunks(share).map(|part| scope.spawn(|| Findings::of(file, folder, part))).collect();
+            parts.into_iter().map(|part| part.join().expect("no mistake ends it")).collect::<Vec<_>>()
+        })
+    });
+    let found: Vec<Findings> = found.into_iter().flatten().collect();
+    let tried: usize = found.iter().map(|found| found.tried).sum();
+    let legal: String = found.iter().map(|found| found.legal.as_str()).collect();
+    let wrong: String = found.iter().map(|found| found.wrong.as_str()).collect();
     assert!(tried > 500, "only {tried} mistakes were tried");
     assert!(wrong.is_empty(), "these are reported elsewhere, without help, or besides:\n\n{wrong}");
     let expected = Path::new("tests/config/mutations.expect");
@@ -62,6 +70,24 @@ fn every_single_mistake_is_reported_where_it_is() {
         legal == known,
         "other mistakes than before are legal now; look at the list, then UPDATE_EXPECT=1:\n{legal}"
     );
+}
+
+impl Findings {
+    fn of(file: &str, folder: &Path, mutations: &[Mutation]) -> Self {
+        let mut findings = Findings { tried: mutations.len(), ..Findings::default() };
+        for mutation in mutations {
+            let emitted = emitted(&mutation.file);
+            let found = errors(&emitted.text, folder);
+            if found.is_empty() {
+                let _ = writeln!(findings.legal, "{file}: {}", mutation.name);
+            }
+            for issue in found.iter().filter(|issue| !is_about(issue, mutation, &emitted)) {
+                let (name, help) = (&mutation.name, &issue.help);
+                let _ = writeln!(findings.wrong, "{file}: {name}\n{}  help: {help:?}\n", issue.summary());
+            }
+        }
+        findings
+    }
 }
 
 fn errors(text: &str, folder: &Path) -> Vec<Issue> {
@@ -198,22 +224,19 @@ fn at_mut<'a>(root: &'a mut Value, path: &[String]) -> &'a mut Value {
 /// A file as text, one key or item a line, and the lines of each path.
 struct Emitted {
     text: String,
+    /// That have ended.
+    line: usize,
     lines: BTreeMap<Steps, (usize, usize)>,
 }
 
 fn emitted(root: &Value) -> Emitted {
-    let mut emitted = Emitted { text: String::new(), lines: BTreeMap::new() };
+    let mut emitted = Emitted { text: String::new(), line: 0, lines: BTreeMap::new() };
     emitted.write(root, &mut Vec::new());
-    let last = emitted.line();
-    emitted.lines.insert(Vec::new(), (0, last));
+    emitted.lines.insert(Vec::new(), (0, emitted.line));
     emitted
 }
 
 impl Emitted {
-    fn line(&self) -> usize {
-        self.text.matches('\n').count()
-    }
-
     fn write(&mut self, value: &Value, path: &mut Steps) {
         let children: Vec<(String, String, &Value)> = match value {
             Value::Mapping(map) => map
@@ -230,17 +253,19 @@ impl Emitted {
         };
         for (step, start, child) in children {
             let _ = write!(self.text, "{}{start}", "  ".repeat(path.len()));
-            let first = self.line() + 1;
+            let first = self.line + 1;
             path.push(step);
             let has_children = child.as_mapping().is_some_and(|map| !map.is_empty())
                 || child.as_sequence().is_some_and(|items| !items.is_empty());
             if has_children {
                 self.text.push('\n');
+                self.line += 1;
                 self.write(child, path);
             } else {
                 let _ = writeln!(self.text, " {}", scalar(child));
+                self.line += 1;
             }
-            self.lines.insert(path.clone(), (first, self.line()));
+            self.lines.insert(path.clone(), (first, self.line));
             path.pop();
         }
     }

@@ -439,6 +439,22 @@ async fn sixty_four_bit_integers_stay_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn events_are_taken_and_counted() {
+    let demo = start().await;
+    let lines = "{\"a\":1}\n\nnot json\n[1]\n{}";
+    let answer = post(&demo, "/v0/events?name=usage&wait=true", "application/x-ndjson", lines);
+    assert_eq!((answer.status, answer.document()["successful_rows"].as_u64()), (200, Some(2)));
+    assert_eq!(answer.document()["quarantined_rows"], 2);
+    assert_eq!(post(&demo, "/v0/events?name=usage", JSON, "{}").status, 202, "nobody waits");
+    assert_eq!(post(&demo, "/v0/events", JSON, "{}").status, 400);
+    assert_eq!(get(&demo, "/v0/events?name=usage").status, 405);
+    let broken =
+        request("POST", "/v0/events?name=usage", None, "{}").replace("\r\n\r\n", "\r\nContent-Encoding: gzip\r\n\r\n");
+    assert_eq!(exchange(demo.address(), &broken).status, 400);
+    assert_eq!(exchange(demo.address(), &broken.replace("events", "sql")).status, 415, "nowhere else");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn head_answers_like_get_without_a_body() {
     let demo = start().await;
     for path in ["/v0/pipes/kpis.csv?tenant_id=acme", "/v0/pipes/kpis", "/v0/regions"] {

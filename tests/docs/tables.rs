@@ -9,6 +9,7 @@ use tollgate::config::section::log::Log;
 use tollgate::config::section::state::State;
 use tollgate::config::section::tls::{Acme, Tls};
 use tollgate::config::section::upstreams::Concurrency;
+use tollgate::config::section::usage::Usage;
 use tollgate::config::section::white_label::WhiteLabel;
 use tollgate::config::{Config, load_text};
 
@@ -66,7 +67,7 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(tls.acme, [Acme::default()]);
     assert_eq!(Tls { acme: Vec::new(), ..tls }, least.tls);
     // Examples of what is left out.
-    assert_eq!(usage, least.usage);
+    assert_eq!(Usage { export: None, ..usage }, least.usage);
     assert_eq!(
         WhiteLabel { openapi: None, openapi_auth: None, errors: Default::default(), ..white_label },
         least.white_label
@@ -119,6 +120,7 @@ fn every_page_of_the_reference_has_every_key() {
         ("upstreams.*.timeouts", "upstreams"),
         ("upstreams.*.tls", "upstreams"),
         ("usage", "usage"),
+        ("usage.export", "usage"),
         ("white_label", "white_label"),
     ];
     let known = known_keys(&read(&project("conf/full.yaml")));

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use rcgen::date_time_ymd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tollgate::app::probe::{Grade, Probed, Trial, probe};
@@ -12,6 +13,7 @@ use tollgate::config::interpolate::Environment;
 use tollgate::config::load_text;
 use tollgate::demo::{Demo, DemoOptions};
 
+use crate::support::caller_certificate::Signer;
 use crate::support::identity_provider::{IdentityProvider, Lie};
 use crate::support::tls_origin::{Authority, TlsOrigin};
 use crate::support::unreachable::RefusedPort;
@@ -286,6 +288,131 @@ async fn certificates_are_verified_and_their_days_are_counted() {
         ["TG0303 at 2:3: no TLS with `t`: its certificate is not signed by an authority that is trusted here"]
     );
     assert_eq!(wrong_name.requests(), 0, "no credential travels where the certificate is not right");
+}
+
+/// Answers everything so, as long as the test runs.
+async fn always(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/ok?app=1", listener.local_addr().expect("bound"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|read| read > 0) {}
+            let head = String::from_utf8_lossy(&head).into_owned();
+            assert!(head.starts_with("GET /ok?app=1&domain=nobody-") && head.contains(".customers.example "), "{head}");
+            drop(stream.write_all(answer.as_bytes()).await);
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn whom_certificates_depend_on_is_asked_and_nothing_is_ordered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (authority, ca) = (Authority::new(), folder.path().join("ca.pem"));
+    authority.write(&ca);
+    // It answers, and is no authority.
+    let other = authority.origin("localhost").await;
+    let tried = async |directory: &str, ask: &str| {
+        let text = format!(
+            "upstreams: {{ t: {{ url: 'http://127.0.0.1:9' }} }}\nadmin: {{ address: '127.0.0.1:0', token: x }}\nlisteners: [{{ address: '127.0.0.1:0' }}, {{ address: '127.0.0.1:0', tls: true }}]\nhosts: {{ '*.customers.example': {{ tls: on_demand }} }}\ntls:\n  acme: {{ directory: '{directory}', ca: '{}' }}\n  on_demand: {{ ask: '{ask}' }}\nroutes: {{ /p: {{ proxy: /p }} }}\n",
+            ca.display()
+        );
+        let probed = probed(&text, &Clock::system()).await;
+        let notes = probed.findings.iter().filter(|one| one.grade == Grade::Ok && one.trial == Trial::Answer);
+        let notes: Vec<String> = notes.map(|one| format!("{}: {}", one.subject, one.words)).collect();
+        (found(&probed).into_iter().filter(|issue| issue.starts_with("TG0315")).collect::<Vec<_>>(), notes)
+    };
+    let no = always("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    let (issues, notes) = tried(&other.url("localhost"), &no).await;
+    assert_eq!(notes, ["tls.on_demand.ask: says no to a name that is nobody's (404)"]);
+    assert_eq!(issues.len(), 1, "{issues:?}");
+    assert!(issues[0].starts_with("TG0315 at 6:9: the authority does not answer: https://localhost:"), "{issues:?}");
+    assert!(issues[0].ends_with(" answers 200, and not as a directory of ACME"), "{issues:?}");
+
+    let yes = always("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let (issues, notes) = tried("https://127.0.0.1:9/dir", &yes).await;
+    assert_eq!(notes, [""; 0]);
+    assert!(issues[0].contains("https://127.0.0.1:9/dir: no connection: "), "{issues:?}");
+    assert!(issues[1].starts_with("TG0315 at 7:21: ") && issues[1].contains(" approves of `nobody-"), "{issues:?}");
+
+    let (issues, _) = tried("https://127.0.0.1:9/dir", "http://127.0.0.1:9/").await;
+    assert!(issues[1].contains("cannot be asked: no connection"), "{issues:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_sets_records_must_be_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let tried = async |hook: &str| {
+        let text = format!(
+            "upstreams:\n  t: {{ url: 'http://127.0.0.1:9' }}\nadmin: {{ address: '127.0.0.1:0', token: x }}\nlisteners: [{{ address: '127.0.0.1:0' }}, {{ address: '127.0.0.1:0', tls: true }}]\nhosts: {{ '*.example.com': {{ tls: auto }} }}\ntls: {{ acme: {{ dns_hook: {hook}, directory: 'https://127.0.0.1:9/' }} }}\nroutes: {{ /p: {{ proxy: /p }} }}\n"
+        );
+        let loaded = load_text("main.yaml", &text, folder.path().into(), &Environment::of([])).expect("a good file");
+        let probed = probe(&loaded, &Clock::system()).await;
+        found(&probed).into_iter().find(|issue| issue.contains("cannot be started"))
+    };
+    let file = folder.path().join("record");
+    assert!(
+        tried("./record")
+            .await
+            .is_some_and(|issue| issue.starts_with("TG0001 at 6:26: ") && issue.contains("No such file"))
+    );
+    std::fs::write(&file, "#!/bin/sh\n").expect("a file");
+    assert!(tried("./record --zone a").await.is_some_and(|issue| issue.contains("is it executable?")));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("rights");
+    assert_eq!(tried("./record --zone a").await, None, "beside the file that names it");
+    assert_eq!(tried("record").await, None, "it is looked for when it is started");
+}
+
+/// On the same clock.
+#[tokio::test]
+async fn days_of_the_authorities_of_callers_are_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("machines.pem");
+    let of = |name: &str, from: (i32, u8, u8), to: (i32, u8, u8)| {
+        let [from, to] = [from, to].map(|(year, month, day)| date_time_ymd(year, month, day));
+        Signer::with(name, |params| (params.not_before, params.not_after) = (from, to)).pem()
+    };
+    let tried = async |authorities: &[String]| {
+        std::fs::write(&ca, authorities.concat()).expect("a file");
+        let text = format!(
+            "upstreams:\n  t: {{ url: 'http://127.0.0.1:9' }}\nadmin: {{ address: '127.0.0.1:0', token: x }}\nlisteners: [{{ address: '127.0.0.1:0', tls: true }}]\nauth:\n  machines: {{ type: mtls, ca: '{}' }}\ntls: {{ default: internal }}\nroutes: {{ /p: {{ proxy: /p, auth: machines }} }}\n",
+            ca.display()
+        );
+        let probed = probed(&text, &TestClock::new().clock()).await;
+        let issues: Vec<String> = found(&probed).into_iter().filter(|issue| issue.contains("authority")).collect();
+        let notes = probed.findings.iter().filter(|one| one.subject.starts_with("authority"));
+        (issues, notes.map(|one| format!("{}: {}", one.subject, one.words)).collect::<Vec<_>>())
+    };
+
+    let good = of("Good CA", (2020, 1, 1), (2026, 12, 31));
+    let (issues, notes) = tried(std::slice::from_ref(&good)).await;
+    assert_eq!(
+        (issues.as_slice(), notes.as_slice()),
+        (&[][..], &["authority CN=Good CA: is valid for 100 days".to_owned()][..])
+    );
+
+    let file = ca.display();
+    let (issues, _) = tried(&[
+        good,
+        of("Last CA", (2020, 1, 1), (2026, 10, 1)),
+        of("Old CA", (2020, 1, 1), (2026, 9, 1)),
+        of("Next CA", (2027, 1, 1), (2030, 1, 1)),
+    ])
+    .await;
+    assert_eq!(
+        issues,
+        [
+            format!(
+                "TG0313 at 6:31: the authority in `{file}` is over: it is `CN=Old CA`, valid from Wed, 01 Jan 2020 00:00:00 GMT to Tue, 01 Sep 2026 00:00:00 GMT"
+            ),
+            format!(
+                "TG0313 at 6:31: the authority in `{file}` is not valid yet: it is `CN=Next CA`, valid from Fri, 01 Jan 2027 00:00:00 GMT to Tue, 01 Jan 2030 00:00:00 GMT"
+            ),
+            "TG0314 at 6:31: the authority `CN=Last CA` ends in 9 days, and all that it signed".to_owned(),
+        ]
+    );
 }
 
 #[tokio::test]

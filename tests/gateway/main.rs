@@ -52,5 +52,6 @@ mod traces;
 mod upstream_auth;
 mod upstreams;
 mod usage;
+mod usage_export;
 mod usage_plan;
 mod white_label;

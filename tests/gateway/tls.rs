@@ -1,15 +1,17 @@
 //! TLS in front: which certificate answers, which host may be asked for, what comes without TLS.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rcgen::{KeyPair, PKCS_ED25519};
 use tokio_rustls::rustls::{ProtocolVersion, SignatureScheme};
-use tollgate::clock::Clock;
+use tollgate::clock::{Clock, TestClock};
 
 use crate::support::client::{self, RawClient, Request};
-use crate::support::eventually::eventually_async;
+use crate::support::eventually::{eventually, eventually_async};
 use crate::support::gateway::{TestGateway, assert_refused};
 use crate::support::h2_client::H2Client;
+use crate::support::process::Process;
 use crate::support::tls_caller::TlsCaller;
 use crate::support::tls_origin::Authority;
 
@@ -47,8 +49,12 @@ impl Signed {
     }
 
     fn gateway(self, sections: &str) -> (TestGateway, TlsCaller, Authority) {
+        self.gateway_on(sections, Clock::system())
+    }
+
+    fn gateway_on(self, sections: &str, clock: Clock) -> (TestGateway, TlsCaller, Authority) {
         let caller = self.caller();
-        let gw = TestGateway::from_folder(self.folder, sections, Clock::system());
+        let gw = TestGateway::from_folder(self.folder, sections, clock);
         (gw, caller, self.authority)
     }
 }
@@ -180,6 +186,8 @@ async fn who_comes_without_tls_is_sent_to_it() {
         assert!(response.header("strict-transport-security").is_none(), "browsers must not believe it there");
     }
     assert_eq!(gw.origin.received_count(), 0);
+    let log = gw.log(4).await;
+    assert!(log.iter().all(|line| line["host"] == "a.example.com" && line["client"] == "127.0.0.1"), "{log:?}");
     let over_tls = caller.tunnel(gw.addr(), Some("a.example.com")).await;
     let response = Request::get("/top").host("a.example.com").send(over_tls).await;
     assert_eq!(response.status, 200);
@@ -227,6 +235,28 @@ async fn another_certificate_takes_over_and_open_connections_stay() {
     assert_eq!(caller.open(gw.addr(), Some("a.example.com")).await.unwrap().chain, [after]);
     assert_ne!(caller.open(gw.addr(), Some("a.example.com")).await.unwrap().chain, [before]);
     assert_eq!(ask().await, 200, "what is open stays");
+}
+
+#[tokio::test]
+async fn a_changed_certificate_is_served_within_two_seconds() {
+    let time = TestClock::new();
+    let (signed, step) = (Signed::new(), Duration::from_millis(250));
+    let (gw, caller, authority) = signed.gateway_on(&sections(), time.clock());
+    let written = time.clock().now();
+    let after = authority.write_pair(&gw.folder(), "a", &["a.example.com"]);
+    let is_served =
+        async || caller.open(gw.addr(), Some("a.example.com")).await.unwrap().chain == std::slice::from_ref(&after);
+    assert!(!is_served().await, "nobody has looked yet");
+    // Each step of the clock gives the gateway some time of the world in which to do what is due.
+    while !is_served().await && time.clock().now() - written < Duration::from_secs(2) {
+        time.advance(step);
+        for _ in 0..20 {
+            if is_served().await {
+                break;
+            }
+        }
+    }
+    assert!(is_served().await, "two seconds are over");
 }
 
 #[tokio::test]
@@ -380,4 +410,31 @@ async fn metrics_tell_when_certificates_from_files_end() {
     eventually_async("its host's end", || async { !gw.metrics().await.contains(&gone) }).await;
     assert!(gw.metrics().await.contains(&format!(r#"{family}{{host="shop.test",source="file"}}"#)));
     assert!(gw.metrics().await.contains("tollgate_acme_failures_total 0"));
+}
+
+#[tokio::test]
+async fn the_operator_is_told_where_the_own_authority_lies_and_why_handshakes_are_refused() {
+    let process = Process::start(
+        "listeners: [{ address: 127.0.0.1:0 }, { address: 127.0.0.1:0, tls: true }]
+admin: { address: 127.0.0.1:0 }
+log: { level: debug }
+upstreams: { t: { url: 'http://127.0.0.1:9' } }
+routes: { /top: { pipe: top } }
+hosts: { localhost: { tls: internal } }
+",
+    )
+    .await;
+    let file = process.folder().join("data/tls/internal/authority.pem");
+    let pem = std::fs::read_to_string(&file).expect("it is made at the start");
+    let signed = format!("certificates for development are signed by {}", file.display());
+    let said = process.stderr().replace("/./", "/");
+    assert!(said.contains(&signed), "{said}");
+    let at = said.split("https://").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
+    let at = at.parse().expect("an address");
+    let (_, der) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).expect("a certificate");
+    let caller = TlsCaller::trusting(der.contents);
+    assert!(caller.open(at, Some("localhost")).await.is_ok());
+    assert!(caller.open(at, Some("nobody.test")).await.is_err());
+    let told = "a handshake is refused: `nobody.test` is no host of the file, or one without `tls`";
+    eventually("the reason", || process.stderr().contains(told)).await;
 }

@@ -568,7 +568,7 @@ async fn over_tls(url: &str, ca: Option<&std::path::Path>) -> Response {
 }
 
 #[tokio::test]
-async fn the_upstreams_certificate_is_verified() {
+async fn t3_the_upstreams_certificate_is_verified() {
     let folder = tempfile::tempdir().unwrap();
     let (ours, foreign) = (folder.path().join("ours.pem"), folder.path().join("foreign.pem"));
     let authority = Authority::new();
@@ -582,9 +582,11 @@ async fn the_upstreams_certificate_is_verified() {
 
     let wrong_name = authority.origin("other.example.com").await;
     let itself = TlsOrigin::self_signed("localhost").await;
+    let over = authority.origin_until("localhost", (2020, 1, 1)).await;
     let cases = [
         ("unknown to the system", &good, "localhost", None),
         ("another authority", &good, "localhost", Some(&foreign)),
+        ("expired", &over, "localhost", Some(&ours)),
         ("another host name", &wrong_name, "localhost", Some(&ours)),
         ("self-signed", &itself, "localhost", Some(&ours)),
         ("self-signed, unknown to the system", &itself, "localhost", None),

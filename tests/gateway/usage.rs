@@ -1,6 +1,6 @@
 //! Usage: who used how much, in metrics as it happens and in a file for bills.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -122,6 +122,67 @@ async fn d4_tenants_beyond_the_bound_share_a_name() {
     assert_eq!(names, 11, "{series:#?}");
     let (_gw, folder) = stop(gw).await;
     assert_eq!(by(&folder, &[Side::Tenant]).rows.len(), 200, "bills tell all of them apart");
+}
+
+/// The names and labels of everything that Prometheus is told, on both pages.
+async fn series(gw: &TestGateway) -> BTreeSet<String> {
+    let everything = gw.metrics().await + &client::get(gw.admin(), "/metrics/usage").await.body_text();
+    let lines = everything.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series.to_owned()).collect()
+}
+
+#[tokio::test]
+async fn d4_ten_thousand_tenants_hosts_paths_and_methods_make_no_series() {
+    // Nobody here has to prove who they are: whose rows they ask for is what they say.
+    let sections = r#"hosts: { "*.shops.test": { tenant: "{host.1}" } }
+usage: { max_tenants: 10 }
+routes:
+  /top: { pipe: top, auth: public, params: { fixed: { shop: "{tenant}" }, allow_public_tenant: true } }
+  /of/{shop}: { pipe: open, auth: public, params: { fixed: { shop: "{path.shop}" }, allow_public_tenant: true } }
+"#;
+    let time = TestClock::new();
+    let gw = TestGateway::from_file(sections, time.clock());
+    let addr = gw.addr();
+    let round = |client: usize, turn: usize, name: String| {
+        let call = match turn % 4 {
+            0 => Request::get(format!("/of/{name}?{name}=1")),
+            1 => Request::get(format!("/{name}/top")),
+            2 => Request::new(&name.to_uppercase(), "/top"),
+            _ => Request::get("/top"),
+        };
+        // Some come to hosts that nobody serves.
+        let host = if (client + turn).is_multiple_of(5) { "nobody" } else { "shops" };
+        call.header("X-Request-Id", &name).header("X-Forwarded-For", "192.0.2.9").host(format!("{name}.{host}.test"))
+    };
+    // As many as are told apart, and enough others to have made every series that there is.
+    for turn in 0..40 {
+        for client in 0..3 {
+            round(client, turn, format!("known{client}x{turn}")).send(addr).await;
+        }
+    }
+    gw.log(120).await;
+    let before = series(&gw).await;
+    assert_eq!(gw.metric("tollgate_tenants").await, 10.0);
+    assert!(before.iter().any(|series| series.contains(r#"tenant="__other__""#)), "{before:#?}");
+
+    let callers = (0..8).map(|caller| {
+        tokio::spawn(async move {
+            let mut client = RawClient::connect(addr).await;
+            for turn in 0..1_250 {
+                let response = round(caller, turn, format!("mark{caller}x{turn}")).send_on(&mut client).await;
+                assert!(response.status < 500, "{response:#?}");
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.expect("no caller panics");
+    }
+    gw.log_lines(10_120).await;
+    let after = series(&gw).await;
+    let new: Vec<_> = after.difference(&before).collect();
+    assert!(new.is_empty(), "{new:#?}");
+    assert_eq!(after.len(), before.len());
+    assert!(!after.iter().any(|series| series.to_lowercase().contains("mark")));
 }
 
 #[tokio::test]

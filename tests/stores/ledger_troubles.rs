@@ -119,7 +119,7 @@ async fn check_online_finds_it_before_a_gateway_does_and_changes_nothing() {
     assert!(text.contains(&ledger) && text.contains("answers, and lets the gateway make its tables"), "{text}");
     let text = check(&guest);
     assert!(
-        text.contains("error[TG0315]: the ledger cannot be written: it has no tables for the ledger yet, and"),
+        text.contains("error[TG0316]: the ledger cannot be written: it has no tables for the ledger yet, and"),
         "{text}"
     );
     assert_eq!(server.sql("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'tollgate%'"), "0");
@@ -139,7 +139,7 @@ async fn check_online_finds_it_before_a_gateway_does_and_changes_nothing() {
     server.sql("GRANT ALL ON ALL TABLES IN SCHEMA public TO guest");
     assert!(check(&guest).contains("answers, and lets the gateway write its tables"));
     let text = check(&server.url().replace(PASSWORD, "wrong"));
-    assert!(text.contains("error[TG0315]: the ledger cannot be written: it does not accept the user"), "{text}");
+    assert!(text.contains("error[TG0316]: the ledger cannot be written: it does not accept the user"), "{text}");
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ mod arithmetic;
 #[cfg(feature = "postgres")]
 mod ledger;
 #[cfg(feature = "postgres")]
+mod ledger_export;
+#[cfg(feature = "postgres")]
 mod ledger_outage;
 #[cfg(feature = "postgres")]
 mod ledger_troubles;

@@ -42,6 +42,7 @@ pub(super) fn probe(config: &Config, now: SystemTime) -> Trials {
     }
     certificates(&mut found, config, now);
     signers(&mut found, config, now);
+    config.tls.acme.iter().filter_map(|acme| acme.dns_hook.as_deref()).for_each(|hook| program(&mut found, hook));
     found
 }
 
@@ -97,6 +98,26 @@ fn certificates(found: &mut Trials, config: &Config, now: SystemTime) {
         let help = "look why it was not renewed";
         found.problem(&subject, Trial::Tls, Problem::new(IssueCode::CertificateDue, &given.path, title, help));
     }
+}
+
+/// Whether the program that sets records is there. One without a slash is looked for by the system, when it is started.
+fn program(found: &mut Trials, hook: &str) {
+    let Some(program) = hook.split_ascii_whitespace().next().filter(|program| program.contains('/')) else { return };
+    let why = match fs::metadata(program) {
+        Ok(there) if there.is_file() && there.permissions().mode() & 0o111 != 0 => {
+            return found.note("dns_hook", Trial::Tls, Grade::Ok, format!("{program} can be started"));
+        }
+        Ok(_) => "it is no program: is it executable?".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let title = format!("`{program}` cannot be started: {why}");
+    let help =
+        "relative paths start at the folder of the file that names them; without a slash, it is looked for in PATH";
+    found.problem(
+        "dns_hook",
+        Trial::Tls,
+        Problem::new(IssueCode::Unreadable, &["tls", "acme", "dns_hook"], title, help),
+    );
 }
 
 fn address(found: &mut Trials, subject: &str, path: &[&str], address: SocketAddr) {

@@ -5,6 +5,7 @@
 //! query, changes nothing, and ends within [`TIME`]. Not here: showing it
 //! (`cli`).
 
+mod certificates;
 mod keys;
 mod ledger;
 mod local;
@@ -93,10 +94,14 @@ pub async fn probe(loaded: &Loaded, clock: &Clock) -> Probed {
         let trial = upstream::probe(name.clone(), section.clone(), pipes_of(config, name), clock.clone());
         (name.clone(), trial)
     });
-    let (trials, keys, ledger) =
-        tokio::join!(side_by_side(upstreams), keys::probe(config, clock), ledger::probe(config));
+    let (trials, keys, certificates, ledger) = tokio::join!(
+        side_by_side(upstreams),
+        keys::probe(config, clock),
+        certificates::probe(config, clock),
+        ledger::probe(config)
+    );
     let mut probed = Probed::default();
-    for found in trials.into_values().chain([keys, local::probe(config, clock.wall()), ledger]) {
+    for found in trials.into_values().chain([keys, certificates, local::probe(config, clock.wall()), ledger]) {
         let Trials { findings, problems } = found;
         probed.findings.extend(findings);
         problems.into_iter().for_each(|problem| probed.issues.push(problem.at_its_place(loaded)));

@@ -4,11 +4,13 @@
 //! In: a gateway's ledger, or its access log. Out: answers. Not here: what a
 //! running gateway has counted for its limits (`limits`).
 
+mod export;
 mod line;
 mod order;
 mod plan;
 mod replay;
 mod report;
+mod source;
 mod sums;
 mod tally;
 
@@ -25,6 +27,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Print every line of the ledger, or the data source that takes them
+    Export(export::Arguments),
     /// Play an access log back against other limits and plans: who would have been refused
     Plan(plan::Arguments),
 }
@@ -32,6 +36,7 @@ enum Command {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     match &arguments.command {
         None => sums::run(&arguments.sums),
+        Some(Command::Export(arguments)) => export::run(arguments),
         Some(Command::Plan(arguments)) => plan::run(arguments),
     }
 }

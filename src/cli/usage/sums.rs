@@ -3,22 +3,17 @@
 //! In: the ledger that a gateway writes, whether it runs or not. Out: a table,
 //! CSV or JSON. Not here: adding up (`state::usage`).
 
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
-use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 
-use crate::clock::Clock;
-use crate::config::interpolate::Environment;
-use crate::config::scalar::{Moment, Period};
-use crate::config::{AdminOf, Known, admin_of};
+use crate::config::scalar::Moment;
 use crate::exchange::usage::Used;
 use crate::state::usage::{Answer, Place, Question, Side, ask};
 
-use super::super::{Ending, print, say, show};
+use super::super::{Ending, print, say};
+use super::source::{Source, no_ledger, quoted};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -30,21 +25,11 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[group(id = "sums")]
 pub(super) struct Arguments {
-    /// The configuration of the gateway: its `state.dir` has the ledger
-    #[arg(short = 'c', long = "config", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The folder that has the ledger, where there is no configuration at hand
-    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
-    dir: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// What is told apart: one or several
     #[arg(long, value_parser = sides(), value_delimiter = ',', default_value = "tenant")]
     by: Vec<Side>,
-    /// From when on: so long ago (24h, 30d), a day, or a time
-    #[arg(long, value_name = "TIME", default_value = "24h")]
-    since: When,
-    /// Until when; left out: now
-    #[arg(long, value_name = "TIME")]
-    until: Option<When>,
     /// Only this tenant's; '' for requests without a tenant
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
@@ -59,53 +44,13 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// A time, or how long ago it was.
-#[derive(Clone, Copy, Debug)]
-enum When {
-    Ago(Period),
-    At(Moment),
-}
-
-impl FromStr for When {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let ago = text.parse().map(When::Ago);
-        ago.or_else(|_| text.parse().map(When::At)).map_err(|_| {
-            "write how long ago, like 24h or 30d, a day like 2026-11-22, or a time like 2026-11-22T10:00:00Z".to_owned()
-        })
-    }
-}
-
-impl When {
-    /// In seconds since 1970.
-    fn seconds(self, now: SystemTime) -> u64 {
-        match self {
-            When::Ago(period) => seconds(now.checked_sub(period.duration()).unwrap_or(UNIX_EPOCH)),
-            When::At(moment) => moment.unix_seconds(),
-        }
-    }
-}
-
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let place = place_of(arguments)?;
-    let now = Clock::system().wall();
+    let place = arguments.source.place()?;
+    let (since, until) = arguments.source.stretch()?;
     let sides = &arguments.by;
-    let question = Question {
-        by: sides.clone(),
-        since: arguments.since.seconds(now),
-        until: arguments.until.map_or(u64::MAX, |until| until.seconds(now)),
-        tenant: arguments.tenant.clone(),
-        route: arguments.route.clone(),
-    };
-    if question.since >= question.until {
-        bail!("there is no time between --since and --until");
-    }
-    let Some(answer) = ask(&place, &question).map_err(anyhow::Error::msg)? else {
-        bail!(
-            "there is no ledger at {place}: it is made with the first request, unless the file says `usage: {{ ledger: false }}`"
-        );
-    };
+    let question =
+        Question { by: sides.clone(), since, until, tenant: arguments.tenant.clone(), route: arguments.route.clone() };
+    let answer = ask(&place, &question).map_err(anyhow::Error::msg)?.ok_or_else(|| no_ledger(&place))?;
     match (arguments.csv, arguments.json) {
         (true, _) => print_csv(sides, &answer),
         (_, true) => print(&document(sides, &question, &answer).to_string()),
@@ -120,37 +65,12 @@ fn sides() -> impl TypedValueParser<Value = Side> {
     PossibleValuesParser::new(Side::ALL.map(Side::word)).try_map(side)
 }
 
-fn place_of(arguments: &Arguments) -> anyhow::Result<Place> {
-    match (&arguments.dir, &arguments.config) {
-        (Some(dir), _) => Ok(Place::Folder(dir.clone())),
-        (None, Some(config)) => {
-            std::fs::metadata(config).with_context(|| format!("`{}`", config.display()))?;
-            let AdminOf { state, store, issues, .. } = admin_of(config, &Environment::of_process());
-            if store == Known::Unknown {
-                // Another ledger must not be taken for this one.
-                show(&issues);
-                bail!("where the ledger is cannot be told from the file: give --dir FOLDER for one in a file");
-            }
-            Ok(Place::of(&state))
-        }
-        (None, None) => bail!("whose usage? Give the file that the gateway runs: -c FILE"),
-    }
-}
-
 fn print_csv(sides: &[Side], answer: &Answer) {
     let names = sides.iter().map(|side| side.word()).chain(Used::NAMES);
     print(&names.collect::<Vec<_>>().join(","));
     for (words, used) in &answer.rows {
         let words = words.iter().map(|word| quoted(word));
         print(&words.chain(used.sums().map(|sum| sum.to_string())).collect::<Vec<_>>().join(","));
-    }
-}
-
-/// RFC 4180, section 2.
-fn quoted(word: &str) -> String {
-    match word.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", word.replace('"', "\"\"")),
-        false => word.to_owned(),
     }
 }
 
@@ -273,10 +193,6 @@ fn moment(seconds: u64) -> Option<String> {
     Moment::of(time).map(|moment| moment.to_string())
 }
 
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,10 +213,5 @@ mod tests {
         ] {
             assert_eq!(bytes(number), text);
         }
-    }
-
-    #[test]
-    fn cells_of_spreadsheets_are_quoted_where_they_must_be() {
-        assert_eq!([quoted("a"), quoted("a,b"), quoted("a\"b\n")], ["a", "\"a,b\"", "\"a\"\"b\n\""]);
     }
 }

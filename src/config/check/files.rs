@@ -12,7 +12,7 @@ use crate::config::document::{Document, NodeKind};
 use crate::config::interpolate::Environment;
 use crate::config::issue::{Issue, IssueCode, Issues};
 use crate::config::keys::{self, Named};
-use crate::config::scalar::{Fault, KeyPair};
+use crate::config::scalar::{Bundle, Fault, KeyPair, may_sign};
 use crate::config::section::auth::ProviderKind;
 use crate::config::section::log::Access;
 use crate::config::section::tls::{CertificateFiles, HostTls};
@@ -20,6 +20,8 @@ use crate::config::touched::Reader;
 
 /// Larger files than this hold no authorities.
 const MAX_CA_FILE: u64 = 4 << 20;
+/// What DER begins with, and PEM never does.
+const SEQUENCE: u8 = 0x30;
 /// Larger files than this hold no certificate of a host, nor its key.
 const MAX_KEY_FILE: u64 = 1 << 20;
 
@@ -49,11 +51,15 @@ pub(in crate::config) fn read_files(
         read_pairs(files, (document, &["hosts", name.as_str(), "tls"]), reader, &mut issues);
     }
     read_pairs(config.tls.default.files_mut(), (document, &["tls", "default"]), reader, &mut issues);
-    let is_list = document.node(&["tls", "acme"]).is_some_and(|node| matches!(node.kind, NodeKind::List(_)));
     for (index, acme) in config.tls.acme.iter_mut().enumerate() {
-        let (index, Some(ca)) = (index.to_string(), &mut acme.ca) else { continue };
-        let path: Vec<&str> = ["tls", "acme"].into_iter().chain(is_list.then_some(&*index)).chain(["ca"]).collect();
-        acme.ca_certificates = read_authorities(ca, (document, &path), reader, &mut issues);
+        let index = index.to_string();
+        if let Some(ca) = &mut acme.ca {
+            let path = acme_path(document, &index, &["ca"]);
+            acme.ca_certificates = read_authorities(ca, (document, &path), reader, &mut issues);
+        }
+        if let Some(hook) = &mut acme.dns_hook {
+            *hook = beside(hook, document.folder_of(&acme_path(document, &index, &["dns_hook"])));
+        }
     }
     read_lists(config, document, reader, &mut issues);
     if let Access::File(path) = &mut config.log.access {
@@ -74,6 +80,19 @@ pub(in crate::config) fn read_files(
     issues
 }
 
+/// Where a key of an authority stands, which may stand without a list around it.
+pub(super) fn acme_path<'a>(document: &Document, index: &'a str, keys: &[&'a str]) -> Vec<&'a str> {
+    let is_list = document.node(&["tls", "acme"]).is_some_and(|node| matches!(node.kind, NodeKind::List(_)));
+    ["tls", "acme"].into_iter().chain(is_list.then_some(index)).chain(keys.iter().copied()).collect()
+}
+
+/// A program and its first words; one without a slash is looked for where programs are.
+fn beside(hook: &str, folder: &Path) -> String {
+    let hook = hook.trim_start();
+    let program = hook.split_ascii_whitespace().next().unwrap_or_default();
+    if program.contains('/') { folder.join(hook).to_string_lossy().into_owned() } else { hook.to_owned() }
+}
+
 /// The certificates in the file that the value at a place names; its path becomes absolute.
 fn read_authorities(
     file: &mut PathBuf,
@@ -82,32 +101,36 @@ fn read_authorities(
     issues: &mut Issues,
 ) -> Vec<Vec<u8>> {
     let Some(bytes) = read_named(file, (document, path), (reader, MAX_CA_FILE), issues) else { return Vec::new() };
-    let found = certificates(&bytes);
+    let found = Bundle::read(&bytes);
     if found.is_empty() {
         let title = format!("the file `{}` has no certificate in it", file.display());
-        let help = "a PEM file with `BEGIN CERTIFICATE` is wanted";
+        let help = match bytes.first() {
+            Some(&SEQUENCE) => {
+                "it looks like DER, which is not read: write it as PEM, by `openssl x509 -inform DER -in FILE -out NEW`"
+            }
+            _ => "a PEM file with `BEGIN CERTIFICATE` is wanted",
+        };
         issues.push(Issue::at(IssueCode::BadValue, document.value_place(path), title).help(help));
     }
-    found
+    for at in &found.damaged {
+        let title =
+            format!("`{}` cannot be used: certificate {at} of {} in it is damaged", file.display(), found.len());
+        let help = "export it again, and keep its line breaks";
+        issues.push(Issue::at(IssueCode::CertificateRules, document.value_place(path), title).help(help));
+    }
+    found.whole
 }
 
 /// Leaves those that may sign certificates of callers, each once.
 fn signers(found: &mut Vec<Vec<u8>>, file: &Path, (document, path): (&Document, &[&str]), issues: &mut Issues) {
     let mut seen = BTreeSet::new();
-    found.retain(|der| {
-        let (title, help) = match x509_parser::parse_x509_certificate(der) {
-            Ok(([], certificate)) if certificate.is_ca() => return seen.insert(der.clone()),
-            Ok(([], certificate)) => (
-                format!("`{}` cannot be used: `{}` is no authority", file.display(), certificate.subject()),
-                "name the certificate of who signs those of callers; it says `CA:TRUE` in its basic constraints",
-            ),
-            Ok(_) | Err(_) => (
-                format!("`{}` cannot be used: a certificate in it is damaged", file.display()),
-                "export it again, and keep its line breaks",
-            ),
-        };
-        issues.push(Issue::at(IssueCode::CertificateRules, document.value_place(path), title).help(help));
-        false
+    found.retain(|der| match may_sign(der) {
+        Ok(()) => seen.insert(der.clone()),
+        Err((what, help)) => {
+            let title = format!("`{}` cannot be used: {what}", file.display());
+            issues.push(Issue::at(IssueCode::CertificateRules, document.value_place(path), title).help(&help));
+            false
+        }
     });
 }
 
@@ -199,18 +222,4 @@ fn read_lists(config: &mut Config, document: &Document, reader: &mut Reader, iss
             issues.append(found);
         }
     }
-}
-
-/// The DER contents of every `CERTIFICATE` block of a PEM file.
-fn certificates(pem: &[u8]) -> Vec<Vec<u8>> {
-    use base64::Engine;
-    let text = String::from_utf8_lossy(pem);
-    text.split("-----BEGIN CERTIFICATE-----")
-        .skip(1)
-        .filter_map(|block| block.split_once("-----END CERTIFICATE-----"))
-        .filter_map(|(body, _)| {
-            let body: String = body.chars().filter(|c| !c.is_whitespace()).collect();
-            base64::engine::general_purpose::STANDARD.decode(body).ok()
-        })
-        .collect()
 }

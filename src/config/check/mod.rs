@@ -431,8 +431,9 @@ impl Checker<'_> {
         if !is_whole || !self.config.all_routes().all(|at| known(at.route)) {
             return;
         }
+        let by_export = self.config.usage.export.as_ref().map(|export| export.upstream.as_str());
         let used: BTreeSet<&str> =
-            self.config.all_routes().filter_map(|at| self.config.upstream_of(at.route)).collect();
+            self.config.all_routes().filter_map(|at| self.config.upstream_of(at.route)).chain(by_export).collect();
         for name in self.config.upstreams.keys() {
             if !used.contains(name.as_str()) && self.config.upstreams.len() > 1 {
                 let place = self.document.key_place(&["upstreams", name]);

@@ -105,6 +105,11 @@ impl Checker<'_> {
         let somewhere = |upstream: &&Upstream| !upstream.url.host().ends_with(".invalid");
         match path {
             ["upstreams", name, ..] => self.config.upstreams.get(*name).filter(somewhere).is_none_or(is_loopback),
+            ["usage", "export", ..] => {
+                let upstream = self.config.usage.export.as_ref().map(|export| &export.upstream);
+                let upstream = upstream.and_then(|name| self.config.upstreams.get(name));
+                upstream.filter(somewhere).is_some_and(is_loopback)
+            }
             // Whoever can make tokens gets at what is behind the gateway.
             ["auth", ..] => {
                 self.config.upstreams.values().all(|upstream| somewhere(&upstream) && is_loopback(upstream))

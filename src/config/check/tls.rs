@@ -6,11 +6,16 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+use crate::config::document::Node;
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{HostPattern, KeyKind, KeyPair, Scheme, is_address};
 use crate::config::section::hosts::Host;
 use crate::config::section::tls::{CertificateFiles, DefaultCertificate, HostTls};
 
+use super::files::acme_path;
 use super::{Checker, PRIVATE_SUFFIXES};
 
 impl Checker<'_> {
@@ -91,6 +96,7 @@ impl Checker<'_> {
             let title = "`acme` is empty".to_owned();
             self.at_value(IssueCode::BadValue, &["tls", "acme"], title, "leave it out for Let's Encrypt");
         }
+        self.accounts();
         let has_hook = self.config.tls.acme.iter().any(|acme| acme.dns_hook.is_some());
         for (pattern, host) in self.config.hosts.iter().filter(needs_acme) {
             let path = ["hosts", pattern.as_str(), "tls"];
@@ -116,6 +122,23 @@ impl Checker<'_> {
         self.on_demand();
     }
 
+    /// That authorities can take what is said of the operator.
+    fn accounts(&mut self) {
+        for (index, acme) in self.config.tls.acme.iter().enumerate() {
+            let index = index.to_string();
+            if let Some(email) = acme.email.as_deref().filter(|email| !is_mail(email)) {
+                let path = acme_path(self.document, &index, &["email"]);
+                let title = format!("`{email}` is no address of mail");
+                self.at_value(IssueCode::BadValue, &path, title, "write it like ops@example.com");
+            }
+            if acme.eab.as_ref().is_some_and(|eab| !is_base64(eab.hmac_key.expose())) {
+                let path = acme_path(self.document, &index, &["eab", "hmac_key"]);
+                let title = "this key is not in Base64 (it is not shown)".to_owned();
+                self.at_value(IssueCode::BadValue, &path, title, "copy it again from the authority's site");
+            }
+        }
+    }
+
     /// That somebody says who may have a certificate, and that there are hosts for what is said.
     fn on_demand(&mut self) {
         let is_on_demand = |host: &Host| host.tls == Some(HostTls::OnDemand);
@@ -137,7 +160,10 @@ impl Checker<'_> {
             let title = "a proxy is spoken to without TLS".to_owned();
             self.at_value(IssueCode::BadValue, &["tls", "on_demand", "via"], title, "write it like http://proxy:3128");
         }
-        if self.config.tls.on_demand.ask.is_some() || self.reported(&["tls", "on_demand"]) {
+        let is_unclear = self.reported(&["tls", "on_demand"])
+            || self.document.is_reported(&["tls", "on_demand"], "ask")
+            || self.document.is_reported(&["tls"], "on_demand");
+        if self.config.tls.on_demand.ask.is_some() || is_unclear {
             return;
         }
         let open: Vec<&HostPattern> = self
@@ -189,6 +215,11 @@ impl Checker<'_> {
                 "add a listener with `tls: true`; if a proxy in front speaks TLS, name it in `server.trusted_proxies`";
             self.at_key(IssueCode::TlsRules, &path, title, help);
         }
+        if host.hsts.is_some_and(|hsts| hsts.duration().subsec_nanos() != 0) {
+            let path = ["hosts", pattern.as_str(), "hsts"];
+            let title = "browsers count this in whole seconds".to_owned();
+            self.at_value(IssueCode::BadValue, &path, title, "write it like 180d; 0s takes back what was said before");
+        }
         if host.hsts.is_some() && !has_way {
             let path = ["hosts", pattern.as_str(), "hsts"];
             let title = "`hsts` has no effect: it is said over TLS only, and there is no TLS here".to_owned();
@@ -207,8 +238,15 @@ impl Checker<'_> {
         if ["hosts", "tls"].iter().any(|key| self.document.is_reported(&[], key)) {
             return;
         }
-        let has_tls = |host: &Host| host.tls.is_some();
-        if !self.config.hosts.values().any(has_tls) {
+        // What was written and is no certificate was reported, and is not to be missed once more.
+        let has_tls = |(pattern, host): (&HostPattern, &Host)| {
+            let path = ["hosts", pattern.as_str()];
+            let is_written = |host: &Node| host.child("tls").is_some_and(|tls| !tls.is_empty());
+            host.tls.is_some()
+                || self.document.node(&path).is_some_and(is_written)
+                || self.document.is_reported(&path, "tls")
+        };
+        if !self.config.hosts.iter().any(has_tls) {
             let title = "no certificate: every connection to a listener with `tls: true` would be refused".to_owned();
             let help = "write `tls` for a host, or `tls: { default: { cert: FILE, key: FILE } }`; `internal` makes one for development";
             let first = self.config.listeners.iter().position(|listener| listener.tls).unwrap_or_default().to_string();
@@ -218,12 +256,11 @@ impl Checker<'_> {
         let hosts = &self.config.hosts;
         let above = |pattern: &HostPattern| {
             let domain = pattern.as_str().split_once('.').map(|(_, domain)| domain);
-            domain
-                .is_some_and(|domain| hosts.iter().any(|(other, host)| other.suffix() == Some(domain) && has_tls(host)))
+            domain.is_some_and(|domain| hosts.iter().any(|other| other.0.suffix() == Some(domain) && has_tls(other)))
         };
         let bare: Vec<&HostPattern> = hosts
             .iter()
-            .filter(|(pattern, host)| !has_tls(host) && !above(pattern))
+            .filter(|(pattern, host)| !has_tls((pattern, host)) && !above(pattern))
             .map(|(pattern, _)| pattern)
             .collect();
         for pattern in bare {
@@ -244,6 +281,18 @@ impl Checker<'_> {
             self.at_key(IssueCode::NoEffect, &["tls", "default"], title, help);
         }
     }
+}
+
+fn is_mail(text: &str) -> bool {
+    let is_plain = !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == ':' || c == ',');
+    is_plain
+        && text.split_once('@').is_some_and(|(who, host)| !who.is_empty() && !host.is_empty() && !host.contains('@'))
+}
+
+/// In either of its alphabets, as authorities show keys.
+fn is_base64(text: &str) -> bool {
+    let text = text.trim_end_matches('=');
+    !text.is_empty() && (URL_SAFE_NO_PAD.decode(text).is_ok() || STANDARD_NO_PAD.decode(text).is_ok())
 }
 
 /// Why a name is nobody's in the world.

@@ -1,10 +1,12 @@
-//! Rules of `usage`: as many tenants as somebody can look at, and a ledger that outlives a day.
+//! Rules of `usage`: as many tenants as somebody can look at, a ledger that outlives a day, an export that can be sent.
 //!
 //! In: the `usage` section. Out: issues. Not here: where the ledger is (`state`).
 
 use std::time::Duration;
 
 use crate::config::issue::IssueCode;
+use crate::config::section::usage::Export;
+use crate::config::{listed, nearest};
 
 use super::Checker;
 
@@ -32,6 +34,40 @@ impl Checker<'_> {
         if !usage.ledger && is_written("retention") {
             let title = "`retention` has no effect: there is no ledger".to_owned();
             self.at_key(IssueCode::NoEffect, &["usage", "retention"], title, "remove it, or `ledger: false`");
+        }
+        if let Some(export) = &usage.export {
+            self.export(export, usage.ledger);
+        }
+    }
+
+    fn export(&mut self, export: &Export, has_ledger: bool) {
+        if !has_ledger {
+            let title = "there is nothing to export: rows wait in the ledger until they are sent".to_owned();
+            let help = "remove `ledger: false`, or remove `export`";
+            self.at_key(IssueCode::BadValue, &["usage", "export"], title, help);
+        }
+        let name = &export.upstream;
+        let upstreams = &self.config.upstreams;
+        // Where there are none, or this one could not be read, that is reported.
+        if upstreams.is_empty() || self.reported(&["upstreams", name]) {
+            return;
+        }
+        let path = ["usage", "export", "upstream"];
+        let Some(upstream) = upstreams.get(name) else {
+            let title = format!("there is no upstream `{}`", self.document.shown(&path, name));
+            let help = match nearest(name, upstreams.keys().map(String::as_str)) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => {
+                    let names: Vec<&str> = upstreams.keys().map(String::as_str).collect();
+                    format!("defined under `upstreams`: {}", listed(&names))
+                }
+            };
+            return self.at_value(IssueCode::UnknownName, &path, title, &help);
+        };
+        if export.token.is_none() && upstream.token.is_none() {
+            let title = format!("nothing says with which token rows are sent to `{name}`: it has none of its own");
+            let help = "add `token:` with one that has the scope DATASOURCES:APPEND for the data source";
+            self.at_key(IssueCode::MissingKey, &["usage", "export"], title, help);
         }
     }
 }

@@ -5,10 +5,12 @@
 
 use crate::config::issue::{Issue, IssueCode};
 use crate::config::scalar::{PathPattern, Segment};
-use crate::config::{RouteSet, ServedPath};
+use crate::config::{RouteSet, ServedPath, nearest};
 
 use super::Checker;
 
+/// What pipes answer, beside `data`.
+const MEMBERS: [&str; 4] = ["meta", "rows", "rows_before_limit_at_least", "statistics"];
 const PATH: [&str; 2] = ["white_label", "openapi"];
 const AUTH: [&str; 2] = ["white_label", "openapi_auth"];
 
@@ -18,6 +20,7 @@ impl Checker<'_> {
         if let Some(rule) = &section.openapi_auth {
             self.auth_rule(&AUTH, rule);
         }
+        self.stripped();
         let Some(path) = &section.openapi else {
             if section.openapi_auth.is_some() && !self.document.is_reported(&["white_label"], "openapi") {
                 let title = "`openapi_auth` means nothing: there is no document to read".to_owned();
@@ -31,6 +34,17 @@ impl Checker<'_> {
             self.at_value(IssueCode::DocumentPath, &PATH, title, "write a path without `{...}` and `*`");
         }
         self.readers();
+    }
+
+    /// A slip would leave in what was to go.
+    fn stripped(&mut self) {
+        for (index, name) in self.config.white_label.strip.iter().enumerate() {
+            let likely = nearest(&name.as_str().to_ascii_lowercase(), MEMBERS.into_iter());
+            let Some(likely) = likely.filter(|likely| *likely != name.as_str()) else { continue };
+            let title = format!("`{name}` takes nothing out: no pipe answers with it");
+            let path = ["white_label", "strip", &index.to_string()];
+            self.at_value(IssueCode::NoEffect, &path, title, &format!("did you mean `{likely}`?"));
+        }
     }
 
     /// Somebody must say who may read it, as of a route.

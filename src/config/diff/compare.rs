@@ -29,7 +29,7 @@ use crate::config::section::state::State;
 use crate::config::section::tenants::Tenant;
 use crate::config::section::tls::{Acme, Eab, OnDemand, Tls};
 use crate::config::section::upstreams::{Concurrency, Mint, Timeouts, Upstream, UpstreamTls};
-use crate::config::section::usage::Usage;
+use crate::config::section::usage::{Export, Usage};
 use crate::config::section::white_label::WhiteLabel;
 use crate::config::show::{key_of, one_line};
 
@@ -122,7 +122,8 @@ sections! {
     OnDemand { ask, rate, rate_per_address, via }
     Tls { default, port, acme, on_demand }
     Timeouts { connect, attempt, total, idle }
-    Usage { ledger, retention, measure, max_tenants }
+    Usage { ledger, retention, measure, max_tenants, export }
+    Export { upstream, events, token }
     WhiteLabel { error_text, strip, openapi, openapi_auth, errors }
 }
 

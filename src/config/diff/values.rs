@@ -26,6 +26,7 @@ use crate::config::section::server::Threads;
 use crate::config::section::state::OnCounterFailure;
 use crate::config::section::tls::{Acme, CertificateFiles, DefaultCertificate, HostTls};
 use crate::config::section::upstreams::UpstreamAuth;
+use crate::config::section::usage::DataSource;
 use crate::config::section::white_label::{AnswerKey, ErrorText, Sentence};
 
 /// Values without parts.
@@ -51,6 +52,7 @@ values!(
     Amount,
     By,
     Cost,
+    DataSource,
     Moment,
     OnCounterFailure,
     Quota,

@@ -122,5 +122,6 @@ issue_codes! {
     KeysUnfetched = "TG0312", Error, "The public keys of an identity provider cannot be fetched.";
     CertificateInvalid = "TG0313", Error, "A certificate is not valid now.";
     CertificateDue = "TG0314", Warning, "A certificate soon expires.";
-    LedgerUnusable = "TG0315", Error, "The Postgres of the ledger cannot be written from here.";
+    NoAuthority = "TG0315", Error, "Who issues certificates, or approves of names, does not answer as it should.";
+    LedgerUnusable = "TG0316", Error, "The Postgres of the ledger cannot be written from here.";
 }

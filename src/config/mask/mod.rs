@@ -70,6 +70,7 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         ["routes", _, "auth" | "require", ..]
         | ["hosts", _, "auth", ..]
         | ["hosts", _, "routes", _, "auth" | "require", ..] => false,
+        ["usage", "export", key, ..] => !["events", "upstream"].contains(key),
         ["admin", key, ..] => *key != "address",
         // What operators name themselves says nothing about what is in it.
         ["hosts"] | ["hosts", _] => false,
@@ -98,6 +99,7 @@ pub(super) fn is_confidential(path: &[&str]) -> bool {
             ["admin" | "auth" | "state" | "upstreams"]
                 | ["log", "traces"]
                 | ["log", "traces", "headers"]
+                | ["usage", "export"]
                 | ["auth" | "upstreams", _]
                 | ["upstreams", _, "auth" | "concurrency" | "headers" | "mint" | "retry" | "timeouts" | "tls"]
         )

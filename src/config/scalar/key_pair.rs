@@ -244,6 +244,10 @@ fn address(bytes: &[u8]) -> Option<String> {
 }
 
 const NO_CERTIFICATE: &str = "there is no certificate in it: a PEM text with `BEGIN CERTIFICATE` is wanted";
+/// What DER begins with, and PEM never does.
+const SEQUENCE: u8 = 0x30;
+const DER_CERTIFICATE: &str =
+    "it looks like DER, which is not read: write it as PEM, by `openssl x509 -inform DER -in FILE -out NEW`";
 const BROKEN: &str = "this PEM text is damaged: export the certificate again, and keep its line breaks";
 const UNSUPPORTED: &str =
     "this key is of a kind that is not supported: use RSA of 2048 bits or more, P-256, P-384 or Ed25519";
@@ -251,12 +255,20 @@ const UNSUPPORTED: &str =
 fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| BROKEN)?;
+    if chain.iter().any(|one| !matches!(x509_parser::parse_x509_certificate(one), Ok(([], _)))) {
+        return Err(BROKEN.to_owned());
+    }
     if !chain.is_empty() {
         return Ok(chain);
     }
-    let holds_key = PrivateKeyDer::from_pem_slice(pem).is_ok();
-    Err(if holds_key { "there is a key in it, and no certificate: are the two files swapped?" } else { NO_CERTIFICATE }
-        .to_owned())
+    Err(match () {
+        () if pem.first() == Some(&SEQUENCE) => DER_CERTIFICATE,
+        () if PrivateKeyDer::from_pem_slice(pem).is_ok() => {
+            "there is a key in it, and no certificate: are the two files swapped?"
+        }
+        () => NO_CERTIFICATE,
+    }
+    .to_owned())
 }
 
 fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
@@ -269,6 +281,10 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
         Err(pem::Error::NoItemsFound) if text.contains("BEGIN CERTIFICATE") => {
             Err("there is a certificate in it, and no key: are the two files swapped?".to_owned())
         }
+        Err(pem::Error::NoItemsFound) if pem.first() == Some(&SEQUENCE) => Err(
+            "it looks like DER, which is not read: write it as PEM, by `openssl pkey -inform DER -in FILE -out NEW`"
+                .to_owned(),
+        ),
         Err(pem::Error::NoItemsFound) => {
             Err("there is no private key in it: a PEM text with `BEGIN PRIVATE KEY` is wanted".to_owned())
         }

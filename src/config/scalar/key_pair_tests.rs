@@ -92,6 +92,8 @@ fn the_first_certificate_is_that_of_the_host() {
     let ((certificate, key), (above, _)) = (signed(&["a.test"]), signed(&["above.test"]));
     assert_eq!(parse((&format!("{certificate}{above}"), &key)).unwrap().certified().cert.len(), 2);
     assert!(fault(&format!("{above}{certificate}"), &key).contains("put the certificate of this key first"));
+    let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert!(fault(&format!("{certificate}{damaged}"), &key).starts_with("certificate: this PEM text is damaged"));
 }
 
 #[test]

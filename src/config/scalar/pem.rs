@@ -50,7 +50,7 @@ pub(super) fn public_key(text: &str) -> Result<PublicKey, String> {
     }
 }
 
-fn of_any_kind(info: &SubjectPublicKeyInfo<'_>) -> Result<PublicKey, String> {
+pub(super) fn of_any_kind(info: &SubjectPublicKeyInfo<'_>) -> Result<PublicKey, String> {
     let bytes = info.subject_public_key.data.as_ref();
     match info.algorithm.algorithm.to_id_string().as_str() {
         "1.2.840.113549.1.1.1" => rsa(bytes),

@@ -166,7 +166,7 @@ fn unknown(text: &str, hole: &str) -> String {
         Some(nearest) => format!("write {{certificate.{nearest}}}"),
         None => format!("write {{certificate.NAME}} with one of {}", CERTIFICATE_FIELDS.join(", ")),
     };
-    format!("`{text}` has `{{{hole}}}`, which a certificate does not have: {help}")
+    format!("`{{{hole}}}` is nothing that a certificate has: {help}")
 }
 
 impl fmt::Display for Template {

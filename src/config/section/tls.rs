@@ -282,6 +282,9 @@ fn one_or_list<S: Serializer>(files: &[CertificateFiles], serializer: S) -> Resu
     }
 }
 
+/// How files of certificates and keys end.
+const FILES: [&str; 4] = [".cer", ".crt", ".key", ".pem"];
+
 /// A word, one section of files, or a list of these.
 struct WordOrFiles {
     words: &'static [&'static str],
@@ -301,6 +304,9 @@ impl<'de> Visitor<'de> for WordOrFiles {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Written, E> {
+        if FILES.iter().any(|end| text.ends_with(end)) {
+            return Err(E::custom("this is one file, and two are wanted: write { cert: FILE, key: FILE }"));
+        }
         let word = self.words.iter().find(|word| **word == text);
         word.map(|word| Written::Word(word)).ok_or_else(|| E::unknown_variant(text, self.words))
     }

@@ -18,7 +18,7 @@ use crate::state::beat::Beat;
 use crate::state::past::Past;
 use crate::state::private::Fault;
 
-use super::place::{Brake, LAST, Place, Store};
+use super::place::{Brake, LAST, Place, Sending, Store};
 use super::waiting::Waiting;
 use super::{Desk, MOST_PENDING};
 
@@ -214,7 +214,18 @@ impl Writer {
         }
         self.next_tidy = now + TIDY_EVERY;
         let retention = self.desk.retention.load(Ordering::Relaxed);
-        store.tidy(self.past.until(self.seconds(), self.steady()), retention, &self.brake)
+        let exported = &self.desk.exported;
+        let sending = if exported.is_wanted.load(Ordering::Relaxed) { Sending::Wanted } else { Sending::Unwanted };
+        let now = self.past.until(self.seconds(), self.steady());
+        let given_up = store.tidy((now, retention), sending, &self.brake)?;
+        if given_up > 0 {
+            exported.drop_lines(given_up);
+            log::error!(
+                "{given_up} lines of usage waited for two days to be sent, and are not any more. The ledger still has them, \
+                 by the hour: `tollgate usage export --since 3d` prints them"
+            );
+        }
+        Ok(())
     }
 
     /// What waits for another machine is not lost with the process.

@@ -5,19 +5,24 @@
 //! lock that nobody else wants; all else happens beside requests. Not here: what
 //! counts as used (`pipeline::usage`).
 
+mod export;
 mod ledger;
 mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod question;
+mod row;
+mod spool;
 mod sql;
 mod sqlite;
 mod tally;
 mod totals;
 mod waiting;
 
+pub use export::Exported;
 pub use place::Place;
 pub use question::{Answer, Question, Side};
+pub use row::{COLUMNS, Row};
 pub use totals::Totals;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -25,10 +30,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::config::section::usage::Usage as Section;
 use crate::exchange::usage::{UsageKeyRef, Used};
 
+use export::{Destination, Export, Progress};
 use ledger::{Ledger, Pending};
+use place::Store;
 use tally::{Tally, crowded};
 
 /// Sums that wait to be written, at most, before callers are not told apart any more: some 40 MB.
@@ -41,6 +49,7 @@ const FORGET_EVERY: Duration = Duration::from_secs(60);
 pub struct Usage {
     desk: Arc<Desk>,
     ledger: Mutex<Option<Ledger>>,
+    export: Mutex<Option<Export>>,
 }
 
 /// What requests, the thread that writes and those who look share.
@@ -54,6 +63,7 @@ struct Desk {
     retention: AtomicU64,
     is_kept: AtomicBool,
     is_failing: AtomicBool,
+    exported: Arc<Progress>,
 }
 
 #[derive(Debug)]
@@ -80,6 +90,8 @@ pub struct Standing {
     pub lost: u64,
     /// Tenants that are told apart.
     pub tenants: usize,
+    /// What became of lines that are sent elsewhere.
+    pub exported: Exported,
 }
 
 impl Usage {
@@ -102,8 +114,9 @@ impl Usage {
             retention: AtomicU64::new(retention.duration().as_secs()),
             is_kept: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            exported: Arc::default(),
         };
-        Usage { desk: Arc::new(desk), ledger: Mutex::default() }
+        Usage { desk: Arc::new(desk), ledger: Mutex::default(), export: Mutex::default() }
     }
 
     /// Adds what an exchange used.
@@ -111,24 +124,44 @@ impl Usage {
         self.desk.tally.add(key, used);
     }
 
-    /// Does from now on what the section says; what is written down goes to `place`.
-    pub fn follow(&self, section: &Section, place: &Place) {
-        let Section { ledger, retention, max_tenants, measure: _ } = section;
+    /// Does from now on what the configuration says.
+    pub fn follow(&self, config: &Config) {
+        let Section { ledger, retention, max_tenants, measure: _, export: _ } = &config.usage;
         self.desk.most_tenants.store(*max_tenants as usize, Ordering::Relaxed);
         self.desk.retention.store(retention.duration().as_secs(), Ordering::Relaxed);
+        let place = Place::of(&config.state);
+        self.write_to(ledger.then_some(&place));
+        self.send_to(Destination::of(config).filter(|_| *ledger), &place);
+    }
+
+    /// Has usage written down somewhere, or not at all.
+    fn write_to(&self, place: Option<&Place>) {
         let current = &mut *self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().map(Ledger::place) == ledger.then_some(place) {
+        if current.as_ref().map(Ledger::place) == place {
             return;
         }
         // It writes what is left first.
         *current = None;
-        self.desk.is_kept.store(*ledger, Ordering::Relaxed);
+        self.desk.is_kept.store(place.is_some(), Ordering::Relaxed);
         self.desk.is_failing.store(false, Ordering::Relaxed);
-        if *ledger {
-            match Ledger::start(place, &self.desk) {
-                Ok(started) => *current = Some(started),
-                Err(error) => log::error!("usage is not written down: no thread can be started: {error}"),
-            }
+        let Some(place) = place else { return };
+        match Ledger::start(place, &self.desk) {
+            Ok(started) => *current = Some(started),
+            Err(error) => log::error!("usage is not written down: no thread can be started: {error}"),
+        }
+    }
+
+    /// Has what is written somewhere sent elsewhere, or nowhere.
+    fn send_to(&self, destination: Option<Destination>, place: &Place) {
+        let current = &mut *self.export.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().map(Export::way) == destination.as_ref().map(|destination| (place, destination)) {
+            return;
+        }
+        *current = None;
+        let Some(destination) = destination else { return };
+        match Export::start(destination, place, &self.desk.exported, &self.desk.clock) {
+            Ok(started) => *current = Some(started),
+            Err(error) => log::error!("usage is not exported: no thread can be started: {error}"),
         }
     }
 
@@ -164,6 +197,7 @@ impl Usage {
             behind: book.held.or(book.since).map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
             lost: book.lost,
             tenants: book.totals.tenants(),
+            exported: self.desk.exported.told(),
         }
     }
 }
@@ -232,4 +266,28 @@ pub fn ask(place: &Place, question: &Question) -> Result<Option<Answer>, String>
         None => Ok(None),
     });
     asked.map_err(|fault| format!("{place} cannot be read: {fault}"))
+}
+
+/// Reads every line of a ledger that ends and begins between two times (in seconds since 1970), in the order of time, with
+/// the ledger's name; how many they are, none if nothing was ever written.
+///
+/// # Errors
+/// In a sentence, why it cannot be read.
+pub fn lines(
+    place: &Place,
+    (since, until): (u64, u64),
+    mut each: impl FnMut(&str, &Row),
+) -> Result<Option<u64>, String> {
+    let read = |mut store: Store| {
+        let (gateway, mut count) = (store.gateway()?, 0);
+        store.read(since, until, &mut |row| {
+            count += 1;
+            each(&gateway, row);
+        })?;
+        Ok(count)
+    };
+    place
+        .look()
+        .and_then(|store| store.map(read).transpose())
+        .map_err(|fault| format!("{place} cannot be read: {fault}"))
 }

@@ -19,6 +19,7 @@ use crate::state::private::{self, Fault};
 #[cfg(feature = "postgres")]
 use super::postgres;
 use super::question::{Answer, Question};
+use super::row::Row;
 use super::sqlite;
 use super::waiting::Batch;
 
@@ -104,6 +105,17 @@ impl Place {
         }
     }
 
+    /// Opens it to send on what is there; none if nothing was ever written there.
+    pub(super) fn open_written(&self, clock: &Clock, brake: &Brake) -> Result<Option<Store>, Fault> {
+        match self {
+            Place::Postgres(..) => self.open(clock, brake).map(Some),
+            Place::Folder(folder) => match sqlite::path(folder).try_exists()? {
+                true => sqlite::Store::open(folder).map(|store| Some(Store::Sqlite(store))),
+                false => Ok(None),
+            },
+        }
+    }
+
     /// What to do where nothing can be written.
     pub(super) fn advice(&self) -> &'static str {
         match self {
@@ -130,6 +142,22 @@ fn without_postgres(_: &Brake) -> Fault {
     Fault::Unusable("this gateway was built without Postgres".to_owned())
 }
 
+/// Whether minutes are to be sent elsewhere before they become hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    Unwanted,
+    Wanted,
+}
+
+/// Who sends lines now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Another gateway that writes into the same ledger.
+    Another,
+    /// Who asks.
+    Ours,
+}
+
 /// The ledger, open.
 #[derive(Debug)]
 pub(super) enum Store {
@@ -150,12 +178,59 @@ impl Store {
         }
     }
 
-    /// Makes old minutes hours and old hours days, and removes what is older than `retention`; all times in seconds.
-    pub(super) fn tidy(&mut self, now: u64, retention: u64, brake: &Brake) -> Result<(), Fault> {
+    /// Makes old minutes hours and old hours days, and removes what is older than `retention`; all times in seconds. How many
+    /// lines were not sent before, where they are to be.
+    pub(super) fn tidy(&mut self, (now, retention): (u64, u64), sending: Sending, brake: &Brake) -> Result<u64, Fault> {
         match self {
             #[cfg(feature = "postgres")]
-            Store::Postgres(store) => store.tidy(now, retention, brake),
-            Store::Sqlite(store) => store.tidy(now, retention),
+            Store::Postgres(store) => store.tidy((now, retention), sending, brake),
+            Store::Sqlite(store) => store.tidy(now, retention, sending),
+        }
+    }
+
+    /// The name by which others know this ledger.
+    pub(super) fn gateway(&mut self) -> Result<String, Fault> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Store::Postgres(store) => store.gateway(),
+            Store::Sqlite(store) => store.gateway(),
+        }
+    }
+
+    /// Nothing is added any more to minutes that began before `until`, in seconds since 1970: what comes late is added to the
+    /// next one. Whether lines may be sent then, by who is called `sender`.
+    pub(super) fn close(&mut self, until: u64, sender: &str, brake: &Brake) -> Result<Turn, Fault> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Store::Postgres(store) => store.close(until, sender, brake),
+            Store::Sqlite(store) => store.close(until).map(|()| Turn::Ours),
+        }
+    }
+
+    /// The lines of closed minutes that are to be sent next, at most so many.
+    pub(super) fn next(&mut self, most: usize, brake: &Brake) -> Result<Vec<Row>, Fault> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Store::Postgres(store) => store.next(most, brake),
+            Store::Sqlite(store) => store.next(most),
+        }
+    }
+
+    /// How many lines of closed minutes wait to be sent.
+    pub(super) fn waiting(&mut self, brake: &Brake) -> Result<u64, Fault> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Store::Postgres(store) => store.waiting(brake),
+            Store::Sqlite(store) => store.waiting(),
+        }
+    }
+
+    /// Everything up to this line was sent.
+    pub(super) fn sent(&mut self, last: &Row, brake: &Brake) -> Result<(), Fault> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Store::Postgres(store) => store.sent(last, brake),
+            Store::Sqlite(store) => store.sent(last),
         }
     }
 
@@ -165,6 +240,15 @@ impl Store {
             #[cfg(feature = "postgres")]
             Store::Postgres(store) => store.answer(question),
             Store::Sqlite(store) => store.answer(question),
+        }
+    }
+
+    /// Reads the lines that end after `since` and begin before `until`, in the order of time.
+    pub(super) fn read(&mut self, since: u64, until: u64, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Store::Postgres(store) => store.read(since, until, each),
+            Store::Sqlite(store) => store.read(since, until, each),
         }
     }
 
@@ -188,7 +272,12 @@ pub(super) struct Brake {
 impl Brake {
     /// Pulled by every wish.
     pub(super) fn of(beat: &Beat) -> Self {
-        Brake { rings: Some(beat.rings()), is_pulled: false }
+        Brake::by(beat.rings())
+    }
+
+    /// Pulled by whoever sends.
+    pub(super) fn by(pulls: watch::Receiver<u64>) -> Self {
+        Brake { rings: Some(pulls), is_pulled: false }
     }
 
     /// Never pulled.

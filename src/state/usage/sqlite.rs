@@ -8,12 +8,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, OpenFlags, Row, TransactionBehavior, params_from_iter};
+use rusqlite::{Connection, OpenFlags, Row as Found, TransactionBehavior, params_from_iter};
 
 use crate::exchange::usage::{UsageKey, Used};
 use crate::state::private::{self, Fault, Version};
 
+use super::place::Sending;
 use super::question::{Answer, Line, Question};
+use super::row::Row;
+use super::spool::{self, give_up, open_from};
 use super::sql::{Columns, Dialect, MINUTE, signed, widenings};
 
 /// Its name in `state.dir`.
@@ -49,7 +52,8 @@ const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS notes (
         name TEXT PRIMARY KEY,
         text TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;";
+    ) STRICT, WITHOUT ROWID;
+    INSERT OR IGNORE INTO notes (name, text) VALUES ('gateway', lower(hex(randomblob(8))));";
 
 /// The open file.
 #[derive(Debug)]
@@ -95,10 +99,13 @@ impl Store {
     pub(super) fn add<'a>(&mut self, sums: impl Iterator<Item = (&'a UsageKey, &'a Used)>) -> Result<(), Fault> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
+            let open_from = open_from(&transaction)?;
             let places: Vec<String> = (1..=PLACES).map(|number| SQL.place(number)).collect();
             let mut add = transaction.prepare_cached(&SQL.add(&format!("VALUES ({})", places.join(", "))))?;
             for (key, used) in sums {
                 let Columns { start, tenant, provider, caller, route, class } = key.into();
+                // What was sent must not change any more.
+                let start = start.max(open_from);
                 let sums = used.sums().map(signed);
                 let whose: [&dyn ToSql; 7] = [&start, &MINUTE, &tenant, &provider, &caller, &route, &class];
                 add.execute(params_from_iter(whose.into_iter().chain(sums.iter().map(|sum| sum as &dyn ToSql))))?;
@@ -107,16 +114,47 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// Makes old minutes hours and old hours days, and removes what is older than `retention`; all times in seconds.
-    pub(super) fn tidy(&mut self, now: u64, retention: u64) -> Result<(), Fault> {
+    /// Makes old minutes hours and old hours days, and removes what is older than `retention`; all times in seconds. How many
+    /// lines were not sent before, where they are to be.
+    pub(super) fn tidy(&mut self, now: u64, retention: u64, sending: Sending) -> Result<u64, Fault> {
         let now = signed(now);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut given_up = 0;
         for (span, wider, before) in widenings(now) {
+            if (span, sending) == (MINUTE, Sending::Wanted) {
+                given_up = give_up(&transaction, before)?;
+            }
             transaction.execute(&SQL.widen(), [wider, before, span])?;
             transaction.execute(&SQL.remove_widened(), [before, span])?;
         }
         transaction.execute(&SQL.remove_old(), [now.saturating_sub(signed(retention))])?;
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(given_up)
+    }
+
+    /// See [`super::place::Store::gateway`].
+    pub(super) fn gateway(&self) -> Result<String, Fault> {
+        Ok(spool::gateway(&self.connection)?)
+    }
+
+    /// See [`super::place::Store::close`].
+    pub(super) fn close(&mut self, until: u64) -> Result<(), Fault> {
+        Ok(spool::close(&mut self.connection, signed(until))?)
+    }
+
+    /// See [`super::place::Store::next`].
+    pub(super) fn next(&self, most: usize) -> Result<Vec<Row>, Fault> {
+        Ok(spool::next(&self.connection, most)?)
+    }
+
+    /// See [`super::place::Store::waiting`].
+    pub(super) fn waiting(&self) -> Result<u64, Fault> {
+        Ok(spool::waiting(&self.connection)?)
+    }
+
+    /// See [`super::place::Store::sent`].
+    pub(super) fn sent(&mut self, last: &Row) -> Result<(), Fault> {
+        Ok(spool::sent(&mut self.connection, last)?)
     }
 
     /// What was used, by what it is asked by.
@@ -132,13 +170,18 @@ impl Store {
         Ok(answer)
     }
 
+    /// See [`super::place::Store::read`].
+    pub(super) fn read(&self, since: u64, until: u64, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
+        Ok(spool::read(&self.connection, (signed(since), signed(until)), each)?)
+    }
+
     /// Whether the file is still the one that has its name.
     pub(super) fn is_in_place(&self) -> bool {
         private::is_in_place(&self.path, self.inode)
     }
 }
 
-fn line(row: &Row<'_>, sides: usize) -> rusqlite::Result<Line> {
+fn line(row: &Found<'_>, sides: usize) -> rusqlite::Result<Line> {
     let mut sums = [0; Used::NAMES.len()];
     for (index, sum) in sums.iter_mut().enumerate() {
         *sum = row.get(sides + index)?;

@@ -15,7 +15,7 @@ use crate::exchange::usage::{NONE, OTHER, TenantTotals, UNMATCHED, UsageKey, Use
 const IDLE: Duration = Duration::from_secs(3_600);
 
 /// By tenant and route.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Totals {
     tenants: BTreeMap<TenantName, Tenant>,
     none: Routes,
@@ -25,7 +25,7 @@ pub struct Totals {
 
 type Routes = BTreeMap<Arc<str>, TenantTotals>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Tenant {
     seen: Instant,
     routes: Routes,

@@ -14,7 +14,9 @@ use super::name::Name;
 use super::wire::NoAnswer;
 
 /// Of an authority's own words, so many characters.
-const TOLD: usize = 400;
+const QUOTED: usize = 240;
+/// Of a sentence. What to look at stands at its end, and is not to be cut off.
+const TOLD: usize = 600;
 /// What all types of problems begin with (RFC 8555, section 6.7).
 const TYPES: &str = "urn:ietf:params:acme:error:";
 
@@ -71,7 +73,7 @@ impl Trouble {
         match error {
             // What is said of the proof comes with its challenge.
             Error::Api(problem) if kind_of(problem) == "unauthorized" => {
-                let detail = problem.detail.as_deref().unwrap_or("no more is said");
+                let detail = quoted(problem);
                 Trouble::new(
                     Kind::Other,
                     format!("the authority does not let our account do this for {name}: {detail}"),
@@ -88,7 +90,7 @@ impl Trouble {
 
     /// What the authority says.
     pub(super) fn said(problem: &Problem, name: &Name) -> Self {
-        let detail = problem.detail.as_deref().unwrap_or("no more is said");
+        let detail = quoted(problem);
         let base = name.base();
         let (kind, sentence) = match kind_of(problem) {
             "connection" => (
@@ -161,7 +163,18 @@ pub(super) fn is(error: &Error, kind: &str) -> bool {
 
 /// One line of a log, whatever somebody said.
 pub(super) fn line(text: &str) -> String {
-    text.chars().take(TOLD).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    short(text, TOLD)
+}
+
+/// What an authority says of a problem.
+fn quoted(problem: &Problem) -> String {
+    short(problem.detail.as_deref().unwrap_or("no more is said"), QUOTED)
+}
+
+fn short(text: &str, most: usize) -> String {
+    let cut = (text.chars().count() > most).then_some('…');
+    let kept = if cut.is_some() { most - 1 } else { most };
+    text.chars().take(kept).map(|c| if c.is_control() { ' ' } else { c }).chain(cut).collect()
 }
 
 #[cfg(test)]
@@ -198,6 +211,16 @@ mod tests {
         assert!(account.kind == Kind::Other && account.sentence.contains("our account"), "{}", account.sentence);
         let silent = Trouble::of(&Error::Other(Box::new(NoAnswer("https://ca: no connection".into()))), &name);
         assert_eq!(silent.kind, Kind::Silence);
+    }
+
+    #[test]
+    fn what_to_look_at_is_not_cut_off_behind_what_an_authority_says() {
+        let long = Problem { detail: Some("so it is ".repeat(100)), ..problem("connection") };
+        let sentence = Trouble::said(&long, &Name::parse("a.example.com").unwrap()).sentence;
+        assert!(sentence.ends_with("port 80 can be reached from the Internet"), "{sentence}");
+        assert!(sentence.contains("so it is so it is") && sentence.contains("…: check"), "{sentence}");
+        let whole = Trouble::said(&problem("connection"), &Name::parse("a.example.com").unwrap()).sentence;
+        assert!(!whole.contains('…'), "{whole}");
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use tollgate::clock::{Clock, TestClock};
+use tollgate::config::Config;
+use tollgate::config::scalar::Store;
 use tollgate::config::section::state::State;
-use tollgate::config::section::usage::Usage as Section;
 use tollgate::exchange::usage::{UsageKey, Used};
 use tollgate::state::usage::{Answer, Place, Question, Side, Usage, ask};
 
@@ -34,8 +35,17 @@ pub fn place(store: &str, folder: &Path) -> Place {
 /// A gateway that writes there.
 pub fn gateway(place: &Place, clock: Clock) -> Usage {
     let usage = Usage::new(clock);
-    usage.follow(&Section::default(), place);
+    usage.follow(&config(place));
     usage
+}
+
+/// A configuration whose ledger is there, and nothing else.
+pub fn config(place: &Place) -> Config {
+    let (store, folder) = match place {
+        Place::Folder(folder) => (Store::Sqlite, folder),
+        Place::Postgres(address, folder) => (Store::Postgres(address.clone()), folder),
+    };
+    Config { state: State { store, dir: Some(folder.clone()), ..State::default() }, ..Config::default() }
 }
 
 /// What is written there.

@@ -100,7 +100,12 @@ impl Gateway {
     }
 
     pub async fn eventually(&self, what: &str, holds: impl Fn(Health) -> bool) {
-        eventually(what, || holds(self.health())).await;
+        self.eventually_in(PATIENCE, what, holds).await;
+    }
+
+    /// As [`Gateway::eventually`], for what takes its time.
+    pub async fn eventually_in(&self, patience: Duration, what: &str, holds: impl Fn(Health) -> bool) {
+        eventually_in(patience, what, || holds(self.health())).await;
     }
 
     /// What is left of a quota, once that is so.
@@ -123,11 +128,15 @@ impl Drop for Gateway {
 }
 
 /// Waits until something is so.
-pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(PATIENCE, async {
+pub async fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    eventually_in(PATIENCE, what, holds).await;
+}
+
+async fn eventually_in(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(patience, async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     });
-    assert!(waited.await.is_ok(), "waited {PATIENCE:?} for {what}");
+    assert!(waited.await.is_ok(), "waited {patience:?} for {what}");
 }

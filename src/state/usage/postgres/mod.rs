@@ -5,6 +5,7 @@
 //! when it is written (`ledger`), the connection (`link`).
 
 mod link;
+mod spool;
 mod trouble;
 
 use std::borrow::Cow;
@@ -12,7 +13,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio_postgres::Row;
+use tokio_postgres::Row as Found;
 use tokio_postgres::types::Type;
 
 use crate::clock::Clock;
@@ -21,8 +22,9 @@ use crate::exchange::usage::Used;
 use crate::outbound::Client;
 use crate::state::private::Fault;
 
-use super::place::Brake;
+use super::place::{Brake, Sending, Turn};
 use super::question::{Answer, Line, Question};
+use super::row::Row;
 use super::sql::{Columns, Dialect, MINUTE, WHOSE, signed, widenings};
 use super::waiting::Batch;
 use link::{CONNECT, Link, Value};
@@ -106,9 +108,44 @@ impl Store {
     }
 
     /// As the file's, by one gateway at a time.
-    pub(super) fn tidy(&mut self, now: u64, retention: u64, brake: &Brake) -> Result<(), Fault> {
-        let (now, retention) = (signed(now), signed(retention));
-        self.again(LONG + MORE, brake, async |way| tidy(way.link().await?, now, retention).await)
+    pub(super) fn tidy(&mut self, (now, retention): (u64, u64), sending: Sending, brake: &Brake) -> Result<u64, Fault> {
+        let times = (signed(now), signed(retention));
+        self.again(LONG + MORE, brake, async |way| tidy(way.link().await?, times, sending).await)
+    }
+
+    /// See [`super::place::Store::gateway`].
+    pub(super) fn gateway(&mut self) -> Result<String, Fault> {
+        self.again(WRITE + MORE, &Brake::none(), async |way| spool::gateway(way.link().await?).await)
+    }
+
+    /// See [`super::place::Store::close`].
+    pub(super) fn close(&mut self, until: u64, sender: &str, brake: &Brake) -> Result<Turn, Fault> {
+        let until = signed(until);
+        self.again(WRITE + MORE, brake, async |way| spool::close(way.link().await?, until, sender).await)
+    }
+
+    /// See [`super::place::Store::next`].
+    pub(super) fn next(&mut self, most: usize, brake: &Brake) -> Result<Vec<Row>, Fault> {
+        self.again(WRITE + MORE, brake, async |way| spool::next(way.link().await?, most).await)
+    }
+
+    /// See [`super::place::Store::waiting`].
+    pub(super) fn waiting(&mut self, brake: &Brake) -> Result<u64, Fault> {
+        self.again(WRITE + MORE, brake, async |way| spool::waiting(way.link().await?).await)
+    }
+
+    /// See [`super::place::Store::sent`].
+    pub(super) fn sent(&mut self, last: &Row, brake: &Brake) -> Result<(), Fault> {
+        self.again(WRITE + MORE, brake, async |way| spool::sent(way.link().await?, last).await)
+    }
+
+    /// See [`super::place::Store::read`].
+    pub(super) fn read(&mut self, since: u64, until: u64, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
+        let (since, until) = (signed(since), signed(until));
+        let rows =
+            self.again(LONG + MORE, &Brake::none(), async |way| spool::read(way.link().await?, since, until).await)?;
+        rows.iter().for_each(each);
+        Ok(())
     }
 
     /// What was used, by what it is asked by.
@@ -196,10 +233,12 @@ async fn try_out(link: &Link) -> Result<&'static str, Trouble> {
         known => {
             known?;
             let rights = ["SELECT", "INSERT", "UPDATE", "DELETE"];
-            let one = |right: &str| format!("has_table_privilege('{}', '{right}')", SQL.table());
+            let tables = [SQL.table(), "tollgate_usage_writers", "tollgate_usage_notes"];
+            let each =
+                |right: &str| tables.map(|table| format!("has_table_privilege('{table}', '{right}')")).join(" AND ");
             let words =
                 "does not let this user read and write its tables: let the user that made them GRANT ALL on them";
-            (Trouble::Other(words.to_owned()), rights.map(one).join(" AND "))
+            (Trouble::Other(words.to_owned()), rights.map(each).join(" AND "))
         }
     };
     let text = format!("SELECT {question}, current_setting('transaction_read_only') = 'on'");
@@ -254,7 +293,9 @@ fn tables() -> String {
             written timestamptz NOT NULL
         ) WITH (fillfactor = 70);
         CREATE TABLE IF NOT EXISTS tollgate_usage_notes (name text PRIMARY KEY, text text NOT NULL);
-        INSERT INTO tollgate_usage_notes (name, text) VALUES ('version', '{VERSION}') ON CONFLICT DO NOTHING"#
+        {};
+        INSERT INTO tollgate_usage_notes (name, text) VALUES ('version', '{VERSION}') ON CONFLICT DO NOTHING"#,
+        spool::NOTES
     )
 }
 
@@ -264,24 +305,31 @@ fn add() -> String {
     let names = Used::NAMES.join(", ");
     let places = (3..=8 + Used::NAMES.len()).map(|number| SQL.place(number)).collect::<Vec<_>>().join(", ");
     let sums = Used::NAMES.map(|name| SQL.sum(name)).join(", ");
-    // One order for all gateways, so that none waits for another in a ring.
+    // What was sent must not change any more: what belongs to closed minutes is added to the first that is open, and none
+    // is closed while this is under way. One order for all gateways, so that none waits for another in a ring.
     let source = format!(
-        "SELECT start, {MINUTE}, {WHOSE}, {sums} FROM unnest({places}) AS added (start, {WHOSE}, {names}) WHERE EXISTS \
-         (SELECT FROM noted) GROUP BY start, {WHOSE} ORDER BY start, {WHOSE}"
+        "SELECT begun, {MINUTE}, {WHOSE}, {sums} FROM (SELECT greatest(start, since) AS begun, {WHOSE}, {names} FROM \
+         unnest({places}) AS added (start, {WHOSE}, {names}), opened) AS moved WHERE EXISTS (SELECT FROM noted) \
+         GROUP BY begun, {WHOSE} ORDER BY begun, {WHOSE}"
     );
     format!(
-        "WITH noted AS (INSERT INTO tollgate_usage_writers AS known (writer, batch, written) VALUES ($1, $2, now()) ON \
+        "WITH opened AS (SELECT text::bigint AS since FROM tollgate_usage_notes WHERE name = 'open_from' FOR SHARE), \
+         noted AS (INSERT INTO tollgate_usage_writers AS known (writer, batch, written) VALUES ($1, $2, now()) ON \
          CONFLICT (writer) DO UPDATE SET batch = excluded.batch, written = excluded.written WHERE known.batch < \
          excluded.batch RETURNING writer) {}",
         SQL.add(&source)
     )
 }
 
-async fn tidy(link: &Link, now: i64, retention: i64) -> Result<(), Trouble> {
+async fn tidy(link: &Link, (now, retention): (i64, i64), sending: Sending) -> Result<u64, Trouble> {
+    let mut given_up = 0;
     link.begin(LONG).await?;
     let free = link.ask("SELECT pg_try_advisory_xact_lock($1)", &[(&TIDYING, Type::INT8)]).await?;
     if free.first().map(|row| row.try_get::<_, bool>(0)).transpose()? == Some(true) {
         for (span, wider, before) in widenings(now) {
+            if (span, sending) == (MINUTE, Sending::Wanted) {
+                given_up = spool::give_up(link, before).await?;
+            }
             link.ask(&SQL.widen(), &[(&wider, Type::INT8), (&before, Type::INT8), (&span, Type::INT8)]).await?;
         }
         let before = now.saturating_sub(retention);
@@ -290,7 +338,8 @@ async fn tidy(link: &Link, now: i64, retention: i64) -> Result<(), Trouble> {
         let old = "DELETE FROM tollgate_usage_writers WHERE written < to_timestamp($1::bigint)";
         link.ask(old, &[(&before, Type::INT8)]).await?;
     }
-    link.tell("COMMIT").await
+    link.tell("COMMIT").await?;
+    Ok(given_up)
 }
 
 /// A batch as the columns of its rows.
@@ -352,7 +401,7 @@ fn bounded(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{begin}{end}"))
 }
 
-fn line(row: &Row, sides: usize) -> Result<Line, tokio_postgres::Error> {
+fn line(row: &Found, sides: usize) -> Result<Line, tokio_postgres::Error> {
     let mut sums = [0; Used::NAMES.len()];
     for (index, sum) in sums.iter_mut().enumerate() {
         *sum = row.try_get(sides + index)?;

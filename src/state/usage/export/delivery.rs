@@ -1,0 +1,178 @@
+//! Hands lines to a data source, and says what became of them.
+//!
+//! In: NDJSON. Out: `POST /v0/events?wait=true`, compressed (Tinybird, Events
+//! API). Not here: which lines, and when again (`export`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write as _;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{self, HeaderMap, HeaderValue};
+use serde::Deserialize;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::config::scalar::{Endpoint, FieldName, Secret};
+use crate::config::section::usage::DataSource;
+use crate::outbound::{Answer, Call, Client, Target, Trust};
+
+/// For one call; an answer comes when the lines are written.
+const TIME: Duration = Duration::from_secs(30);
+/// Bytes of an answer.
+const ANSWER: usize = 64 << 10;
+/// Characters of a receiver's message that are shown.
+const MESSAGE: usize = 200;
+/// Who asks for a longer pause is asked again sooner.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::state::usage) struct Destination {
+    url: Endpoint,
+    events: DataSource,
+    token: Secret,
+    headers: BTreeMap<FieldName, Secret>,
+    ca: Option<Vec<Vec<u8>>>,
+}
+
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It may be taken later, not before so long a wait.
+    Later(String, Duration),
+    /// The receiver has it, but for so many lines, which it keeps elsewhere.
+    Taken(u64),
+    /// It is too large for one call.
+    TooLarge,
+}
+
+/// Makes the calls.
+pub(super) struct Delivery {
+    destination: Destination,
+    target: Option<Target>,
+    client: Client,
+}
+
+impl Destination {
+    /// Where a configuration wants lines to go, if anywhere.
+    pub(in crate::state::usage) fn of(config: &Config) -> Option<Self> {
+        let export = config.usage.export.as_ref()?;
+        let upstream = config.upstreams.get(&export.upstream)?;
+        Some(Destination {
+            url: upstream.url.clone(),
+            events: export.events.clone(),
+            token: export.token.clone().or_else(|| upstream.token.clone())?,
+            headers: upstream.headers.clone(),
+            ca: upstream.tls.ca.is_some().then(|| upstream.tls.ca_certificates.clone()),
+        })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the data source {} at {}", self.events, self.url)
+    }
+}
+
+impl Delivery {
+    pub(super) fn new(destination: Destination, clock: Clock) -> Self {
+        let target = Target::of(&destination.url, "/v0/events");
+        let query = format!("name={}&wait=true", destination.events);
+        Delivery {
+            target: target.map(|target| target.with_query(Some(&query))),
+            client: Client::direct(clock),
+            destination,
+        }
+    }
+
+    pub(super) fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Sends one batch, once.
+    pub(super) async fn send(&self, lines: &str) -> Sent {
+        let Some(target) = self.target.clone() else {
+            return Sent::Later("has no address that can be called".to_owned(), Duration::ZERO);
+        };
+        let call =
+            Call { headers: self.headers(), size: ANSWER, trust: self.trust(), ..Call::post(target, packed(lines)) };
+        match self.client.call(&call.bearer(&self.destination.token).within(TIME)).await {
+            Ok(answer) => self.judge(&answer),
+            Err(failure) => Sent::Later(format!("cannot be reached: {failure}"), Duration::ZERO),
+        }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.destination.headers {
+            // A `Secret` is ASCII without control characters, which is what a header may hold.
+            if let Ok(mut value) = HeaderValue::from_str(value.expose()) {
+                value.set_sensitive(true);
+                headers.insert(name.name(), value);
+            }
+        }
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers
+    }
+
+    fn trust(&self) -> Trust {
+        self.destination.ca.clone().map_or(Trust::System, Trust::Given)
+    }
+
+    /// What an answer of the Events API means. Whatever is refused is tried again: most of it an operator can mend, and
+    /// nothing is lost by waiting.
+    fn judge(&self, answer: &Answer) -> Sent {
+        let status = answer.status.as_u16();
+        let events = &self.destination.events;
+        let help = match status {
+            200..=299 => return Sent::Taken(quarantined(&answer.body)),
+            413 => return Sent::TooLarge,
+            401 | 403 => {
+                format!(": look at `usage.export.token`, which needs the scope DATASOURCES:APPEND for {events}")
+            }
+            404 => format!(
+                ": is there a data source {events}, and is the URL that of the workspace's region? \
+                 `tollgate usage export --ddl` prints the data source"
+            ),
+            _ => self.message(&answer.body),
+        };
+        let seconds = answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let at_least = seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_PAUSE);
+        Sent::Later(format!("answers {status}{help}"), at_least)
+    }
+
+    /// What the receiver says is wrong.
+    fn message(&self, body: &[u8]) -> String {
+        #[derive(Deserialize)]
+        struct Failure {
+            error: String,
+        }
+        let Ok(Failure { error }) = serde_json::from_slice(body) else { return String::new() };
+        // Some quote what they were sent.
+        match error.contains(self.destination.token.expose()) {
+            true => String::new(),
+            false => format!(": {}", error.chars().take(MESSAGE).collect::<String>()),
+        }
+    }
+}
+
+/// Lines that do not fit the data source, as its answer says.
+fn quarantined(body: &[u8]) -> u64 {
+    #[derive(Deserialize)]
+    struct Written {
+        #[serde(default)]
+        quarantined_rows: u64,
+    }
+    serde_json::from_slice(body).map_or(0, |Written { quarantined_rows }| quarantined_rows)
+}
+
+fn packed(lines: &str) -> Vec<u8> {
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    // Memory takes all that is written to it.
+    let _ = packer.write_all(lines.as_bytes());
+    packer.finish().unwrap_or_default()
+}

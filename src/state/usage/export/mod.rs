@@ -1,0 +1,326 @@
+//! Sends the lines of the ledger to a data source, minute by minute.
+//!
+//! In: the ledger. Out: batches, by one thread, each at least once: a line that
+//! comes twice has the same id and the same sums. Not here: which lines wait
+//! (`spool`), what a call says (`delivery`). A receiver that is away is asked
+//! again, ever more rarely, and said so once; lines wait in the ledger.
+
+mod delivery;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::state::private::Fault;
+
+use super::place::{Brake, Place, Store, Turn};
+use super::row::Row;
+
+use delivery::{Delivery, Sent};
+
+pub(super) use delivery::Destination;
+
+/// Lines in one call, and bytes of them before they are compressed.
+const BATCH: usize = 10_000;
+const BATCH_BYTES: usize = 4 << 20;
+/// So long after its end a minute is closed: the ledger has had its sums since then.
+const LATE: Duration = Duration::from_secs(5);
+const MINUTE: u64 = 60;
+/// Gateways do not all send at the same moment.
+const SPREAD: Duration = Duration::from_secs(5);
+/// Before the first repetition, and the longest wait.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How an export stands; zeros without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Lines that the receiver has.
+    pub sent: u64,
+    /// Lines that were given up, or that the receiver could not take.
+    pub dropped: u64,
+    /// Calls that failed.
+    pub failures: u64,
+    /// Lines that wait now.
+    pub waiting: u64,
+}
+
+/// What the thread and those who look share.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) is_wanted: AtomicBool,
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    failures: AtomicU64,
+    waiting: AtomicU64,
+}
+
+impl Progress {
+    pub(super) fn told(&self) -> Exported {
+        let Progress { is_wanted: _, sent, dropped, failures, waiting } = self;
+        let [sent, dropped, failures, waiting] =
+            [sent, dropped, failures, waiting].map(|number| number.load(Ordering::Relaxed));
+        Exported { sent, dropped, failures, waiting }
+    }
+
+    pub(super) fn drop_lines(&self, lines: u64) {
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
+/// The thread that sends. Dropping it ends that; what waits then goes on waiting in the ledger.
+#[derive(Debug)]
+pub(super) struct Export {
+    destination: Destination,
+    place: Place,
+    progress: Arc<Progress>,
+    stop: watch::Sender<u64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Export {
+    /// Begins to send what the ledger has.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn start(
+        destination: Destination,
+        place: &Place,
+        progress: &Arc<Progress>,
+        clock: &Clock,
+    ) -> io::Result<Export> {
+        let (stop, stopped) = watch::channel(0);
+        let sender = Sender {
+            delivery: Delivery::new(destination.clone(), clock.clone()),
+            place: place.clone(),
+            store: None,
+            name: format!("{:016x}", rand::random::<u64>()),
+            batch: BATCH,
+            progress: Arc::clone(progress),
+            brake: Brake::by(stopped.clone()),
+            stop: stopped,
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            clock: clock.clone(),
+            has_complained: false,
+            has_told: false,
+        };
+        let thread = std::thread::Builder::new().name("export".to_owned()).spawn(move || sender.run())?;
+        progress.is_wanted.store(true, Ordering::Relaxed);
+        Ok(Export { destination, place: place.clone(), progress: Arc::clone(progress), stop, thread: Some(thread) })
+    }
+
+    /// Where from, and where to.
+    pub(super) fn way(&self) -> (&Place, &Destination) {
+        (&self.place, &self.destination)
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        self.stop.send_replace(1);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.progress.is_wanted.store(false, Ordering::Relaxed);
+        self.progress.waiting.store(0, Ordering::Relaxed);
+    }
+}
+
+struct Sender {
+    delivery: Delivery,
+    place: Place,
+    store: Option<Store>,
+    /// By which several that send from one ledger are told apart.
+    name: String,
+    /// Lines in one call; fewer after one that was too large.
+    batch: usize,
+    progress: Arc<Progress>,
+    brake: Brake,
+    /// Above zero once it is not wanted any more.
+    stop: watch::Receiver<u64>,
+    /// For calls and pauses; databases bring their own.
+    runtime: Runtime,
+    clock: Clock,
+    /// Whether it was said that something is wrong, and that something was taken.
+    has_complained: bool,
+    has_told: bool,
+}
+
+/// What stopped a round: what is wrong, and how long to wait at least.
+struct Stuck(String, Duration);
+
+impl From<Fault> for Stuck {
+    fn from(fault: Fault) -> Self {
+        Stuck(format!("cannot be sent what the ledger has, because that cannot be read: {fault}"), Duration::ZERO)
+    }
+}
+
+/// Whether the gateway wants more of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Ending,
+    Running,
+}
+
+impl Sender {
+    /// Until it is not wanted any more.
+    fn run(mut self) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let pause = match self.round() {
+                Ok(()) => {
+                    wait = FIRST_WAIT;
+                    self.until_next_minute()
+                }
+                Err(Stuck(why, at_least)) => {
+                    self.complain(&why);
+                    let pause = wait.max(at_least);
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                    // Gateways that lost the same receiver do not all come back at once.
+                    pause.mul_f64(1.0 + rand::random::<f64>() / 2.0)
+                }
+            };
+            if self.pause(pause) == Mood::Ending {
+                // A name that is being looked up must not hold the end.
+                return self.runtime.shutdown_background();
+            }
+        }
+    }
+
+    /// Sends all that waits.
+    fn round(&mut self) -> Result<(), Stuck> {
+        let Some(mut store) = self.open()? else { return Ok(()) };
+        let turn = store.close(self.closed_until(), &self.name, &self.brake)?;
+        let sent = match turn {
+            Turn::Another => Ok(()),
+            Turn::Ours => self.send_all(&mut store),
+        };
+        let waiting = match turn {
+            // It tells that itself.
+            Turn::Another => Ok(0),
+            Turn::Ours => store.waiting(&self.brake),
+        };
+        if let Ok(waiting) = waiting {
+            self.progress.waiting.store(waiting, Ordering::Relaxed);
+        }
+        self.store = Some(store);
+        sent
+    }
+
+    fn send_all(&mut self, store: &mut Store) -> Result<(), Stuck> {
+        loop {
+            let rows = store.next(self.batch, &self.brake)?;
+            let gateway = store.gateway()?;
+            let (lines, count) = batch_of(&rows, &gateway);
+            let Some(last) = count.checked_sub(1).and_then(|last| rows.get(last)) else { return Ok(()) };
+            let Some(sent) = self.send(&lines) else { return Ok(()) };
+            match sent {
+                Sent::Taken(quarantined) => {
+                    store.sent(last, &self.brake)?;
+                    self.taken(count as u64, quarantined);
+                }
+                Sent::TooLarge if count > 1 => self.batch = count / 2,
+                Sent::TooLarge => return Err(self.failed("answers 413 to a single line".to_owned(), Duration::ZERO)),
+                Sent::Later(why, at_least) => return Err(self.failed(why, at_least)),
+            }
+        }
+    }
+
+    /// What became of a batch; none if the gateway ended before that was known.
+    fn send(&mut self, lines: &str) -> Option<Sent> {
+        let Sender { delivery, stop, runtime, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                sent = delivery.send(lines) => Some(sent),
+                _ = stop.wait_for(|stop| *stop > 0) => None,
+            }
+        })
+    }
+
+    fn taken(&mut self, lines: u64, quarantined: u64) {
+        let quarantined = quarantined.min(lines);
+        self.progress.sent.fetch_add(lines - quarantined, Ordering::Relaxed);
+        self.progress.drop_lines(quarantined);
+        if quarantined > 0 {
+            log::error!(
+                "{} has no room for {quarantined} of {lines} lines of usage as they are, and put them into its quarantine: \
+                 its columns must be those that `tollgate usage export --ddl` prints",
+                self.delivery.destination()
+            );
+        }
+        let destination = self.delivery.destination();
+        match (self.has_complained, self.has_told) {
+            (true, _) => log::info!("usage is sent to {destination} again; nothing was lost"),
+            (false, false) => log::info!("usage is sent to {destination}: it has the first {lines} lines"),
+            (false, true) => {}
+        }
+        (self.has_complained, self.has_told) = (false, true);
+    }
+
+    fn failed(&self, why: String, at_least: Duration) -> Stuck {
+        self.progress.failures.fetch_add(1, Ordering::Relaxed);
+        Stuck(why, at_least)
+    }
+
+    fn complain(&mut self, why: &str) {
+        if !self.has_complained {
+            log::warn!(
+                "{} {why}. Usage waits in the ledger, for two days at most, and is sent when that is over",
+                self.delivery.destination()
+            );
+        }
+        self.has_complained = true;
+    }
+
+    /// The ledger, once there is one.
+    fn open(&mut self) -> Result<Option<Store>, Fault> {
+        if let Some(store) = self.store.take().filter(Store::is_in_place) {
+            return Ok(Some(store));
+        }
+        self.place.open_written(&self.clock, &self.brake)
+    }
+
+    /// The first minute whose sums may still come, in seconds since 1970.
+    fn closed_until(&self) -> u64 {
+        let now = self.since_1970().saturating_sub(LATE).as_secs();
+        now - now % MINUTE
+    }
+
+    fn until_next_minute(&self) -> Duration {
+        let next = Duration::from_secs(self.closed_until() + MINUTE) + LATE;
+        next.saturating_sub(self.since_1970()) + SPREAD.mul_f64(rand::random())
+    }
+
+    fn since_1970(&self) -> Duration {
+        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn pause(&mut self, wait: Duration) -> Mood {
+        let Sender { clock, stop, runtime, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                () = clock.sleep(wait) => Mood::Running,
+                _ = stop.wait_for(|stop| *stop > 0) => Mood::Ending,
+            }
+        })
+    }
+}
+
+/// The first of these lines, as many as one call may have, at least one; and how many they are.
+fn batch_of(rows: &[Row], gateway: &str) -> (String, usize) {
+    let mut lines = String::new();
+    for (count, row) in rows.iter().enumerate() {
+        let line = row.json(gateway);
+        if count > 0 && lines.len() + line.len() > BATCH_BYTES {
+            return (lines, count);
+        }
+        lines.push_str(&line);
+    }
+    (lines, rows.len())
+}

@@ -1,0 +1,135 @@
+//! Gateways that share a ledger send its lines once.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::time::Duration;
+
+use flate2::read::GzDecoder;
+use serde_json::Value;
+use tollgate::clock::{Clock, TestClock};
+use tollgate::config::Config;
+use tollgate::config::section::upstreams::Upstream;
+use tollgate::config::section::usage::{Export, Usage as Section};
+use tollgate::demo::{Demo, DemoOptions};
+use tollgate::state::usage::{Place, Usage};
+
+use crate::support::ledger::{clock, config, end, key, minute, place, requests, used};
+use crate::support::postgres::Postgres;
+use crate::support::store::eventually;
+
+const TOKEN: &str = "p.may-append";
+/// A step of the clock: a closed minute is some of them away.
+const STEP: Duration = Duration::from_secs(5);
+
+async fn receiver() -> Demo {
+    let address = "127.0.0.1:0".parse().expect("an address");
+    Demo::start(DemoOptions { address, token: TOKEN.to_owned(), clock: Clock::system() }).await.expect("it starts")
+}
+
+/// A gateway that writes there, and sends what is there to this data source.
+fn exporting(place: &Place, url: &str, time: &TestClock) -> Usage {
+    let upstream: Upstream = serde_yaml::from_str(&format!("{{ url: '{url}', token: {TOKEN} }}")).expect("an upstream");
+    let export = Export { upstream: "t".to_owned(), events: Default::default(), token: None };
+    let usage = Usage::new(time.clock());
+    usage.follow(&Config {
+        upstreams: BTreeMap::from([("t".to_owned(), upstream)]),
+        usage: Section { export: Some(export), ..Section::default() },
+        ..config(place)
+    });
+    usage
+}
+
+/// Every line that came, in its order.
+fn lines(demo: &Demo) -> Vec<Value> {
+    let mut lines = Vec::new();
+    for visit in demo.visits() {
+        let mut text = String::new();
+        GzDecoder::new(visit.body.as_ref()).read_to_string(&mut text).expect("gzip, and not too long for the journal");
+        lines.extend(text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")));
+    }
+    lines
+}
+
+fn sum(lines: &[Value]) -> u64 {
+    lines.iter().filter_map(|line| line["requests"].as_u64()).sum()
+}
+
+#[tokio::test]
+async fn one_of_several_gateways_sends_every_line_once() {
+    let (server, demo, time) = (Postgres::start(), receiver().await, clock());
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder for the test"));
+    let places = folders.each_ref().map(|folder| place(&server.url(), folder.path()));
+    let url = format!("http://{}", demo.address());
+    let [first, second] = places.each_ref().map(|place| exporting(place, &url, &time));
+    let count = async |usage: &Usage, tenant: &str, requests: u64, before: u32| {
+        usage.count(key(minute(&time) - before, tenant, "c", "/a").borrowed(), used(requests));
+        usage.flush().await;
+    };
+    count(&first, "acme", 1, 0).await;
+    count(&second, "acme", 2, 0).await;
+    count(&second, "beta", 4, 0).await;
+    let until = async |what: &str, wanted: u64| {
+        eventually(what, || {
+            time.advance(STEP);
+            sum(&lines(&demo)) >= wanted
+        })
+        .await;
+    };
+    until("the first minute", 7).await;
+    // Long over and sent: what comes late goes with the next one.
+    count(&second, "acme", 8, 3).await;
+    until("what came late", 15).await;
+    // Whoever sent may go: the other one takes over when its turn has run out.
+    end(first).await;
+    count(&second, "beta", 16, 0).await;
+    server.sql("UPDATE tollgate_usage_notes SET text = '0 ' || split_part(text, ' ', 2) WHERE name = 'sender'");
+    until("what the other one sends", 31).await;
+    let all = lines(&demo);
+    assert_eq!(sum(&all), 31, "{all:#?}");
+    assert_eq!(requests(&places[0]).await, 31);
+    let mut ids: Vec<&str> = all.iter().filter_map(|line| line["id"].as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), all.len(), "nothing is sent twice");
+    assert_eq!(all[0]["requests"], 3, "both gateways add to one line: {all:#?}");
+    assert!(all.iter().all(|line| line["gateway"] == all[0]["gateway"]));
+    eventually("nothing to wait", || second.standing().exported.waiting == 0).await;
+    end(second).await;
+}
+
+#[tokio::test]
+async fn lines_wait_in_the_database_while_nobody_takes_them() {
+    let (server, time) = (Postgres::start(), clock());
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let place = place(&server.url(), folder.path());
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+    let usage = exporting(&place, &format!("http://{nobody}"), &time);
+    for requests in [1, 2] {
+        usage.count(key(minute(&time), "acme", "c", "/a").borrowed(), used(requests));
+        usage.flush().await;
+        time.advance(STEP * 20);
+    }
+    eventually("two lines to wait", || {
+        time.advance(STEP);
+        let exported = usage.standing().exported;
+        exported.waiting == 2 && exported.failures > 0
+    })
+    .await;
+    time.advance(Duration::from_secs(50 * 3_600));
+    usage.flush().await;
+    assert_eq!(usage.standing().exported.dropped, 2, "two days are over");
+    assert_eq!(requests(&place).await, 3, "the ledger has them");
+    let demo = receiver().await;
+    end(usage).await;
+    let usage = exporting(&place, &format!("http://{}", demo.address()), &time);
+    usage.count(key(minute(&time), "acme", "c", "/a").borrowed(), used(4));
+    usage.flush().await;
+    server.sql("UPDATE tollgate_usage_notes SET text = '0 nobody' WHERE name = 'sender'");
+    eventually("what is new", || {
+        time.advance(STEP);
+        sum(&lines(&demo)) > 0
+    })
+    .await;
+    assert_eq!(sum(&lines(&demo)), 4);
+    end(usage).await;
+}
