@@ -132,3 +132,21 @@ async fn a_gateway_starts_and_ends_where_there_is_no_postgres() {
     assert_eq!((usage.standing().is_written, files(folder.path())), (Some(false), 1));
     ends_in_time(usage).await;
 }
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_either_is_told_and_so_is_what_is_lost() {
+    said::listen();
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    fs::write(folder.path().join("usage-waiting"), "a file where a folder should be").expect("a file");
+    let place = place(&format!("postgres://u:p@127.0.0.1:{}/d", free_port()), folder.path());
+    let usage = gateway(&place, Clock::system());
+    count(&usage, 3);
+    ends_in_time(usage).await;
+    let lines = said_of(&place);
+    assert!(
+        lines.iter().any(|line| line.contains("kept in memory only, because") && line.contains("exists")),
+        "{lines:#?}"
+    );
+    let lost = "the usage of 3 requests is lost when the gateway ends: it cannot be written to";
+    assert!(lines.iter().any(|line| line.contains(lost)), "{lines:#?}");
+}

@@ -222,7 +222,7 @@ async fn tables_that_somebody_removes_are_made_again() {
     server.sql("DROP TABLE tollgate_usage, tollgate_usage_writers, tollgate_usage_notes");
     usage.count(key(7, "acme", "a", "/a").borrowed(), used(10));
     crate::support::store::eventually("them to be made", || {
-        usage.standing().is_written == Some(true) && server.sql("SELECT to_regclass('tollgate_usage')") != ""
+        usage.standing().is_written == Some(true) && !server.sql("SELECT to_regclass('tollgate_usage')").is_empty()
     })
     .await;
     usage.flush().await;

@@ -10,9 +10,13 @@
 )]
 
 mod arithmetic;
+#[cfg(feature = "postgres")]
 mod ledger;
+#[cfg(feature = "postgres")]
 mod ledger_export;
+#[cfg(feature = "postgres")]
 mod ledger_outage;
+#[cfg(feature = "postgres")]
 mod ledger_troubles;
 mod meanwhile;
 mod outage;

@@ -49,14 +49,11 @@ impl Ledger {
     pub(super) fn start(place: &Place, desk: &Arc<Desk>) -> std::io::Result<Ledger> {
         let beat = Arc::<Beat>::default();
         let clock = desk.clock.clone();
-        let (waiting, restored) = Waiting::open(place.spool(), clock.now());
-        if let (Err(error), Some(folder)) = (restored, waiting.folder()) {
-            log::error!("usage that waits in {} cannot be read: {error}", folder.display());
-        }
         let writer = Writer {
             store: None,
-            waiting,
+            waiting: Waiting::new(place.spool()),
             failures: 0,
+            unkept: None,
             place: place.clone(),
             desk: Arc::clone(desk),
             brake: Brake::of(&beat),
@@ -95,6 +92,8 @@ struct Writer {
     waiting: Waiting,
     /// Since it was written last.
     failures: u32,
+    /// Why what waits is in memory only, where it could be on disk.
+    unkept: Option<String>,
     place: Place,
     desk: Arc<Desk>,
     brake: Brake,
@@ -118,6 +117,9 @@ enum Wish {
 impl Writer {
     fn run(mut self) {
         let mut last = 0;
+        if let (Err(error), Some(folder)) = (self.waiting.restore(self.clock.now()), self.waiting.folder()) {
+            log::error!("usage that waits in {} cannot be read: {error}", folder.display());
+        }
         loop {
             self.brake.release();
             let (wish, end) = self.beat.next(last, EVERY);
@@ -161,9 +163,10 @@ impl Writer {
         let written = self.write(wished);
         self.failures = if written.is_ok() { 0 } else { self.failures.saturating_add(1) };
         self.next_try = self.clock.now() + self.place.pause(self.failures);
-        if let (Err(_), Err((error, _))) = (&written, self.waiting.keep()) {
-            log::debug!("usage waits in memory only: {error}");
-        }
+        self.unkept = match &written {
+            Ok(()) => None,
+            Err(_) => self.waiting.keep().err().map(|(error, _)| error.to_string()),
+        };
         Some(written)
     }
 
@@ -267,12 +270,18 @@ impl Writer {
                  when the gateway ends is lost. {}",
                 place.advice()
             ),
-            (Some(fault), Some(folder)) if !was_failing => log::error!(
-                "usage cannot be written to {place}: {fault}. It is kept in {} and written later; requests are answered as \
-                 before. {}",
-                folder.display(),
-                place.advice()
-            ),
+            (Some(fault), Some(folder)) if !was_failing => {
+                let folder = folder.display();
+                let kept = match &self.unkept {
+                    None => format!("kept in {folder}"),
+                    Some(why) => format!("kept in memory only, because {folder} cannot be written ({why}),"),
+                };
+                log::error!(
+                    "usage cannot be written to {place}: {fault}. It is {kept} and written later; requests are answered as \
+                     before. {}",
+                    place.advice()
+                );
+            }
             (None, _) if was_failing => log::info!("usage is written to {place} again; nothing was lost"),
             (Some(_) | None, _) => {}
         }

@@ -53,16 +53,11 @@ impl Batch {
 }
 
 impl Waiting {
-    /// Nothing yet, and what a gateway that ended could not write; `folder` is `state.dir`, where batches may be kept.
-    ///
-    /// # Errors
-    /// What the system says; those that could be read wait all the same.
-    pub(super) fn open(folder: Option<&Path>, now: Instant) -> (Self, io::Result<()>) {
+    /// Nothing yet; `folder` is `state.dir`, where batches may be kept.
+    pub(super) fn new(folder: Option<&Path>) -> Self {
         let writer = format!("{:016x}", rand::random::<u64>()).into();
         let folder = folder.map(|folder| folder.join(FOLDER));
-        let mut waiting = Waiting { batches: VecDeque::new(), writer, next: 1, folder };
-        let read = waiting.restore(now);
-        (waiting, read)
+        Waiting { batches: VecDeque::new(), writer, next: 1, folder }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -105,10 +100,10 @@ impl Waiting {
         drop(fs::remove_file(file));
     }
 
-    /// Keeps all of them on disk, where there is a place for them; how many requests are in none of the files.
+    /// Keeps all of them on disk, where there is a place for them.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says, and how many requests are in none of the files.
     pub(super) fn keep(&mut self) -> Result<(), (io::Error, u64)> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let mut result = Ok(());
@@ -132,7 +127,11 @@ impl Waiting {
         self.folder.as_deref()
     }
 
-    fn restore(&mut self, now: Instant) -> io::Result<()> {
+    /// Adds what gateways that ended could not write.
+    ///
+    /// # Errors
+    /// What the system says; those that could be read wait all the same.
+    pub(super) fn restore(&mut self, now: Instant) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -222,8 +221,8 @@ mod tests {
     }
 
     fn opened(folder: &Path) -> Waiting {
-        let (waiting, read) = Waiting::open(Some(folder), TestClock::new().clock().now());
-        read.unwrap();
+        let mut waiting = Waiting::new(Some(folder));
+        waiting.restore(TestClock::new().clock().now()).unwrap();
         waiting
     }
 

@@ -2,7 +2,9 @@
 #![expect(unreachable_pub, reason = "`pub` says what tests may use")]
 
 pub mod asks;
+#[cfg(feature = "postgres")]
 pub mod ledger;
+#[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod said;
 pub mod server;

@@ -233,10 +233,12 @@ async fn try_out(link: &Link) -> Result<&'static str, Trouble> {
         known => {
             known?;
             let rights = ["SELECT", "INSERT", "UPDATE", "DELETE"];
-            let one = |right: &str| format!("has_table_privilege('{}', '{right}')", SQL.table());
+            let tables = [SQL.table(), "tollgate_usage_writers", "tollgate_usage_notes"];
+            let each =
+                |right: &str| tables.map(|table| format!("has_table_privilege('{table}', '{right}')")).join(" AND ");
             let words =
                 "does not let this user read and write its tables: let the user that made them GRANT ALL on them";
-            (Trouble::Other(words.to_owned()), rights.map(one).join(" AND "))
+            (Trouble::Other(words.to_owned()), rights.map(each).join(" AND "))
         }
     };
     let text = format!("SELECT {question}, current_setting('transaction_read_only') = 'on'");
