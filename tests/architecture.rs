@@ -322,7 +322,7 @@ struct Fence {
 const ASKING: [&str; 5] =
     ["CertificateError", "DigitallySignedStruct", "DistinguishedName", "Error", "HandshakeSignatureValid"];
 
-const FENCES: [Fence; 13] = [
+const FENCES: [Fence; 14] = [
     Fence {
         what: "Pingora",
         is: |path| path[0].starts_with("pingora"),
