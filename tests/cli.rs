@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tollgate::clock::Clock;
@@ -861,9 +862,20 @@ fn tollgate(arguments: &[&str]) -> Output {
 }
 
 fn finish(mut child: Child) -> Output {
-    // What these commands say fits into a pipe, so nothing has to be read meanwhile.
+    // What some commands say does not fit into a pipe: the schema is larger than 64 KiB.
+    let stdout = child.stdout.take().map(read_on);
+    let stderr = child.stderr.take().map(read_on);
     wait(&mut child);
-    child.wait_with_output().unwrap()
+    let said = |reader: Option<JoinHandle<Vec<u8>>>| reader.map(|reader| reader.join().unwrap()).unwrap_or_default();
+    Output { status: child.wait().unwrap(), stdout: said(stdout), stderr: said(stderr) }
+}
+
+fn read_on(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        pipe.read_to_end(&mut said).unwrap();
+        said
+    })
 }
 
 fn wait(child: &mut Child) -> Option<i32> {
