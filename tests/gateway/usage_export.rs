@@ -29,21 +29,26 @@ const TURN: Duration = Duration::from_secs(75);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// What Tinybird answers with `wait=true`.
-fn taken() -> Answer {
-    Answer::json(200, r#"{"successful_rows":1,"quarantined_rows":0}"#)
+fn taken(received: &Received) -> Answer {
+    let lines = text_of(received).lines().count();
+    Answer::json(200, format!(r#"{{"successful_rows":{lines},"quarantined_rows":0}}"#))
 }
 
 fn receiver() -> MockOrigin {
     let receiver = MockOrigin::start();
-    receiver.always(taken());
+    receiver.respond_with(taken);
     receiver
 }
 
-fn lines_of(received: &Received) -> Vec<Value> {
+fn text_of(received: &Received) -> String {
     let mut text = String::new();
     GzDecoder::new(received.body.as_slice()).read_to_string(&mut text).expect("gzip");
     assert!(text.ends_with('\n'), "{text}");
-    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    text
+}
+
+fn lines_of(received: &Received) -> Vec<Value> {
+    text_of(received).lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
 /// The lines of all these calls, as a data source has them that keeps one of each id; panics where two are not the same.
@@ -98,8 +103,13 @@ impl Metered {
 
     /// Turns the clock until the export stands so.
     async fn until(&self, what: &str, holds: impl Fn(Exported) -> bool) {
+        let mut looks = 0;
         eventually(what, || {
-            self.time.advance(Duration::from_secs(5));
+            // A call has to end in 30 s of this clock: not before the receiver had a chance to answer.
+            looks += 1;
+            if looks % 10 == 0 {
+                self.time.advance(Duration::from_secs(5));
+            }
             holds(self.exported())
         })
         .await;
@@ -175,7 +185,7 @@ async fn a_receiver_that_fails_gets_everything_later_and_nothing_twice() {
         Answer::json(422, r#"{"error":"a view failed"}"#),
         Answer::reset(),
         // It has the lines, and nobody hears of it.
-        taken().cut(At::HalfHead, Then::Close),
+        Answer::json(200, "{}").cut(At::HalfHead, Then::Close),
     ]);
     let metered = Metered::new(&receiver.url(), "events: usage");
     metered.count("acme", 2).await;
@@ -205,7 +215,7 @@ async fn what_waits_outlives_the_process() {
     metered.until("one more", |exported| exported.sent == 1).await;
     let lines = deduplicated(&receiver.received());
     assert_eq!((lines.len(), requests(&lines)), (3, 9));
-    assert_eq!(receiver.received_count(), 2, "{:#?}", receiver.received());
+    assert_eq!(receiver.received().iter().map(|call| lines_of(call).len()).sum::<usize>(), 3, "each once");
     let ids = |calls: &[Received]| deduplicated(calls).into_keys().collect::<Vec<_>>();
     assert!(ids(&receiver.received()).contains(&ids(&nobody.received())[0]), "the same line has the same id");
 }
@@ -260,6 +270,98 @@ fn key_of(clock: &Clock) -> UsageKeyRef<'static> {
 }
 
 #[tokio::test]
+async fn a_clock_that_goes_back_for_days_and_is_mended_doubles_and_loses_nothing() {
+    let receiver = receiver();
+    let metered = Metered::new(&receiver.url(), "events: usage");
+    for requests in [1, 2, 4] {
+        metered.count("acme", requests).await;
+        metered.time.advance(TURN);
+    }
+    metered.until("three lines", |exported| exported.sent == 3).await;
+    for (leap, requests) in [(-3 * 86_400, 8), (0, 16), (5 * 86_400, 32), (0, 64)] {
+        metered.time.set_wall_ahead(leap);
+        metered.time.advance(TURN);
+        metered.count("acme", requests).await;
+        metered.time.advance(TURN);
+        // Two minutes in which it may be sent, or not before its time comes.
+        let end = metered.time.clock().now() + TURN + TURN;
+        metered.until("two minutes", |_| metered.time.clock().now() > end).await;
+    }
+    // Of a line that comes again, as Tinybird does it with ENGINE_VER: the largest.
+    let kept = || {
+        let mut kept: BTreeMap<String, u64> = BTreeMap::new();
+        for line in receiver.received().iter().flat_map(lines_of) {
+            let requests = line["requests"].as_u64().expect("a number");
+            let known = kept.entry(line["id"].as_str().expect("an id").to_owned()).or_default();
+            *known = requests.max(*known);
+        }
+        kept.values().sum::<u64>()
+    };
+    metered.until("everything", |_| kept() == 127).await;
+    assert_eq!(metered.written(), 127);
+}
+
+#[tokio::test]
+async fn a_minute_stays_open_for_what_is_not_written_yet() {
+    let receiver = receiver();
+    let metered = Metered::new(&receiver.url(), "events: usage");
+    metered.count("beta", 1).await;
+    metered.until("a line", |exported| exported.sent == 1).await;
+    let file = metered.data().join("usage.sqlite");
+    let aside = metered.data().join("aside");
+    // In the place of the file: as a disk that takes nothing.
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    metered.count("acme", 2).await;
+    let minute = metered.time.clock().wall();
+    metered.time.advance(TURN * 10);
+    metered.usage.flush().await;
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    metered.count("acme", 4).await;
+    metered.until("both", |exported| exported.sent == 3).await;
+    let starts: Vec<String> = receiver
+        .received()
+        .iter()
+        .flat_map(lines_of)
+        .filter(|line| line["tenant"] == "acme")
+        .map(|line| format!("{} {}", line["start"].as_str().unwrap(), line["requests"]))
+        .collect();
+    let minute = chrono::DateTime::<chrono::Utc>::from(minute).format("%Y-%m-%d %H:%M:00 2").to_string();
+    assert_eq!(starts.first(), Some(&minute), "{starts:?}");
+}
+
+#[tokio::test]
+async fn who_is_no_data_source_is_not_believed() {
+    let receiver = receiver();
+    let metered = Metered::new(&receiver.url(), "events: usage");
+    receiver.script([
+        Answer::with_body(200, "text/html", "<h1>Sign in</h1>"),
+        Answer::json(200, r#"{"successful_rows":0,"quarantined_rows":0}"#),
+        Answer::json(202, "{}"),
+    ]);
+    metered.count("acme", 2).await;
+    metered.until("three failures", |exported| exported.failures == 3).await;
+    metered.until("a line", |exported| exported.sent == 1).await;
+    assert_eq!(requests(&deduplicated(&receiver.received())), 2);
+}
+
+#[tokio::test]
+async fn what_is_kept_for_less_than_two_days_is_counted_when_it_goes() {
+    let receiver = receiver();
+    receiver.respond_with(|_| Answer::status(503));
+    let metered = Metered::new(&receiver.url(), "events: usage");
+    let mut config = config(&receiver.url(), "events: usage", metered.folder.path().to_path_buf());
+    config.usage.retention = "1d".parse().unwrap();
+    metered.usage.follow(&config);
+    metered.count("acme", 2).await;
+    metered.until("a failure", |exported| exported.failures > 0 && exported.waiting == 1).await;
+    metered.time.advance(DAY + DAY / 12);
+    metered.usage.flush().await;
+    assert_eq!((metered.exported().dropped, metered.written()), (1, 0));
+}
+
+#[tokio::test]
 async fn what_waits_for_two_days_is_given_up_and_counted() {
     let receiver = receiver();
     receiver.respond_with(|_| Answer::status(503));
@@ -271,7 +373,7 @@ async fn what_waits_for_two_days_is_given_up_and_counted() {
     metered.usage.flush().await;
     assert_eq!(metered.exported().dropped, 2);
     metered.count("acme", 4).await;
-    receiver.respond_with(|_| taken());
+    receiver.respond_with(taken);
     receiver.forget_requests();
     metered.until("what is new", |exported| exported.sent == 1).await;
     assert_eq!(requests(&deduplicated(&receiver.received())), 4, "only what was not given up");
@@ -283,7 +385,7 @@ async fn what_waits_for_two_days_is_given_up_and_counted() {
 async fn what_is_too_large_is_sent_in_parts() {
     let receiver = receiver();
     receiver.respond_with(|received| match lines_of(received).len() {
-        0..=3 => taken(),
+        0..=3 => taken(received),
         _ => Answer::status(413),
     });
     let metered = Metered::new(&receiver.url(), "events: usage");
@@ -295,6 +397,14 @@ async fn what_is_too_large_is_sent_in_parts() {
         receiver.received().into_iter().filter(|received| lines_of(received).len() <= 3).collect();
     assert_eq!(requests(&deduplicated(&kept)), 10);
     assert_eq!(metered.exported(), Exported { sent: 10, ..Exported::default() }, "413 is no failure here");
+    receiver.respond_with(taken);
+    receiver.forget_requests();
+    for tenant in 0..10 {
+        metered.count(&format!("t{tenant}"), 1).await;
+    }
+    metered.until("ten more", |exported| exported.sent == 20).await;
+    let largest = receiver.received().iter().map(|received| lines_of(received).len()).max();
+    assert!(largest > Some(3), "a call may be large again: {largest:?}");
 }
 
 #[tokio::test]
@@ -343,7 +453,7 @@ routes: {{ /top: {{ pipe: top, auth: partners }} }}\nusage: {{ export: {{ upstre
     gw.origin.respond_with(|received| {
         let is_mended = received.header("authorization").is_some_and(|value| value.ends_with(APPEND));
         match received.path.as_str() {
-            "/v0/events" if is_mended => taken(),
+            "/v0/events" if is_mended => taken(received),
             "/v0/events" => Answer::json(403, format!(r#"{{"error":"{TOKEN} may not do that"}}"#)),
             _ => Answer::json(200, r#"{"data":[]}"#),
         }

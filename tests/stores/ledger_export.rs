@@ -13,7 +13,7 @@ use tollgate::config::section::usage::{Export, Usage as Section};
 use tollgate::demo::{Demo, DemoOptions};
 use tollgate::state::usage::{Place, Usage};
 
-use crate::support::ledger::{clock, config, end, key, minute, place, requests, used};
+use crate::support::ledger::{clock, config, end, gateway, key, minute, place, requests, used};
 use crate::support::postgres::Postgres;
 use crate::support::store::eventually;
 
@@ -79,10 +79,9 @@ async fn one_of_several_gateways_sends_every_line_once() {
     // Long over and sent: what comes late goes with the next one.
     count(&second, "acme", 8, 3).await;
     until("what came late", 15).await;
-    // Whoever sent may go: the other one takes over when its turn has run out.
+    // Whoever sent may go: the other one takes over.
     end(first).await;
     count(&second, "beta", 16, 0).await;
-    server.sql("UPDATE tollgate_usage_notes SET text = '0 ' || split_part(text, ' ', 2) WHERE name = 'sender'");
     until("what the other one sends", 31).await;
     let all = lines(&demo);
     assert_eq!(sum(&all), 31, "{all:#?}");
@@ -95,6 +94,55 @@ async fn one_of_several_gateways_sends_every_line_once() {
     assert!(all.iter().all(|line| line["gateway"] == all[0]["gateway"]));
     eventually("nothing to wait", || second.standing().exported.waiting == 0).await;
     end(second).await;
+}
+
+#[tokio::test]
+async fn who_cannot_send_lets_another_do_it() {
+    let (server, demo, time) = (Postgres::start(), receiver().await, clock());
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder for the test"));
+    let places = folders.each_ref().map(|folder| place(&server.url(), folder.path()));
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
+    let cannot = exporting(&places[0], &format!("http://{nobody}"), &time);
+    cannot.count(key(minute(&time), "acme", "c", "/a").borrowed(), used(2));
+    cannot.flush().await;
+    eventually("a failure", || {
+        time.advance(STEP);
+        cannot.standing().exported.failures > 0
+    })
+    .await;
+    let can = exporting(&places[1], &format!("http://{}", demo.address()), &time);
+    eventually("the line", || {
+        time.advance(STEP);
+        sum(&lines(&demo)) == 2
+    })
+    .await;
+    // A turn that a clock of the future took is none.
+    server.sql("UPDATE tollgate_usage_notes SET text = '99999999999 somebody' WHERE name = 'sender'");
+    can.count(key(minute(&time), "acme", "c", "/a").borrowed(), used(4));
+    can.flush().await;
+    eventually("another line", || {
+        time.advance(STEP);
+        sum(&lines(&demo)) == 6
+    })
+    .await;
+    for usage in [can, cannot] {
+        end(usage).await;
+    }
+}
+
+#[tokio::test]
+async fn notes_that_are_gone_take_no_usage_with_them() {
+    let (server, time) = (Postgres::start(), clock());
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let place = place(&server.url(), folder.path());
+    let usage = gateway(&place, time.clock());
+    for requests in [1, 2] {
+        usage.count(key(minute(&time), "acme", "c", "/a").borrowed(), used(requests));
+        usage.flush().await;
+        server.sql("DELETE FROM tollgate_usage_notes WHERE name <> 'version'");
+    }
+    assert_eq!(requests(&place).await, 3);
+    end(usage).await;
 }
 
 #[tokio::test]
@@ -124,7 +172,6 @@ async fn lines_wait_in_the_database_while_nobody_takes_them() {
     let usage = exporting(&place, &format!("http://{}", demo.address()), &time);
     usage.count(key(minute(&time), "acme", "c", "/a").borrowed(), used(4));
     usage.flush().await;
-    server.sql("UPDATE tollgate_usage_notes SET text = '0 nobody' WHERE name = 'sender'");
     eventually("what is new", || {
         time.advance(STEP);
         sum(&lines(&demo)) > 0

@@ -18,7 +18,9 @@ use crate::state::beat::Beat;
 use crate::state::past::Past;
 use crate::state::private::Fault;
 
-use super::place::{Brake, LAST, Place, Sending, Store};
+use super::brake::{Brake, LAST};
+use super::mark::Sending;
+use super::place::{Place, Store};
 use super::waiting::Waiting;
 use super::{Desk, MOST_PENDING};
 
@@ -134,7 +136,7 @@ impl Writer {
             if wished == Wish::Everything {
                 self.keep_what_is_left();
             }
-            self.desk.hold(self.waiting.since());
+            self.desk.hold(self.waiting.since(), self.waiting.minute());
             last = wish;
             self.beat.done(wish);
             if end {

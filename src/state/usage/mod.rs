@@ -5,8 +5,10 @@
 //! lock that nobody else wants; all else happens beside requests. Not here: what
 //! counts as used (`pipeline::usage`).
 
+mod brake;
 mod export;
 mod ledger;
+mod mark;
 mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -34,6 +36,7 @@ use crate::config::Config;
 use crate::config::section::usage::Usage as Section;
 use crate::exchange::usage::{UsageKeyRef, Used};
 
+use brake::Brake;
 use export::{Destination, Export, Progress};
 use ledger::{Ledger, Pending};
 use place::Store;
@@ -74,6 +77,9 @@ struct Book {
     since: Option<Instant>,
     /// Since when something waits that was taken to be written.
     held: Option<Instant>,
+    /// The earliest minute of what waits, and of what was taken; of the latter all are, before it is known.
+    minute: u32,
+    held_minute: u32,
     /// Requests whose usage was given up, because nothing could be written for too long.
     lost: u64,
     next_forget: Instant,
@@ -103,6 +109,8 @@ impl Usage {
             pending: Pending::default(),
             since: None,
             held: None,
+            minute: u32::MAX,
+            held_minute: 0,
             lost: 0,
             next_forget: clock.now() + FORGET_EVERY,
         };
@@ -145,6 +153,7 @@ impl Usage {
         self.desk.is_kept.store(place.is_some(), Ordering::Relaxed);
         self.desk.is_failing.store(false, Ordering::Relaxed);
         let Some(place) = place else { return };
+        self.desk.book().held_minute = 0;
         match Ledger::start(place, &self.desk) {
             Ok(started) => *current = Some(started),
             Err(error) => log::error!("usage is not written down: no thread can be started: {error}"),
@@ -159,7 +168,7 @@ impl Usage {
         }
         *current = None;
         let Some(destination) = destination else { return };
-        match Export::start(destination, place, &self.desk.exported, &self.desk.clock) {
+        match Export::start(destination, place, &self.desk) {
             Ok(started) => *current = Some(started),
             Err(error) => log::error!("usage is not exported: no thread can be started: {error}"),
         }
@@ -224,24 +233,33 @@ impl Desk {
         }
     }
 
+    /// The first minute, in seconds since 1970, of which something may not be written yet.
+    fn written_until(&self) -> u64 {
+        let book = self.book();
+        u64::from(book.minute.min(book.held_minute)) * 60
+    }
+
     /// What is not written yet, and since when the oldest of it is there.
     fn take_pending(&self) -> (Pending, Option<Instant>) {
         let book = &mut *self.book();
+        book.held_minute = book.held_minute.min(std::mem::replace(&mut book.minute, u32::MAX));
         let since = book.since.take();
         // Until it is written, see [`Desk::hold`].
         book.held = book.held.or(since);
         (std::mem::take(&mut book.pending), since)
     }
 
-    /// Since when that waits which was taken.
-    fn hold(&self, since: Option<Instant>) {
-        self.book().held = since;
+    /// Since when that waits which was taken, and the earliest minute of it.
+    fn hold(&self, since: Option<Instant>, minute: Option<u32>) {
+        let book = &mut *self.book();
+        (book.held, book.held_minute) = (since, minute.unwrap_or(u32::MAX));
     }
 }
 
 impl Book {
     fn add(&mut self, key: UsageKeyRef<'_>, used: Used, now: Instant) {
         self.since.get_or_insert(now);
+        self.minute = self.minute.min(key.minute);
         let known = self.pending.len();
         let key = key.to_owned();
         if known >= MOST_PENDING && !self.pending.contains_key(&key) {
@@ -279,7 +297,7 @@ pub fn lines(
     mut each: impl FnMut(&str, &Row),
 ) -> Result<Option<u64>, String> {
     let read = |mut store: Store| {
-        let (gateway, mut count) = (store.gateway()?, 0);
+        let (gateway, mut count) = (store.gateway(&Brake::none())?, 0);
         store.read(since, until, &mut |row| {
             count += 1;
             each(&gateway, row);

@@ -8,14 +8,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::clock::Clock;
 use crate::config::scalar::{PostgresAddress, Store as Choice};
 use crate::config::section::state::State as Section;
-use crate::state::beat::Beat;
 use crate::state::private::{self, Fault};
 
+use super::brake::Brake;
+use super::mark::{Closing, Sending, Turn};
 #[cfg(feature = "postgres")]
 use super::postgres;
 use super::question::{Answer, Question};
@@ -23,8 +22,6 @@ use super::row::Row;
 use super::sqlite;
 use super::waiting::Batch;
 
-/// What a store may still take once everything is to be written, as it is when the process ends.
-pub(super) const LAST: Duration = Duration::from_millis(1_500);
 /// Between two tries to reach another machine: doubled each time, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -142,22 +139,6 @@ fn without_postgres(_: &Brake) -> Fault {
     Fault::Unusable("this gateway was built without Postgres".to_owned())
 }
 
-/// Whether minutes are to be sent elsewhere before they become hours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sending {
-    Unwanted,
-    Wanted,
-}
-
-/// Who sends lines now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Another gateway that writes into the same ledger.
-    Another,
-    /// Who asks.
-    Ours,
-}
-
 /// The ledger, open.
 #[derive(Debug)]
 pub(super) enum Store {
@@ -189,21 +170,30 @@ impl Store {
     }
 
     /// The name by which others know this ledger.
-    pub(super) fn gateway(&mut self) -> Result<String, Fault> {
+    pub(super) fn gateway(&mut self, brake: &Brake) -> Result<String, Fault> {
         match self {
             #[cfg(feature = "postgres")]
-            Store::Postgres(store) => store.gateway(),
+            Store::Postgres(store) => store.gateway(brake),
             Store::Sqlite(store) => store.gateway(),
         }
     }
 
-    /// Nothing is added any more to minutes that began before `until`, in seconds since 1970: what comes late is added to the
-    /// next one. Whether lines may be sent then, by who is called `sender`.
-    pub(super) fn close(&mut self, until: u64, sender: &str, brake: &Brake) -> Result<Turn, Fault> {
+    /// Nothing is added any more to minutes that are over and written: what comes late is added to the next one. Whether
+    /// lines may be sent then, by who is called `sender`.
+    pub(super) fn close(&mut self, closing: Closing, sender: &str, brake: &Brake) -> Result<Turn, Fault> {
         match self {
             #[cfg(feature = "postgres")]
-            Store::Postgres(store) => store.close(until, sender, brake),
-            Store::Sqlite(store) => store.close(until).map(|()| Turn::Ours),
+            Store::Postgres(store) => store.close(closing, sender, brake),
+            Store::Sqlite(store) => store.close(closing).map(|()| Turn::Ours),
+        }
+    }
+
+    /// Lets another gateway send.
+    pub(super) fn release(&mut self, sender: &str, brake: &Brake) -> Result<(), Fault> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Store::Postgres(store) => store.release(sender, brake),
+            Store::Sqlite(_) => Ok(()),
         }
     }
 
@@ -259,62 +249,5 @@ impl Store {
             Store::Postgres(store) => store.is_in_place(),
             Store::Sqlite(store) => store.is_in_place(),
         }
-    }
-}
-
-/// Shortens what a store does once somebody waits for everything to be written.
-#[derive(Clone, Debug)]
-pub(super) struct Brake {
-    rings: Option<watch::Receiver<u64>>,
-    is_pulled: bool,
-}
-
-impl Brake {
-    /// Pulled by every wish.
-    pub(super) fn of(beat: &Beat) -> Self {
-        Brake::by(beat.rings())
-    }
-
-    /// Pulled by whoever sends.
-    pub(super) fn by(pulls: watch::Receiver<u64>) -> Self {
-        Brake { rings: Some(pulls), is_pulled: false }
-    }
-
-    /// Never pulled.
-    pub(super) fn none() -> Self {
-        Brake { rings: None, is_pulled: false }
-    }
-
-    /// From now on only later wishes count.
-    pub(super) fn release(&mut self) {
-        self.is_pulled = false;
-        if let Some(rings) = &mut self.rings {
-            rings.mark_unchanged();
-        }
-    }
-
-    /// Pulls it for a wish that came before.
-    pub(super) fn pull(&mut self) {
-        self.is_pulled = true;
-    }
-
-    /// Whether somebody wished since.
-    pub(super) fn is_pulled(&self) -> bool {
-        self.is_pulled || self.rings.as_ref().is_some_and(|rings| rings.has_changed().unwrap_or(true))
-    }
-
-    /// Waits until it is pulled, and what may still be done then is over.
-    #[cfg(feature = "postgres")]
-    pub(super) async fn held(&self) {
-        // Its own: who looks later sees the wish as well.
-        let is_pulled = match self.rings.clone() {
-            _ if self.is_pulled => true,
-            Some(mut rings) => rings.changed().await.is_ok(),
-            None => false,
-        };
-        if !is_pulled {
-            std::future::pending::<()>().await;
-        }
-        tokio::time::sleep(LAST).await;
     }
 }

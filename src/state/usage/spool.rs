@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row as Found, Transac
 
 use crate::exchange::usage::Used;
 
+use super::mark::{self, Closing, LONGEST_LEAP, Mark};
 use super::row::Row;
 use super::sql::{MINUTE, WHOSE, signed, unsigned};
 
@@ -16,38 +17,36 @@ use super::sql::{MINUTE, WHOSE, signed, unsigned};
 const GATEWAY: &str = "gateway";
 const OPEN_FROM: &str = "open_from";
 const SENT_UP_TO: &str = "sent_up_to";
-/// A clock that is set back by more than this was wrong before, in seconds.
-const LONGEST_LEAP: i64 = 86_400;
 /// Behind the mark whose parts are the values 3 to 8.
 const WAITS: &str = "(start, span, tenant, provider, caller, route, class) > (?3, ?1, ?4, ?5, ?6, ?7, ?8)";
-
-/// Lines behind this one wait: the beginning of its minute, tenant, provider, caller, route, class.
-pub(super) type Mark = (i64, String, String, String, String, i64);
 
 /// The name by which others know this ledger.
 pub(super) fn gateway(connection: &Connection) -> Result<String> {
     Ok(note(connection, GATEWAY)?.unwrap_or_default())
 }
 
-/// Nothing is added any more to minutes that began before `until`.
-pub(super) fn close(connection: &mut Connection, until: i64) -> Result<()> {
+/// Nothing is added any more to minutes that are over and written.
+pub(super) fn close(connection: &mut Connection, Closing { over, written }: Closing) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let known = open_from(&transaction)?;
+    let (known, over) = (open_from(&transaction)?, signed(over));
+    let until = over.min(signed(written));
     if until > known {
         write_note(&transaction, OPEN_FROM, &until.to_string())?;
-    } else if known - until > LONGEST_LEAP {
-        log::warn!("the clock was set back by {} days: the export of usage begins anew", (known - until) / 86_400);
-        write_note(&transaction, OPEN_FROM, &until.to_string())?;
-        // Lines of minutes that come again must not be taken for those that were sent.
-        write_note(&transaction, GATEWAY, &format!("{:016x}", rand::random::<u64>()))?;
-        write_mark(&transaction, &before(until))?;
+    } else if known - over > LONGEST_LEAP {
+        log::warn!(
+            "the clock was set back by {} days: minutes that come again are sent again",
+            (known - over) / 86_400
+        );
+        write_note(&transaction, OPEN_FROM, &over.to_string())?;
+        let mark = mark::set_back(mark_of(&transaction)?, over);
+        write_note(&transaction, SENT_UP_TO, &mark::text(&mark))?;
     }
     transaction.commit()
 }
 
 /// The lines that are to be sent next, at most so many.
 pub(super) fn next(connection: &Connection, most: usize) -> Result<Vec<Row>> {
-    let (start, tenant, provider, caller, route, class) = mark(connection)?;
+    let (start, tenant, provider, caller, route, class) = mark_of(connection)?;
     let mut statement = connection.prepare_cached(&format!(
         "SELECT start, span, {WHOSE}, {} FROM usage WHERE span = ?1 AND start < ?2 AND {WAITS} ORDER BY start, span, {WHOSE}
          LIMIT ?9",
@@ -65,11 +64,10 @@ pub(super) fn waiting(connection: &Connection) -> Result<u64> {
 
 /// Everything up to this line is there.
 pub(super) fn sent(connection: &mut Connection, last: &Row) -> Result<()> {
-    let Row { start, span: _, tenant, provider, caller, route, class, used: _ } = last.clone();
+    let last = mark::at(last);
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let last = (signed(start), tenant, provider, caller, route, i64::from(class));
-    if last > mark(&transaction)? {
-        write_mark(&transaction, &last)?;
+    if last > mark_of(&transaction)? {
+        write_note(&transaction, SENT_UP_TO, &mark::text(&last))?;
     }
     transaction.commit()
 }
@@ -96,7 +94,7 @@ pub(super) fn open_from(connection: &Connection) -> Result<i64> {
 pub(super) fn give_up(transaction: &Transaction<'_>, until: i64) -> Result<u64> {
     let given_up = count(transaction, until)?;
     if given_up > 0 {
-        write_mark(transaction, &before(until))?;
+        write_note(transaction, SENT_UP_TO, &mark::text(&mark::before(until)))?;
     }
     if open_from(transaction)? < until {
         write_note(transaction, OPEN_FROM, &until.to_string())?;
@@ -125,35 +123,15 @@ pub(super) fn row(found: &Found<'_>) -> Result<Row> {
 
 /// How many lines of minutes that began before `until` wait.
 fn count(connection: &Connection, until: i64) -> Result<u64> {
-    let (start, tenant, provider, caller, route, class) = mark(connection)?;
+    let (start, tenant, provider, caller, route, class) = mark_of(connection)?;
     let mut statement =
         connection.prepare_cached(&format!("SELECT count(*) FROM usage WHERE span = ?1 AND start < ?2 AND {WAITS}"))?;
     let values = params![MINUTE, until, start, tenant, provider, caller, route, class];
     statement.query_row(values, |found| found.get(0)).map(unsigned)
 }
 
-/// Before every line of minutes that begin at `start` or later.
-pub(super) fn before(start: i64) -> Mark {
-    (start, String::new(), String::new(), String::new(), String::new(), -1)
-}
-
-fn mark(connection: &Connection) -> Result<Mark> {
-    Ok(mark_of(note(connection, SENT_UP_TO)?.as_deref()))
-}
-
-/// A mark as it is written; before every line where there is none.
-pub(super) fn mark_of(text: Option<&str>) -> Mark {
-    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| before(0))
-}
-
-/// A mark to be written.
-pub(super) fn text_of(mark: &Mark) -> String {
-    // Texts and numbers can always be written.
-    serde_json::to_string(mark).unwrap_or_default()
-}
-
-fn write_mark(connection: &Connection, mark: &Mark) -> Result<()> {
-    write_note(connection, SENT_UP_TO, &text_of(mark))
+fn mark_of(connection: &Connection) -> Result<Mark> {
+    Ok(mark::read(note(connection, SENT_UP_TO)?.as_deref()))
 }
 
 fn note(connection: &Connection, name: &str) -> Result<Option<String>> {

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Row as Found, TransactionBehavior, params_
 use crate::exchange::usage::{UsageKey, Used};
 use crate::state::private::{self, Fault, Version};
 
-use super::place::Sending;
+use super::mark::{Closing, Sending};
 use super::question::{Answer, Line, Question};
 use super::row::Row;
 use super::spool::{self, give_up, open_from};
@@ -122,7 +122,8 @@ impl Store {
         let mut given_up = 0;
         for (span, wider, before) in widenings(now) {
             if (span, sending) == (MINUTE, Sending::Wanted) {
-                given_up = give_up(&transaction, before)?;
+                // What is not kept for so long is given up before.
+                given_up = give_up(&transaction, before.max(now.saturating_sub(signed(retention))))?;
             }
             transaction.execute(&SQL.widen(), [wider, before, span])?;
             transaction.execute(&SQL.remove_widened(), [before, span])?;
@@ -138,8 +139,8 @@ impl Store {
     }
 
     /// See [`super::place::Store::close`].
-    pub(super) fn close(&mut self, until: u64) -> Result<(), Fault> {
-        Ok(spool::close(&mut self.connection, signed(until))?)
+    pub(super) fn close(&mut self, closing: Closing) -> Result<(), Fault> {
+        Ok(spool::close(&mut self.connection, closing)?)
     }
 
     /// See [`super::place::Store::next`].

@@ -32,6 +32,8 @@ pub(super) struct Batch {
     pub(super) number: i64,
     pub(super) rows: Vec<(UsageKey, Used)>,
     since: Instant,
+    /// The earliest that something is of.
+    minute: Option<u32>,
     file: Option<PathBuf>,
 }
 
@@ -84,7 +86,7 @@ impl Waiting {
             }
             let (writer, number) = (Arc::clone(&self.writer), self.next);
             self.next += 1;
-            self.batches.push_back(Batch { writer, number, rows, since, file: None });
+            self.batches.push_back(Batch { writer, number, minute: earliest(&rows), rows, since, file: None });
         }
     }
 
@@ -115,6 +117,11 @@ impl Waiting {
             };
         }
         result
+    }
+
+    /// The earliest minute of which something waits.
+    pub(super) fn minute(&self) -> Option<u32> {
+        self.batches.iter().filter_map(|batch| batch.minute).min()
     }
 
     /// How many requests wait, all together.
@@ -199,7 +206,12 @@ fn read(path: &Path, since: Instant) -> io::Result<Batch> {
         let caller = caller.map(|(provider, id)| (provider.into(), id.into()));
         (UsageKey { minute, tenant, caller, route: route.map(Into::into), class }, Used::of(sums))
     });
-    Ok(Batch { writer: writer.into(), number, rows: rows.collect(), since, file: Some(path.to_owned()) })
+    let rows: Vec<_> = rows.collect();
+    Ok(Batch { writer: writer.into(), number, minute: earliest(&rows), rows, since, file: Some(path.to_owned()) })
+}
+
+fn earliest(rows: &[(UsageKey, Used)]) -> Option<u32> {
+    rows.iter().map(|(key, _)| key.minute).min()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const ANSWER: usize = 64 << 10;
 /// Characters of a receiver's message that are shown.
 const MESSAGE: usize = 200;
 /// Who asks for a longer pause is asked again sooner.
-const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,15 +92,15 @@ impl Delivery {
         &self.destination
     }
 
-    /// Sends one batch, once.
-    pub(super) async fn send(&self, lines: &str) -> Sent {
+    /// Sends one batch of so many lines, once.
+    pub(super) async fn send(&self, lines: &str, count: u64) -> Sent {
         let Some(target) = self.target.clone() else {
             return Sent::Later("has no address that can be called".to_owned(), Duration::ZERO);
         };
         let call =
             Call { headers: self.headers(), size: ANSWER, trust: self.trust(), ..Call::post(target, packed(lines)) };
         match self.client.call(&call.bearer(&self.destination.token).within(TIME)).await {
-            Ok(answer) => self.judge(&answer),
+            Ok(answer) => self.judge(&answer, count),
             Err(failure) => Sent::Later(format!("cannot be reached: {failure}"), Duration::ZERO),
         }
     }
@@ -125,11 +125,11 @@ impl Delivery {
 
     /// What an answer of the Events API means. Whatever is refused is tried again: most of it an operator can mend, and
     /// nothing is lost by waiting.
-    fn judge(&self, answer: &Answer) -> Sent {
+    fn judge(&self, answer: &Answer, count: u64) -> Sent {
         let status = answer.status.as_u16();
         let events = &self.destination.events;
         let help = match status {
-            200..=299 => return Sent::Taken(quarantined(&answer.body)),
+            200..=299 => return written(status, &answer.body, count),
             413 => return Sent::TooLarge,
             401 | 403 => {
                 format!(": look at `usage.export.token`, which needs the scope DATASOURCES:APPEND for {events}")
@@ -153,21 +153,37 @@ impl Delivery {
         }
         let Ok(Failure { error }) = serde_json::from_slice(body) else { return String::new() };
         // Some quote what they were sent.
-        match error.contains(self.destination.token.expose()) {
+        let Destination { token, headers, .. } = &self.destination;
+        match headers.values().chain([token]).any(|secret| error.contains(secret.expose())) {
             true => String::new(),
             false => format!(": {}", error.chars().take(MESSAGE).collect::<String>()),
         }
     }
 }
 
-/// Lines that do not fit the data source, as its answer says.
-fn quarantined(body: &[u8]) -> u64 {
+/// What became of so many lines, as an answer of success says. Who answers in another way, a proxy or a page, has none.
+fn written(status: u16, body: &[u8], count: u64) -> Sent {
     #[derive(Deserialize)]
     struct Written {
+        successful_rows: u64,
         #[serde(default)]
         quarantined_rows: u64,
     }
-    serde_json::from_slice(body).map_or(0, |Written { quarantined_rows }| quarantined_rows)
+    match serde_json::from_slice(body) {
+        Ok(Written { successful_rows, quarantined_rows })
+            if successful_rows.checked_add(quarantined_rows) == Some(count) =>
+        {
+            Sent::Taken(quarantined_rows)
+        }
+        Ok(Written { successful_rows, quarantined_rows }) => {
+            let taken = successful_rows.saturating_add(quarantined_rows);
+            Sent::Later(format!("answers {status}, and that it took {taken} of {count} lines"), Duration::ZERO)
+        }
+        Err(_) => Sent::Later(
+            format!("answers {status}, but not as the Events API does: look at the URL of the upstream"),
+            Duration::ZERO,
+        ),
+    }
 }
 
 fn packed(lines: &str) -> Vec<u8> {

@@ -19,7 +19,10 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::state::private::Fault;
 
-use super::place::{Brake, Place, Store, Turn};
+use super::Desk;
+use super::brake::Brake;
+use super::mark::{Closing, Turn};
+use super::place::{Place, Store};
 use super::row::Row;
 
 use delivery::{Delivery, Sent};
@@ -32,6 +35,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// So long after its end a minute is closed: the ledger has had its sums since then.
 const LATE: Duration = Duration::from_secs(5);
 const MINUTE: u64 = 60;
+/// So long minutes are held open for what cannot be written yet, in seconds; they become hours after two days.
+const LONGEST_HOLD: u64 = 36 * 3_600;
 /// Gateways do not all send at the same moment.
 const SPREAD: Duration = Duration::from_secs(5);
 /// Before the first repetition, and the longest wait.
@@ -89,25 +94,22 @@ impl Export {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(
-        destination: Destination,
-        place: &Place,
-        progress: &Arc<Progress>,
-        clock: &Clock,
-    ) -> io::Result<Export> {
+    pub(super) fn start(destination: Destination, place: &Place, desk: &Arc<Desk>) -> io::Result<Export> {
         let (stop, stopped) = watch::channel(0);
+        let (clock, progress) = (&desk.clock, &desk.exported);
         let sender = Sender {
             delivery: Delivery::new(destination.clone(), clock.clone()),
             place: place.clone(),
             store: None,
             name: format!("{:016x}", rand::random::<u64>()),
             batch: BATCH,
+            desk: Arc::clone(desk),
             progress: Arc::clone(progress),
             brake: Brake::by(stopped.clone()),
             stop: stopped,
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             clock: clock.clone(),
-            has_complained: false,
+            complaint: None,
             has_told: false,
         };
         let thread = std::thread::Builder::new().name("export".to_owned()).spawn(move || sender.run())?;
@@ -140,6 +142,7 @@ struct Sender {
     name: String,
     /// Lines in one call; fewer after one that was too large.
     batch: usize,
+    desk: Arc<Desk>,
     progress: Arc<Progress>,
     brake: Brake,
     /// Above zero once it is not wanted any more.
@@ -147,8 +150,9 @@ struct Sender {
     /// For calls and pauses; databases bring their own.
     runtime: Runtime,
     clock: Clock,
-    /// Whether it was said that something is wrong, and that something was taken.
-    has_complained: bool,
+    /// What was said to be wrong, and how many lines had been dropped before.
+    complaint: Option<(String, u64)>,
+    /// Whether it was said that something was taken.
     has_told: bool,
 }
 
@@ -179,7 +183,8 @@ impl Sender {
                     self.until_next_minute()
                 }
                 Err(Stuck(why, at_least)) => {
-                    self.complain(&why);
+                    self.progress.failures.fetch_add(1, Ordering::Relaxed);
+                    self.complain(why);
                     let pause = wait.max(at_least);
                     wait = (wait * 2).min(LONGEST_WAIT);
                     // Gateways that lost the same receiver do not all come back at once.
@@ -187,6 +192,7 @@ impl Sender {
                 }
             };
             if self.pause(pause) == Mood::Ending {
+                self.release();
                 // A name that is being looked up must not hold the end.
                 return self.runtime.shutdown_background();
             }
@@ -196,86 +202,94 @@ impl Sender {
     /// Sends all that waits.
     fn round(&mut self) -> Result<(), Stuck> {
         let Some(mut store) = self.open()? else { return Ok(()) };
-        let turn = store.close(self.closed_until(), &self.name, &self.brake)?;
-        let sent = match turn {
-            Turn::Another => Ok(()),
-            Turn::Ours => self.send_all(&mut store),
-        };
-        let waiting = match turn {
-            // It tells that itself.
-            Turn::Another => Ok(0),
-            Turn::Ours => store.waiting(&self.brake),
+        let sent = self.send_all(&mut store);
+        let waiting = match sent {
+            // Whose turn it is tells that.
+            Ok(Turn::Another) => Ok(0),
+            Ok(Turn::Ours) | Err(_) => store.waiting(&self.brake),
         };
         if let Ok(waiting) = waiting {
             self.progress.waiting.store(waiting, Ordering::Relaxed);
         }
         self.store = Some(store);
-        sent
+        if sent.is_err() {
+            // Another gateway may have a way that this one has not.
+            self.release();
+        }
+        sent.map(drop)
     }
 
-    fn send_all(&mut self, store: &mut Store) -> Result<(), Stuck> {
+    fn send_all(&mut self, store: &mut Store) -> Result<Turn, Stuck> {
         loop {
+            if store.close(self.closing(), &self.name, &self.brake)? == Turn::Another {
+                return Ok(Turn::Another);
+            }
             let rows = store.next(self.batch, &self.brake)?;
-            let gateway = store.gateway()?;
+            let gateway = store.gateway(&self.brake)?;
             let (lines, count) = batch_of(&rows, &gateway);
-            let Some(last) = count.checked_sub(1).and_then(|last| rows.get(last)) else { return Ok(()) };
-            let Some(sent) = self.send(&lines) else { return Ok(()) };
+            let Some(last) = count.checked_sub(1).and_then(|last| rows.get(last)) else { return Ok(Turn::Ours) };
+            let Some(sent) = self.send(&lines, count) else { return Ok(Turn::Ours) };
             match sent {
                 Sent::Taken(quarantined) => {
                     store.sent(last, &self.brake)?;
                     self.taken(count as u64, quarantined);
+                    self.batch = (self.batch * 2).min(BATCH);
                 }
                 Sent::TooLarge if count > 1 => self.batch = count / 2,
-                Sent::TooLarge => return Err(self.failed("answers 413 to a single line".to_owned(), Duration::ZERO)),
-                Sent::Later(why, at_least) => return Err(self.failed(why, at_least)),
+                Sent::TooLarge => return Err(Stuck("answers 413 to a single line".to_owned(), Duration::ZERO)),
+                Sent::Later(why, at_least) => return Err(Stuck(why, at_least)),
             }
         }
     }
 
+    /// Lets another gateway send, as far as that can be told to it; else it waits until the turn has run out.
+    fn release(&mut self) {
+        if let Some(store) = &mut self.store {
+            drop(store.release(&self.name, &self.brake));
+        }
+    }
+
     /// What became of a batch; none if the gateway ended before that was known.
-    fn send(&mut self, lines: &str) -> Option<Sent> {
+    fn send(&mut self, lines: &str, count: usize) -> Option<Sent> {
         let Sender { delivery, stop, runtime, .. } = self;
         runtime.block_on(async {
             tokio::select! {
-                sent = delivery.send(lines) => Some(sent),
+                sent = delivery.send(lines, count as u64) => Some(sent),
                 _ = stop.wait_for(|stop| *stop > 0) => None,
             }
         })
     }
 
     fn taken(&mut self, lines: u64, quarantined: u64) {
-        let quarantined = quarantined.min(lines);
         self.progress.sent.fetch_add(lines - quarantined, Ordering::Relaxed);
+        let destination = self.delivery.destination();
+        match self.complaint.take().map(|(_, before)| self.progress.told().dropped.saturating_sub(before)) {
+            Some(0) => log::info!("usage is sent to {destination} again; nothing was lost"),
+            Some(lost) => log::warn!("usage is sent to {destination} again; {lost} lines were given up meanwhile"),
+            None if !self.has_told => log::info!("usage is sent to {destination}: it has the first {lines} lines"),
+            None => {}
+        }
+        self.has_told = true;
         self.progress.drop_lines(quarantined);
         if quarantined > 0 {
             log::error!(
-                "{} has no room for {quarantined} of {lines} lines of usage as they are, and put them into its quarantine: \
-                 its columns must be those that `tollgate usage export --ddl` prints",
-                self.delivery.destination()
+                "{destination} has no room for {quarantined} of {lines} lines of usage as they are, and put them into its \
+                 quarantine: its columns must be those that `tollgate usage export --ddl` prints"
             );
         }
-        let destination = self.delivery.destination();
-        match (self.has_complained, self.has_told) {
-            (true, _) => log::info!("usage is sent to {destination} again; nothing was lost"),
-            (false, false) => log::info!("usage is sent to {destination}: it has the first {lines} lines"),
-            (false, true) => {}
-        }
-        (self.has_complained, self.has_told) = (false, true);
     }
 
-    fn failed(&self, why: String, at_least: Duration) -> Stuck {
-        self.progress.failures.fetch_add(1, Ordering::Relaxed);
-        Stuck(why, at_least)
-    }
-
-    fn complain(&mut self, why: &str) {
-        if !self.has_complained {
+    /// Says what is wrong, whenever that is something else.
+    fn complain(&mut self, why: String) {
+        let said = self.complaint.take();
+        if said.as_ref().is_none_or(|(said, _)| *said != why) {
             log::warn!(
                 "{} {why}. Usage waits in the ledger, for two days at most, and is sent when that is over",
                 self.delivery.destination()
             );
         }
-        self.has_complained = true;
+        let before = said.map_or_else(|| self.progress.told().dropped, |(_, before)| before);
+        self.complaint = Some((why, before));
     }
 
     /// The ledger, once there is one.
@@ -286,7 +300,22 @@ impl Sender {
         self.place.open_written(&self.clock, &self.brake)
     }
 
-    /// The first minute whose sums may still come, in seconds since 1970.
+    /// Which minutes may be closed.
+    fn closing(&self) -> Closing {
+        let over = self.closed_until();
+        Closing { over, written: self.desk.written_until().max(self.oldest_wait(over)) }
+    }
+
+    /// What was never written must not hold up the rest until it is given up. Before the ledger has looked what waits there,
+    /// it is not known.
+    fn oldest_wait(&self, over: u64) -> u64 {
+        match self.desk.written_until() {
+            0 => 0,
+            _ => over.saturating_sub(LONGEST_HOLD),
+        }
+    }
+
+    /// The first minute that is not over, in seconds since 1970.
     fn closed_until(&self) -> u64 {
         let now = self.since_1970().saturating_sub(LATE).as_secs();
         now - now % MINUTE

@@ -104,7 +104,9 @@ impl Link {
 }
 
 fn begin(time: Duration) -> String {
-    format!("BEGIN; SET LOCAL statement_timeout = {}", time.as_millis())
+    let time = time.as_millis();
+    // A machine that vanishes in the middle of it must not hold what others wait for.
+    format!("BEGIN; SET LOCAL statement_timeout = {time}; SET LOCAL idle_in_transaction_session_timeout = {time}")
 }
 
 /// Goes on with TLS; a server that has none is not given the password.

@@ -22,7 +22,8 @@ use crate::exchange::usage::Used;
 use crate::outbound::Client;
 use crate::state::private::Fault;
 
-use super::place::{Brake, Sending, Turn};
+use super::brake::Brake;
+use super::mark::{Closing, Sending, Turn};
 use super::question::{Answer, Line, Question};
 use super::row::Row;
 use super::sql::{Columns, Dialect, MINUTE, WHOSE, signed, widenings};
@@ -37,6 +38,8 @@ const VERSION: i64 = 1;
 const WRITE: Duration = Duration::from_secs(10);
 /// What it may take to answer, and to tidy up.
 const LONG: Duration = Duration::from_secs(60);
+/// Lines that are read at once.
+const PAGE: i64 = 10_000;
 /// What its own time-outs need to be heard of.
 const MORE: Duration = Duration::from_secs(2);
 /// Locks of a database have numbers: "tollgate", for who makes tables.
@@ -49,9 +52,17 @@ const LONGEST: usize = 512;
 /// The database, and what its connection lives on.
 #[derive(Debug)]
 pub(super) struct Store {
-    // Before the runtime, so that it ends on it.
     way: Way,
-    runtime: Runtime,
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.way.link = None;
+        // A name that is being looked up must not hold who is done with it.
+        self.runtime.take().map(Runtime::shutdown_background);
+    }
 }
 
 /// The connection, and what is needed to open another one.
@@ -96,7 +107,7 @@ impl Store {
     fn new(address: &PostgresAddress, clock: &Clock) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let way = Way { link: None, address: address.clone(), client: Client::direct(clock.clone()) };
-        Ok(Store { way, runtime })
+        Ok(Store { way, runtime: Some(runtime) })
     }
 
     /// Adds a batch, unless it was added before.
@@ -114,14 +125,18 @@ impl Store {
     }
 
     /// See [`super::place::Store::gateway`].
-    pub(super) fn gateway(&mut self) -> Result<String, Fault> {
-        self.again(WRITE + MORE, &Brake::none(), async |way| spool::gateway(way.link().await?).await)
+    pub(super) fn gateway(&mut self, brake: &Brake) -> Result<String, Fault> {
+        self.again(WRITE + MORE, brake, async |way| spool::gateway(way.link().await?).await)
     }
 
     /// See [`super::place::Store::close`].
-    pub(super) fn close(&mut self, until: u64, sender: &str, brake: &Brake) -> Result<Turn, Fault> {
-        let until = signed(until);
-        self.again(WRITE + MORE, brake, async |way| spool::close(way.link().await?, until, sender).await)
+    pub(super) fn close(&mut self, closing: Closing, sender: &str, brake: &Brake) -> Result<Turn, Fault> {
+        self.again(WRITE + MORE, brake, async |way| spool::close(way.link().await?, closing, sender).await)
+    }
+
+    /// See [`super::place::Store::release`].
+    pub(super) fn release(&mut self, sender: &str, brake: &Brake) -> Result<(), Fault> {
+        self.again(WRITE + MORE, brake, async |way| spool::release(way.link().await?, sender).await)
     }
 
     /// See [`super::place::Store::next`].
@@ -139,13 +154,19 @@ impl Store {
         self.again(WRITE + MORE, brake, async |way| spool::sent(way.link().await?, last).await)
     }
 
-    /// See [`super::place::Store::read`].
+    /// See [`super::place::Store::read`]; so many at a time.
     pub(super) fn read(&mut self, since: u64, until: u64, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
-        let (since, until) = (signed(since), signed(until));
-        let rows =
-            self.again(LONG + MORE, &Brake::none(), async |way| spool::read(way.link().await?, since, until).await)?;
-        rows.iter().for_each(each);
-        Ok(())
+        let (times, mut last) = ((signed(since), signed(until)), None);
+        loop {
+            let rows = self.again(LONG + MORE, &Brake::none(), async |way| {
+                spool::read(way.link().await?, times, last.as_ref(), PAGE).await
+            })?;
+            rows.iter().for_each(&mut *each);
+            match rows.into_iter().next_back() {
+                Some(row) => last = Some(row),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// What was used, by what it is asked by.
@@ -190,7 +211,9 @@ impl Store {
         brake: &Brake,
         mut work: impl AsyncFnMut(&mut Way) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let Store { way, runtime } = self;
+        let Store { way, runtime: Some(runtime) } = self else {
+            return Err(Trouble::Other("is not used any more".to_owned()));
+        };
         let done = runtime.block_on(async {
             tokio::select! {
                 done = work(way) => done,
@@ -309,7 +332,8 @@ fn add() -> String {
     // is closed while this is under way. One order for all gateways, so that none waits for another in a ring.
     let source = format!(
         "SELECT begun, {MINUTE}, {WHOSE}, {sums} FROM (SELECT greatest(start, since) AS begun, {WHOSE}, {names} FROM \
-         unnest({places}) AS added (start, {WHOSE}, {names}), opened) AS moved WHERE EXISTS (SELECT FROM noted) \
+         unnest({places}) AS added (start, {WHOSE}, {names}), \
+         (SELECT coalesce((SELECT since FROM opened), 0) AS since) AS first) AS moved WHERE EXISTS (SELECT FROM noted) \
          GROUP BY begun, {WHOSE} ORDER BY begun, {WHOSE}"
     );
     format!(
@@ -322,21 +346,23 @@ fn add() -> String {
 }
 
 async fn tidy(link: &Link, (now, retention): (i64, i64), sending: Sending) -> Result<u64, Trouble> {
+    let steps = widenings(now);
+    let kept_until = now.saturating_sub(retention);
     let mut given_up = 0;
+    // On its own, because who adds waits for it; afterwards nothing is added to those minutes.
+    if let (Sending::Wanted, [(_, _, before), _]) = (sending, steps) {
+        given_up = spool::give_up(link, before.max(kept_until)).await?;
+    }
     link.begin(LONG).await?;
     let free = link.ask("SELECT pg_try_advisory_xact_lock($1)", &[(&TIDYING, Type::INT8)]).await?;
     if free.first().map(|row| row.try_get::<_, bool>(0)).transpose()? == Some(true) {
-        for (span, wider, before) in widenings(now) {
-            if (span, sending) == (MINUTE, Sending::Wanted) {
-                given_up = spool::give_up(link, before).await?;
-            }
+        for (span, wider, before) in steps {
             link.ask(&SQL.widen(), &[(&wider, Type::INT8), (&before, Type::INT8), (&span, Type::INT8)]).await?;
         }
-        let before = now.saturating_sub(retention);
-        link.ask(&SQL.remove_old(), &[(&before, Type::INT8)]).await?;
+        link.ask(&SQL.remove_old(), &[(&kept_until, Type::INT8)]).await?;
         // Batches that wait with a gateway are younger than what is kept.
         let old = "DELETE FROM tollgate_usage_writers WHERE written < to_timestamp($1::bigint)";
-        link.ask(old, &[(&before, Type::INT8)]).await?;
+        link.ask(old, &[(&kept_until, Type::INT8)]).await?;
     }
     link.tell("COMMIT").await?;
     Ok(given_up)

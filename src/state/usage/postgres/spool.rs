@@ -10,17 +10,14 @@ use tokio_postgres::types::Type;
 
 use crate::exchange::usage::Used;
 
-use super::super::place::Turn;
+use super::super::mark::{self, Closing, LONGEST_LEAP, Mark, Turn};
 use super::super::row::Row;
-use super::super::spool::{Mark, before, mark_of, text_of};
 use super::super::sql::{MINUTE, WHOSE, signed, unsigned};
 use super::link::{Link, Value};
 use super::trouble::Trouble;
 
 /// What a statement here may take.
 const TIME: Duration = Duration::from_secs(10);
-/// A database's clock that was ahead by more than this was wrong, in seconds.
-const LONGEST_LEAP: i64 = 86_400;
 /// Minutes are closed so long after their end, by the database's clock, in seconds.
 const LATE: i64 = 5;
 /// Who sends goes on for so long without saying so, in seconds; a call takes 30.
@@ -40,14 +37,16 @@ pub(super) async fn gateway(link: &Link) -> Result<String, Trouble> {
     note(link, "gateway").await
 }
 
-/// Closes minutes before `until`, and those only that are over by the database's clock: clocks of gateways differ. Only
-/// whose turn it is does so.
-pub(super) async fn close(link: &Link, until: i64, sender: &str) -> Result<Turn, Trouble> {
+/// Closes minutes that are written, and over by the database's clock, too: clocks of gateways differ. Only whose turn it is
+/// does so; it stays so for a while.
+pub(super) async fn close(link: &Link, Closing { over, written }: Closing, sender: &str) -> Result<Turn, Trouble> {
     link.begin(TIME).await?;
     let seconds = "extract(epoch FROM clock_timestamp())::bigint";
+    // A turn that is longer than any was taken by a clock that was ahead.
     let taken = format!(
         "UPDATE tollgate_usage_notes SET text = ({seconds} + {LEASE}) || ' ' || $1 WHERE name = 'sender' AND \
-         (split_part(text, ' ', 2) = $1 OR split_part(text, ' ', 1)::bigint < {seconds}) RETURNING {seconds}"
+         (split_part(text, ' ', 2) = $1 OR split_part(text, ' ', 1)::bigint NOT BETWEEN {seconds} AND {seconds} + {LEASE}) \
+         RETURNING {seconds}"
     );
     let taken = link.ask(&taken, &[(&sender, Type::TEXT)]).await?;
     let Some(now) = taken.first().map(|row| row.try_get::<_, i64>(0)).transpose()? else {
@@ -55,30 +54,33 @@ pub(super) async fn close(link: &Link, until: i64, sender: &str) -> Result<Turn,
         return Ok(Turn::Another);
     };
     // Who adds holds the row until that is written, and is waited for here.
-    let open_from = "SELECT text FROM tollgate_usage_notes WHERE name = 'open_from' FOR UPDATE";
-    let known = link.ask(open_from, &[]).await?;
-    let known = number(&known.first().map(|row| row.try_get::<_, String>(0)).transpose()?.unwrap_or_default());
-    let over = now - LATE;
-    let over = over - over.rem_euclid(MINUTE);
-    if until.min(over) > known {
-        write_note(link, "open_from", &until.min(over).to_string()).await?;
-    } else if known - over > LONGEST_LEAP {
-        log::warn!(
-            "the database's clock was set back by {} days: the export of usage begins anew",
-            (known - over) / 86_400
-        );
-        write_note(link, "open_from", &over.to_string()).await?;
-        // Lines of minutes that come again must not be taken for those that were sent.
-        write_note(link, "gateway", &format!("{:016x}", rand::random::<u64>())).await?;
-        write_note(link, "sent_up_to", &text_of(&before(over))).await?;
+    let known = open_from_alone(link).await?;
+    let passed = now - LATE;
+    let passed = passed - passed.rem_euclid(MINUTE);
+    let until = passed.min(signed(over)).min(signed(written));
+    if until > known {
+        write_note(link, "open_from", &until.to_string()).await?;
+    } else if known - passed > LONGEST_LEAP {
+        let days = (known - passed) / 86_400;
+        log::warn!("the database's clock was set back by {days} days: minutes that come again are sent again");
+        write_note(link, "open_from", &passed.to_string()).await?;
+        let mark = mark::set_back(mark_of(link).await?, passed);
+        write_note(link, "sent_up_to", &mark::text(&mark)).await?;
     }
     link.tell("COMMIT").await?;
     Ok(Turn::Ours)
 }
 
+/// Lets another gateway send.
+pub(super) async fn release(link: &Link, sender: &str) -> Result<(), Trouble> {
+    let text =
+        "UPDATE tollgate_usage_notes SET text = '0 nobody' WHERE name = 'sender' AND split_part(text, ' ', 2) = $1";
+    link.ask(text, &[(&sender, Type::TEXT)]).await.map(drop)
+}
+
 /// The lines that are to be sent next, at most so many.
 pub(super) async fn next(link: &Link, most: usize) -> Result<Vec<Row>, Trouble> {
-    let (mark, open_from) = (mark(link).await?, open_from(link).await?);
+    let (mark, open_from) = (mark_of(link).await?, open_from(link).await?);
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let text = format!(
         "SELECT start, span, {WHOSE}, {} FROM tollgate_usage WHERE span = $1 AND start < $2 AND {WAITS} \
@@ -100,42 +102,52 @@ pub(super) async fn waiting(link: &Link) -> Result<u64, Trouble> {
 
 /// Everything up to this line is there.
 pub(super) async fn sent(link: &Link, last: &Row) -> Result<(), Trouble> {
-    let Row { start, span: _, tenant, provider, caller, route, class, used: _ } = last.clone();
-    let last = (signed(start), tenant, provider, caller, route, i64::from(class));
+    let last = mark::at(last);
     link.begin(TIME).await?;
     let text = "SELECT text FROM tollgate_usage_notes WHERE name = 'sent_up_to' FOR UPDATE";
     let known = link.ask(text, &[]).await?;
     let known = known.first().map(|row| row.try_get::<_, String>(0)).transpose()?;
-    if last > mark_of(known.as_deref()) {
-        write_note(link, "sent_up_to", &text_of(&last)).await?;
+    if last > mark::read(known.as_deref()) {
+        write_note(link, "sent_up_to", &mark::text(&last)).await?;
     }
     link.tell("COMMIT").await
 }
 
-/// Gives up what waits of minutes that began before `until`, in a transaction; how many lines that are.
+/// Gives up what waits of minutes that began before `until`; how many lines that are.
 pub(super) async fn give_up(link: &Link, until: i64) -> Result<u64, Trouble> {
+    link.begin(super::LONG).await?;
     // Who adds to earlier minutes is waited for.
-    let text = "SELECT text FROM tollgate_usage_notes WHERE name = 'open_from' FOR UPDATE";
-    let open_from = link.ask(text, &[]).await?;
-    let open_from = number(&open_from.first().map(|row| row.try_get::<_, String>(0)).transpose()?.unwrap_or_default());
+    let open_from = open_from_alone(link).await?;
     let given_up = count_here(link, until).await?;
     if given_up > 0 {
-        write_note(link, "sent_up_to", &text_of(&before(until))).await?;
+        write_note(link, "sent_up_to", &mark::text(&mark::before(until))).await?;
     }
     if open_from < until {
         write_note(link, "open_from", &until.to_string()).await?;
     }
+    link.tell("COMMIT").await?;
     Ok(given_up)
 }
 
-/// Reads lines, sent or not, of any span, that end and begin between two times.
-pub(super) async fn read(link: &Link, since: i64, until: i64) -> Result<Vec<Row>, Trouble> {
+/// Reads lines, sent or not, of any span, that end and begin between two times and come behind one, at most so many.
+pub(super) async fn read(
+    link: &Link,
+    (since, until): (i64, i64),
+    behind: Option<&Row>,
+    most: i64,
+) -> Result<Vec<Row>, Trouble> {
     let text = format!(
-        "SELECT start, span, {WHOSE}, {} FROM tollgate_usage WHERE start + span > $1 AND start < $2 ORDER BY start, span, \
-         {WHOSE}",
+        "SELECT start, span, {WHOSE}, {} FROM tollgate_usage WHERE start + span > $1 AND start < $2 AND (start, span, {WHOSE}) > \
+         ($3, $4, $5, $6, $7, $8, $9) ORDER BY start, span, {WHOSE} LIMIT $10",
         Used::NAMES.join(", ")
     );
-    let found = link.at_once(super::LONG, &text, &[(&since, Type::INT8), (&until, Type::INT8)]).await?;
+    let (mark, span) = behind.map_or((mark::before(0), 0), |row| (mark::at(row), signed(row.span)));
+    let (start, tenant, provider, caller, route, class) = &mark;
+    let class = i16::try_from(*class).unwrap_or(-1);
+    let mut values: Vec<Value<'_>> = [&since, &until, start, &span].map(|number| (number as _, Type::INT8)).into();
+    values.extend([tenant, provider, caller, route].map(|text| (text as _, Type::TEXT)));
+    values.extend([(&class as _, Type::INT2), (&most as _, Type::INT8)]);
+    let found = link.at_once(super::LONG, &text, &values).await?;
     found.iter().map(|found| Ok(row(found)?)).collect()
 }
 
@@ -148,7 +160,7 @@ async fn count(link: &Link, until: i64) -> Result<u64, Trouble> {
 
 /// How many lines of minutes that began before `until` wait.
 async fn count_here(link: &Link, until: i64) -> Result<u64, Trouble> {
-    let mark = mark(link).await?;
+    let mark = mark_of(link).await?;
     let text = format!("SELECT count(*) FROM tollgate_usage WHERE span = $1 AND start < $2 AND {WAITS}");
     let found = link.ask(&text, &Parts::of(&mark).values(&until)).await?;
     let count = found.first().map(|row| row.try_get::<_, i64>(0)).transpose()?;
@@ -198,8 +210,14 @@ async fn open_from(link: &Link) -> Result<i64, Trouble> {
     Ok(number(&note(link, "open_from").await?))
 }
 
-async fn mark(link: &Link) -> Result<Mark, Trouble> {
-    Ok(mark_of(Some(&note(link, "sent_up_to").await?)))
+/// As [`open_from`], and nobody adds anything until the transaction ends.
+async fn open_from_alone(link: &Link) -> Result<i64, Trouble> {
+    let found = link.ask("SELECT text FROM tollgate_usage_notes WHERE name = 'open_from' FOR UPDATE", &[]).await?;
+    Ok(number(&found.first().map(|row| row.try_get::<_, String>(0)).transpose()?.unwrap_or_default()))
+}
+
+async fn mark_of(link: &Link) -> Result<Mark, Trouble> {
+    Ok(mark::read(Some(&note(link, "sent_up_to").await?)))
 }
 
 fn number(text: &str) -> i64 {
