@@ -37,16 +37,18 @@ lint: ## Check formatting, clippy and rustdoc, warnings denied
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-conformance: ## Let testssl.sh look for old protocols and vulnerabilities, and write what it found into docs/conformance.md
+conformance: ## Let testssl.sh look for vulnerabilities (into docs/conformance.md), and Tinybird's program and ClickHouse at the export's files
 	@.ci/setup build
 	@.ci/setup conformance
 	cargo build --locked --release
+	.build/datafiles/bin/python tests/conformance/datafiles.py $${CARGO_TARGET_DIR:-target}/release/tollgate
 	tests/conformance/t3_tls.py $${CARGO_TARGET_DIR:-target}/release/tollgate docs/conformance.md
 
-bench: ## Measure: criterion benches, load against nginx, HAProxy, Caddy and a bare Pingora proxy, TLS, reloads under load
+bench: ## Measure: criterion benches, load against nginx, HAProxy, Caddy and a bare Pingora proxy, TLS, reloads, usage and logs under load
 	@.ci/setup build
 	@.ci/setup bench
 	cargo bench --locked
 	benches/end_to_end/run.sh
 	python3 benches/end_to_end/reload.py
+	python3 benches/end_to_end/metering.py
 	benches/tls/run.py

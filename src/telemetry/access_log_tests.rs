@@ -57,6 +57,42 @@ fn json_lines_are_for_programs() {
 }
 
 #[test]
+fn a_line_in_json_is_what_a_library_would_write() {
+    let text = line(&outcome(), Format::Json);
+    assert_eq!(
+        text,
+        "{\"time\":\"2026-11-22T17:06:18.123Z\",\"request_id\":\"id-12345\",\"trace_id\":null,\"client\":\"127.0.0.1\",\
+         \"provider\":null,\"caller\":null,\"tenant\":null,\"method\":\"GET\",\"host\":\"a.example.com\",\"path\":\"/top\",\
+         \"route\":\"/top\",\"upstream\":\"tinybird\",\"status\":200,\"refusal\":null,\"limit\":null,\"would_refuse\":[],\
+         \"fault\":null,\"attempts\":2,\"bytes_in\":0,\"bytes_out\":42,\"bytes_unpacked\":null,\"rows_read\":null,\
+         \"bytes_read\":null,\"query_ms\":null,\"ms\":12.345,\"upstream_ms\":11.0,\"gateway_ms\":1.345}\n"
+    );
+    // Every text is escaped, whatever stands in it, and every time is the number that it is.
+    let nasty = "\"\\\u{7}\u{1f600}\u{202e}é";
+    let micros = [0, 1, 10, 99, 100, 999, 1_000, 1_001, 1_010, 1_100, 60_000_000, 3_600_000_001];
+    for micros in micros {
+        let told = Outcome {
+            request_id: nasty.into(),
+            caller: Some((nasty.into(), nasty.into())),
+            host: nasty.into(),
+            route: Some(nasty.into()),
+            limited_by: Some(nasty.into()),
+            would_refuse: [nasty.into(), "b".into()].into_iter().collect(),
+            fault: Some(nasty.into()),
+            elapsed: Duration::from_nanos(micros * 1_000 + 499),
+            upstream_elapsed: Duration::ZERO,
+            ..outcome()
+        };
+        let value: serde_json::Value = serde_json::from_str(&line(&told, Format::Json)).unwrap();
+        for name in ["request_id", "provider", "caller", "host", "route", "limit", "fault"] {
+            assert_eq!(value[name], nasty, "{name}");
+        }
+        assert_eq!(value["would_refuse"], serde_json::json!([nasty, "b"]));
+        assert_eq!(value["ms"], serde_json::json!(micros as f64 / 1_000.0), "{value}");
+    }
+}
+
+#[test]
 fn costs_appear_where_they_are_known() {
     let statistics =
         Statistics { rows_read: Some(7), bytes_read: Some(0), elapsed: Some(Duration::from_nanos(1_234_567)) };

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use memchr::memmem;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
@@ -62,7 +63,8 @@ impl Tail {
     /// What the document says, which is whole now.
     pub fn read(&self) -> Statistics {
         let document = match (self.first, self.cut) {
-            (Some(b'{'), Cut::No) => serde_json::from_slice(&self.kept).ok(),
+            // As a rule it stands last, and the rest need not be read.
+            (Some(b'{'), Cut::No) => self.last_members().or_else(|| serde_json::from_slice(&self.kept).ok()),
             (Some(b'{'), Cut::Yes) => self.last_members(),
             (_, _) => None,
         };
@@ -79,7 +81,7 @@ impl Tail {
         }
         let (mut end, mut tries) = (self.kept.len(), 0);
         while tries < MAX_TRIES {
-            end = self.kept.get(..end)?.windows(KEY.len()).rposition(|window| window == KEY)?;
+            end = memmem::rfind(self.kept.get(..end)?, KEY)?;
             let (before, members) = self.kept.split_at_checked(end)?;
             if before.trim_ascii_end().last() == Some(&b',') {
                 match serde_json::from_slice(&[b"{", members].concat()) {
@@ -135,7 +137,7 @@ impl<'de> Visitor<'de> for Members {
 
 /// Whether the text is lines of documents instead of one: within a string a line end cannot stand as such.
 fn has_several_documents(text: &[u8]) -> bool {
-    text.windows(3).any(|window| window == b"}\n{") || text.windows(4).any(|window| window == b"}\r\n{")
+    [b"}\n{".as_slice(), b"}\r\n{"].iter().any(|between| memmem::find(text, between).is_some())
 }
 
 fn read(statistics: &Value) -> Statistics {
