@@ -39,11 +39,13 @@ impl Way {
     }
 
     /// The next so many connections on which a Postgres says that it has committed break before that is heard.
+    #[cfg(feature = "postgres")]
     pub fn lose_commits(&self, times: u64) {
         self.losses.store(times, Ordering::SeqCst);
     }
 
     /// How many of those are still to come.
+    #[cfg(feature = "postgres")]
     pub fn left_to_lose(&self) -> u64 {
         self.losses.load(Ordering::SeqCst)
     }
