@@ -1,7 +1,7 @@
 //! Callers: each sends one request after the other, and says what became of it.
 //!
 //! In: requests, gateways that come and go. Out: a book for each gateway. Who leaves early waits for a sign that the gateway
-//! has begun with the request, never for a time: so it is known to the request what must have been counted. Not here: what
+//! has begun with the request, never for a time: so of each request it is known whether it must be counted. Not here: what
 //! is sent (`kind`), sums (`book`).
 
 use std::net::SocketAddr;
