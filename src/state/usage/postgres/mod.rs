@@ -61,7 +61,9 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.way.link = None;
         // A name that is being looked up must not hold who is done with it.
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
