@@ -7,7 +7,8 @@ use tollgate::outbound::Target;
 use tollgate::tls::acme::{Issuer, State};
 
 use crate::support::life::{Life, eventually};
-use crate::support::pebble::{Options, Pebble, free_port};
+use crate::support::pebble::{Options, Pebble};
+use crate::support::ports::free_port;
 use crate::support::{front, said};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -15,7 +15,8 @@ use tollgate::tls::acme::{Issuer, State};
 
 use crate::support::front;
 use crate::support::life::{Life, eventually, files};
-use crate::support::pebble::{Options, Pebble, free_port};
+use crate::support::pebble::{Options, Pebble};
+use crate::support::ports::free_port;
 
 /// Tells the program that it is the one to be killed: folder, port, directory.
 const WORK: &str = "TOLLGATE_TEST_ACME";

@@ -8,9 +8,9 @@ use tollgate::clock::Clock;
 use tollgate::state::usage::{Place, Usage};
 
 use crate::support::ledger::{end, gateway, key, place, requests, used};
+use crate::support::ports::free_port;
 use crate::support::postgres::Postgres;
 use crate::support::said;
-use crate::support::server::free_port;
 use crate::support::slow::Way;
 use crate::support::store::eventually;
 

@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 use tollgate::clock::Clock;
 
 use crate::support::ledger::{end, gateway, key, place, requests, used};
+use crate::support::ports::free_port;
 use crate::support::postgres::{PASSWORD, Postgres};
 use crate::support::said;
-use crate::support::server::free_port;
 use crate::support::slow::Way;
 
 /// A configuration whose ledger is there, and what a command says of it.

@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use crate::support::server::{Server, free_port};
+use crate::support::ports::free_port;
+use crate::support::server::Server;
 use crate::support::store::eventually;
 
 /// A server that speaks TLS only, with a certificate for `localhost`; the authority that signed it stands in `ca.pem`.

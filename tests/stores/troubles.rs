@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use tollgate::config::section::state::OnCounterFailure;
 
 use crate::support::asks::quota;
+use crate::support::ports::free_port;
 use crate::support::said;
-use crate::support::server::{Server, free_port};
+use crate::support::server::Server;
 use crate::support::store::{Gateway, eventually};
 
 /// A gateway that cannot use this Redis says so in these words, once, and lets requests in.

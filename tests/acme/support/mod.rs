@@ -5,5 +5,6 @@ pub mod dns;
 pub mod front;
 pub mod life;
 pub mod pebble;
+pub mod ports;
 #[path = "../../stores/support/said.rs"]
 pub mod said;

@@ -1,7 +1,7 @@
 //! A real ACME server, Debian's `pebble`: its own process, ports, authority and state.
 
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use tollgate::tls::acme::Issuer;
 
 use super::dns::Dns;
+
+use super::ports::free_port;
 
 /// What is different from the usual.
 #[derive(Default)]
@@ -155,8 +157,4 @@ fn certificate(folder: &TempDir) -> Vec<u8> {
     fs::write(folder.path().join("own.pem"), own.pem()).expect("a file");
     fs::write(folder.path().join("own.key"), key.serialize_pem()).expect("a file");
     authority.der().to_vec()
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

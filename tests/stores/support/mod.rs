@@ -4,6 +4,8 @@
 pub mod asks;
 #[cfg(feature = "postgres")]
 pub mod ledger;
+#[path = "../../acme/support/ports.rs"]
+pub mod ports;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod said;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::server::free_port;
+use super::ports::free_port;
 
 /// A server that may be down.
 #[derive(Debug)]

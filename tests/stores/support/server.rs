@@ -1,11 +1,12 @@
 //! A `redis-server` of the test's own: on a free port, in its own folder, ended with the test.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use redis::{Connection, FromRedisValue};
+
+use super::ports::free_port;
 
 /// A server that may be down.
 #[derive(Debug)]
@@ -166,9 +167,4 @@ impl Drop for Server {
             drop(child.wait());
         }
     }
-}
-
-/// A port that nothing listens on.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
