@@ -7,6 +7,8 @@ pub mod upstream;
 #[expect(dead_code, reason = "made for tests/gateway, which uses all of it")]
 #[path = "../../gateway/support/eventually.rs"]
 mod eventually;
+#[path = "../../acme/support/ports.rs"]
+pub mod ports;
 #[expect(dead_code, reason = "made for tests/gateway, which uses all of it")]
 #[path = "../../gateway/support/process.rs"]
 mod process;
