@@ -11,7 +11,7 @@ use tollgate::config::Config;
 use tollgate::config::section::upstreams::Upstream;
 use tollgate::config::section::usage::{Export, Usage as Section};
 use tollgate::demo::{Demo, DemoOptions};
-use tollgate::state::usage::{Place, Usage};
+use tollgate::state::usage::{Place, Usage, lines as lines_of};
 
 use crate::support::ledger::{clock, config, end, gateway, key, minute, place, requests, used};
 use crate::support::postgres::Postgres;
@@ -143,6 +143,35 @@ async fn notes_that_are_gone_take_no_usage_with_them() {
     }
     assert_eq!(requests(&place).await, 3);
     end(usage).await;
+}
+
+#[tokio::test]
+async fn every_line_is_printed_from_wherever_it_is_kept() {
+    let (server, time) = (Postgres::start(), clock());
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let mut printed = Vec::new();
+    for place in [place("sqlite", folder.path()), place(&server.url(), folder.path())] {
+        let usage = gateway(&place, time.clock());
+        // More than are read at once.
+        for number in 0..10_500u64 {
+            let key = key(minute(&time) - (number % 3) as u32, "acme", &format!("c{number}"), "/a");
+            usage.count(key.borrowed(), used(number));
+            if number % 4_000 == 0 {
+                // More at once are not told apart.
+                usage.flush().await;
+            }
+        }
+        end(usage).await;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut rows = Vec::new();
+            let count = lines_of(&place, (0, u64::MAX), |_, row| rows.push(row.clone()));
+            assert_eq!(count.expect("a ledger that can be read"), Some(10_500));
+            rows
+        });
+        printed.push(read.await.expect("it ends"));
+    }
+    assert_eq!(printed[0].len(), 10_500);
+    assert!(printed[0] == printed[1], "the same lines in the same order");
 }
 
 #[tokio::test]
