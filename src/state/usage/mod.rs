@@ -66,7 +66,7 @@ struct Desk {
     retention: AtomicU64,
     is_kept: AtomicBool,
     is_failing: AtomicBool,
-    exported: Arc<Progress>,
+    exported: Progress,
 }
 
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl Usage {
             retention: AtomicU64::new(retention.duration().as_secs()),
             is_kept: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
-            exported: Arc::default(),
+            exported: Progress::default(),
         };
         Usage { desk: Arc::new(desk), ledger: Mutex::default(), export: Mutex::default() }
     }

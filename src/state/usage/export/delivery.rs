@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::scalar::{Endpoint, FieldName, Secret};
 use crate::config::section::usage::DataSource;
-use crate::outbound::{Answer, Call, Client, Target, Trust};
+use crate::outbound::{Answer, Call, Client, Target, Trust, hidden_headers};
 
 /// For one call; an answer comes when the lines are written.
 const TIME: Duration = Duration::from_secs(30);
@@ -53,6 +53,7 @@ pub(super) enum Sent {
 pub(super) struct Delivery {
     destination: Destination,
     target: Option<Target>,
+    headers: HeaderMap,
     client: Client,
 }
 
@@ -81,9 +82,13 @@ impl Delivery {
     pub(super) fn new(destination: Destination, clock: Clock) -> Self {
         let target = Target::of(&destination.url, "/v0/events");
         let query = format!("name={}&wait=true", destination.events);
+        let mut headers = hidden_headers(&destination.headers);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         Delivery {
             target: target.map(|target| target.with_query(Some(&query))),
             client: Client::direct(clock),
+            headers,
             destination,
         }
     }
@@ -97,26 +102,16 @@ impl Delivery {
         let Some(target) = self.target.clone() else {
             return Sent::Later("has no address that can be called".to_owned(), Duration::ZERO);
         };
-        let call =
-            Call { headers: self.headers(), size: ANSWER, trust: self.trust(), ..Call::post(target, packed(lines)) };
+        let call = Call {
+            headers: self.headers.clone(),
+            size: ANSWER,
+            trust: self.trust(),
+            ..Call::post(target, packed(lines))
+        };
         match self.client.call(&call.bearer(&self.destination.token).within(TIME)).await {
             Ok(answer) => self.judge(&answer, count),
             Err(failure) => Sent::Later(format!("cannot be reached: {failure}"), Duration::ZERO),
         }
-    }
-
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.destination.headers {
-            // A `Secret` is ASCII without control characters, which is what a header may hold.
-            if let Ok(mut value) = HeaderValue::from_str(value.expose()) {
-                value.set_sensitive(true);
-                headers.insert(name.name(), value);
-            }
-        }
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        headers
     }
 
     fn trust(&self) -> Trust {
@@ -140,9 +135,7 @@ impl Delivery {
             ),
             _ => self.message(&answer.body),
         };
-        let seconds = answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let at_least = seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_PAUSE);
-        Sent::Later(format!("answers {status}{help}"), at_least)
+        Sent::Later(format!("answers {status}{help}"), answer.retry_after().unwrap_or_default().min(LONGEST_PAUSE))
     }
 
     /// What the receiver says is wrong.

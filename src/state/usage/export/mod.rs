@@ -1,9 +1,10 @@
 //! Sends the lines of the ledger to a data source, minute by minute.
 //!
 //! In: the ledger. Out: batches, by one thread, each at least once: a line that
-//! comes twice has the same id and the same sums. Not here: which lines wait
-//! (`spool`), what a call says (`delivery`). A receiver that is away is asked
-//! again, ever more rarely, and said so once; lines wait in the ledger.
+//! comes twice has the same id, and no smaller sums. Not here: which lines wait
+//! (`spool`, `postgres`), what a call says (`delivery`). A receiver that is away
+//! is asked again, ever more rarely; what is wrong is said whenever it is
+//! something else. Lines wait in the ledger.
 
 mod delivery;
 
@@ -11,12 +12,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::clock::Clock;
 use crate::state::private::Fault;
 
 use super::Desk;
@@ -84,7 +84,7 @@ impl Progress {
 pub(super) struct Export {
     destination: Destination,
     place: Place,
-    progress: Arc<Progress>,
+    desk: Arc<Desk>,
     stop: watch::Sender<u64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -96,25 +96,22 @@ impl Export {
     /// The system gives no thread.
     pub(super) fn start(destination: Destination, place: &Place, desk: &Arc<Desk>) -> io::Result<Export> {
         let (stop, stopped) = watch::channel(0);
-        let (clock, progress) = (&desk.clock, &desk.exported);
         let sender = Sender {
-            delivery: Delivery::new(destination.clone(), clock.clone()),
+            delivery: Delivery::new(destination.clone(), desk.clock.clone()),
             place: place.clone(),
             store: None,
             name: format!("{:016x}", rand::random::<u64>()),
             batch: BATCH,
             desk: Arc::clone(desk),
-            progress: Arc::clone(progress),
             brake: Brake::by(stopped.clone()),
             stop: stopped,
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-            clock: clock.clone(),
             complaint: None,
             has_told: false,
         };
         let thread = std::thread::Builder::new().name("export".to_owned()).spawn(move || sender.run())?;
-        progress.is_wanted.store(true, Ordering::Relaxed);
-        Ok(Export { destination, place: place.clone(), progress: Arc::clone(progress), stop, thread: Some(thread) })
+        desk.exported.is_wanted.store(true, Ordering::Relaxed);
+        Ok(Export { destination, place: place.clone(), desk: Arc::clone(desk), stop, thread: Some(thread) })
     }
 
     /// Where from, and where to.
@@ -129,8 +126,9 @@ impl Drop for Export {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        self.progress.is_wanted.store(false, Ordering::Relaxed);
-        self.progress.waiting.store(0, Ordering::Relaxed);
+        let Progress { is_wanted, waiting, .. } = &self.desk.exported;
+        is_wanted.store(false, Ordering::Relaxed);
+        waiting.store(0, Ordering::Relaxed);
     }
 }
 
@@ -143,13 +141,11 @@ struct Sender {
     /// Lines in one call; fewer after one that was too large.
     batch: usize,
     desk: Arc<Desk>,
-    progress: Arc<Progress>,
     brake: Brake,
     /// Above zero once it is not wanted any more.
     stop: watch::Receiver<u64>,
     /// For calls and pauses; databases bring their own.
     runtime: Runtime,
-    clock: Clock,
     /// What was said to be wrong, and how many lines had been dropped before.
     complaint: Option<(String, u64)>,
     /// Whether it was said that something was taken.
@@ -183,7 +179,7 @@ impl Sender {
                     self.until_next_minute()
                 }
                 Err(Stuck(why, at_least)) => {
-                    self.progress.failures.fetch_add(1, Ordering::Relaxed);
+                    self.desk.exported.failures.fetch_add(1, Ordering::Relaxed);
                     self.complain(why);
                     let pause = wait.max(at_least);
                     wait = (wait * 2).min(LONGEST_WAIT);
@@ -209,7 +205,7 @@ impl Sender {
             Ok(Turn::Ours) | Err(_) => store.waiting(&self.brake),
         };
         if let Ok(waiting) = waiting {
-            self.progress.waiting.store(waiting, Ordering::Relaxed);
+            self.desk.exported.waiting.store(waiting, Ordering::Relaxed);
         }
         self.store = Some(store);
         if sent.is_err() {
@@ -261,16 +257,16 @@ impl Sender {
     }
 
     fn taken(&mut self, lines: u64, quarantined: u64) {
-        self.progress.sent.fetch_add(lines - quarantined, Ordering::Relaxed);
+        self.desk.exported.sent.fetch_add(lines - quarantined, Ordering::Relaxed);
         let destination = self.delivery.destination();
-        match self.complaint.take().map(|(_, before)| self.progress.told().dropped.saturating_sub(before)) {
+        match self.complaint.take().map(|(_, before)| self.desk.exported.told().dropped.saturating_sub(before)) {
             Some(0) => log::info!("usage is sent to {destination} again; nothing was lost"),
             Some(lost) => log::warn!("usage is sent to {destination} again; {lost} lines were given up meanwhile"),
             None if !self.has_told => log::info!("usage is sent to {destination}: it has the first {lines} lines"),
             None => {}
         }
         self.has_told = true;
-        self.progress.drop_lines(quarantined);
+        self.desk.exported.drop_lines(quarantined);
         if quarantined > 0 {
             log::error!(
                 "{destination} has no room for {quarantined} of {lines} lines of usage as they are, and put them into its \
@@ -288,7 +284,7 @@ impl Sender {
                 self.delivery.destination()
             );
         }
-        let before = said.map_or_else(|| self.progress.told().dropped, |(_, before)| before);
+        let before = said.map_or_else(|| self.desk.exported.told().dropped, |(_, before)| before);
         self.complaint = Some((why, before));
     }
 
@@ -297,44 +293,37 @@ impl Sender {
         if let Some(store) = self.store.take().filter(Store::is_in_place) {
             return Ok(Some(store));
         }
-        self.place.open_written(&self.clock, &self.brake)
+        self.place.open_written(&self.desk.clock, &self.brake)
     }
 
     /// Which minutes may be closed.
     fn closing(&self) -> Closing {
         let over = self.closed_until();
-        Closing { over, written: self.desk.written_until().max(self.oldest_wait(over)) }
-    }
-
-    /// What was never written must not hold up the rest until it is given up. Before the ledger has looked what waits there,
-    /// it is not known.
-    fn oldest_wait(&self, over: u64) -> u64 {
-        match self.desk.written_until() {
+        let written = match self.desk.written_until() {
+            // The ledger has not looked yet what waits there.
             0 => 0,
-            _ => over.saturating_sub(LONGEST_HOLD),
-        }
+            // What was never written must not hold up the rest until it is given up.
+            written => written.max(over.saturating_sub(LONGEST_HOLD)),
+        };
+        Closing { over, written }
     }
 
     /// The first minute that is not over, in seconds since 1970.
     fn closed_until(&self) -> u64 {
-        let now = self.since_1970().saturating_sub(LATE).as_secs();
+        let now = self.desk.clock.since_1970().saturating_sub(LATE).as_secs();
         now - now % MINUTE
     }
 
     fn until_next_minute(&self) -> Duration {
         let next = Duration::from_secs(self.closed_until() + MINUTE) + LATE;
-        next.saturating_sub(self.since_1970()) + SPREAD.mul_f64(rand::random())
-    }
-
-    fn since_1970(&self) -> Duration {
-        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
+        next.saturating_sub(self.desk.clock.since_1970()) + SPREAD.mul_f64(rand::random())
     }
 
     fn pause(&mut self, wait: Duration) -> Mood {
-        let Sender { clock, stop, runtime, .. } = self;
+        let Sender { desk, stop, runtime, .. } = self;
         runtime.block_on(async {
             tokio::select! {
-                () = clock.sleep(wait) => Mood::Running,
+                () = desk.clock.sleep(wait) => Mood::Running,
                 _ = stop.wait_for(|stop| *stop > 0) => Mood::Ending,
             }
         })
