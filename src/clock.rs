@@ -61,6 +61,11 @@ impl Clock {
         }
     }
 
+    /// The same as time since 1970; none has passed where it is set before.
+    pub fn since_1970(&self) -> Duration {
+        self.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+
     /// How long the machine has been awake, as the system counts it (`CLOCK_MONOTONIC`): for who compares it with their
     /// own. The hand of a test's clock does not move it.
     pub fn since_boot(&self) -> Duration {

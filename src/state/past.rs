@@ -8,7 +8,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
 
 use crate::clock::Clock;
 
@@ -37,8 +36,7 @@ struct Doubt {
 impl Past {
     /// The steady clock begins now; a leap is believed after so many seconds.
     pub(in crate::state) fn new(clock: &Clock, patience: u64) -> Self {
-        let wall = clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        Past { origin: AtomicU64::new(wall), doubt: Mutex::default(), patience }
+        Past { origin: AtomicU64::new(clock.since_1970().as_secs()), doubt: Mutex::default(), patience }
     }
 
     /// What ended before this is over.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::state::beat::Beat;
@@ -267,7 +267,7 @@ fn advice(path: &Path, fault: &Fault) -> String {
 }
 
 fn seconds(clock: &Clock) -> u64 {
-    clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    clock.since_1970().as_secs()
 }
 
 #[cfg(test)]

@@ -187,8 +187,7 @@ impl Domains {
     }
 
     fn now(&self) -> i64 {
-        let since = self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        i64::try_from(self.clock.since_1970().as_secs()).unwrap_or(i64::MAX)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

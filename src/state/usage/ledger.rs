@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 
@@ -254,7 +254,7 @@ impl Writer {
     }
 
     fn seconds(&self) -> u64 {
-        self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+        self.clock.since_1970().as_secs()
     }
 
     /// Seconds since it began.

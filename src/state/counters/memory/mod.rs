@@ -12,7 +12,7 @@ mod rates;
 mod table;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -276,7 +276,7 @@ impl Memory {
     }
 
     fn wall(&self) -> Duration {
-        self.ticker.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default()
+        self.ticker.clock.since_1970()
     }
 
     fn nanos(&self) -> u64 {
