@@ -32,11 +32,32 @@ pub(super) struct Closing {
     pub(super) written: u64,
 }
 
+/// What becomes of the first minute that may still change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is an earlier one: the clock was far ahead.
+    Back,
+    /// It is this one.
+    To(i64),
+    /// It stays.
+    None,
+}
+
+/// What becomes of it where it is `known`; minutes before `over` are over by the clock that counts, and those before `until`
+/// may be closed.
+pub(super) fn step(known: i64, over: i64, until: i64) -> Step {
+    match () {
+        () if until > known => Step::To(until),
+        () if known - over > LONGEST_LEAP => Step::Back,
+        () => Step::None,
+    }
+}
+
 /// Lines behind this one wait: the beginning of its minute, tenant, provider, caller, route, class.
 pub(super) type Mark = (i64, String, String, String, String, i64);
 
 /// A clock that is set back by more than this was wrong before, in seconds.
-pub(super) const LONGEST_LEAP: i64 = 86_400;
+const LONGEST_LEAP: i64 = 86_400;
 
 /// Before every line of minutes that begin at `start` or later.
 pub(super) fn before(start: i64) -> Mark {

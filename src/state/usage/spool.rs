@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, Row as Found, Transac
 
 use crate::exchange::usage::Used;
 
-use super::mark::{self, Closing, LONGEST_LEAP, Mark};
+use super::mark::{self, Closing, Mark, Step};
 use super::row::Row;
 use super::sql::{MINUTE, WHOSE, signed, unsigned};
 
@@ -29,17 +29,16 @@ pub(super) fn gateway(connection: &Connection) -> Result<String> {
 pub(super) fn close(connection: &mut Connection, Closing { over, written }: Closing) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (known, over) = (open_from(&transaction)?, signed(over));
-    let until = over.min(signed(written));
-    if until > known {
-        write_note(&transaction, OPEN_FROM, &until.to_string())?;
-    } else if known - over > LONGEST_LEAP {
-        log::warn!(
-            "the clock was set back by {} days: minutes that come again are sent again",
-            (known - over) / 86_400
-        );
-        write_note(&transaction, OPEN_FROM, &over.to_string())?;
-        let mark = mark::set_back(mark_of(&transaction)?, over);
-        write_note(&transaction, SENT_UP_TO, &mark::text(&mark))?;
+    match mark::step(known, over, over.min(signed(written))) {
+        Step::None => {}
+        Step::To(until) => write_note(&transaction, OPEN_FROM, &until.to_string())?,
+        Step::Back => {
+            let days = (known - over) / 86_400;
+            log::warn!("the clock was set back by {days} days: minutes that come again are sent again");
+            write_note(&transaction, OPEN_FROM, &over.to_string())?;
+            let mark = mark::set_back(mark_of(&transaction)?, over);
+            write_note(&transaction, SENT_UP_TO, &mark::text(&mark))?;
+        }
     }
     transaction.commit()
 }

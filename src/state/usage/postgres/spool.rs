@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 
 use crate::exchange::usage::Used;
 
-use super::super::mark::{self, Closing, LONGEST_LEAP, Mark, Turn};
+use super::super::mark::{self, Closing, Mark, Step, Turn};
 use super::super::row::Row;
 use super::super::sql::{MINUTE, WHOSE, signed, unsigned};
 use super::link::{Link, Value};
@@ -22,7 +22,7 @@ const TIME: Duration = Duration::from_secs(10);
 const LATE: i64 = 5;
 /// Who sends goes on for so long without saying so, in seconds; a call takes 30.
 const LEASE: i64 = 120;
-/// Behind the mark whose parts are the values 3 to 8.
+/// Behind the mark whose parts are the values 3 to 8, and in its minute the span 1.
 const WAITS: &str = "(start, span, tenant, provider, caller, route, class) > ($3, $1, $4, $5, $6, $7, $8)";
 
 /// Notes that are there from the beginning: a row that is not there cannot be locked.
@@ -57,15 +57,16 @@ pub(super) async fn close(link: &Link, Closing { over, written }: Closing, sende
     let known = open_from_alone(link).await?;
     let passed = now - LATE;
     let passed = passed - passed.rem_euclid(MINUTE);
-    let until = passed.min(signed(over)).min(signed(written));
-    if until > known {
-        write_note(link, "open_from", &until.to_string()).await?;
-    } else if known - passed > LONGEST_LEAP {
-        let days = (known - passed) / 86_400;
-        log::warn!("the database's clock was set back by {days} days: minutes that come again are sent again");
-        write_note(link, "open_from", &passed.to_string()).await?;
-        let mark = mark::set_back(mark_of(link).await?, passed);
-        write_note(link, "sent_up_to", &mark::text(&mark)).await?;
+    match mark::step(known, passed, passed.min(signed(over)).min(signed(written))) {
+        Step::None => {}
+        Step::To(until) => write_note(link, "open_from", &until.to_string()).await?,
+        Step::Back => {
+            let days = (known - passed) / 86_400;
+            log::warn!("the database's clock was set back by {days} days: minutes that come again are sent again");
+            write_note(link, "open_from", &passed.to_string()).await?;
+            let mark = mark::set_back(mark_of(link).await?, passed);
+            write_note(link, "sent_up_to", &mark::text(&mark)).await?;
+        }
     }
     link.tell("COMMIT").await?;
     Ok(Turn::Ours)
@@ -82,16 +83,10 @@ pub(super) async fn release(link: &Link, sender: &str) -> Result<(), Trouble> {
 pub(super) async fn next(link: &Link, most: usize) -> Result<Vec<Row>, Trouble> {
     let (mark, open_from) = (mark_of(link).await?, open_from(link).await?);
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let text = format!(
-        "SELECT start, span, {WHOSE}, {} FROM tollgate_usage WHERE span = $1 AND start < $2 AND {WAITS} \
-         ORDER BY start, span, {WHOSE} LIMIT $9",
-        Used::NAMES.join(", ")
-    );
     let mark = Parts::of(&mark);
-    let mut values = mark.values(&open_from);
+    let mut values = mark.values(&MINUTE, &open_from);
     values.push((&most, Type::INT8));
-    let found = link.at_once(TIME, &text, &values).await?;
-    found.iter().map(|found| Ok(row(found)?)).collect()
+    lines(link, TIME, "span = $1 AND start < $2", &values).await
 }
 
 /// How many lines wait.
@@ -104,10 +99,7 @@ pub(super) async fn waiting(link: &Link) -> Result<u64, Trouble> {
 pub(super) async fn sent(link: &Link, last: &Row) -> Result<(), Trouble> {
     let last = mark::at(last);
     link.begin(TIME).await?;
-    let text = "SELECT text FROM tollgate_usage_notes WHERE name = 'sent_up_to' FOR UPDATE";
-    let known = link.ask(text, &[]).await?;
-    let known = known.first().map(|row| row.try_get::<_, String>(0)).transpose()?;
-    if last > mark::read(known.as_deref()) {
+    if last > mark::read(Some(&note_alone(link, "sent_up_to").await?)) {
         write_note(link, "sent_up_to", &mark::text(&last)).await?;
     }
     link.tell("COMMIT").await
@@ -136,18 +128,20 @@ pub(super) async fn read(
     behind: Option<&Row>,
     most: i64,
 ) -> Result<Vec<Row>, Trouble> {
+    let (mark, span) = behind.map_or((mark::before(0), 0), |row| (mark::at(row), signed(row.span)));
+    let mark = Parts::of(&mark);
+    let mut values = mark.values(&span, &until);
+    values.extend([(&most as _, Type::INT8), (&since as _, Type::INT8)]);
+    lines(link, super::LONG, "start + span > $10 AND start < $2", &values).await
+}
+
+/// The lines behind a mark of which this is so, at most so many: the value 9.
+async fn lines(link: &Link, time: Duration, which: &str, values: &[Value<'_>]) -> Result<Vec<Row>, Trouble> {
     let text = format!(
-        "SELECT start, span, {WHOSE}, {} FROM tollgate_usage WHERE start + span > $1 AND start < $2 AND (start, span, {WHOSE}) > \
-         ($3, $4, $5, $6, $7, $8, $9) ORDER BY start, span, {WHOSE} LIMIT $10",
+        "SELECT start, span, {WHOSE}, {} FROM tollgate_usage WHERE {which} AND {WAITS} ORDER BY start, span, {WHOSE} LIMIT $9",
         Used::NAMES.join(", ")
     );
-    let (mark, span) = behind.map_or((mark::before(0), 0), |row| (mark::at(row), signed(row.span)));
-    let (start, tenant, provider, caller, route, class) = &mark;
-    let class = i16::try_from(*class).unwrap_or(-1);
-    let mut values: Vec<Value<'_>> = [&since, &until, start, &span].map(|number| (number as _, Type::INT8)).into();
-    values.extend([tenant, provider, caller, route].map(|text| (text as _, Type::TEXT)));
-    values.extend([(&class as _, Type::INT2), (&most as _, Type::INT8)]);
-    let found = link.at_once(super::LONG, &text, &values).await?;
+    let found = link.at_once(time, &text, values).await?;
     found.iter().map(|found| Ok(row(found)?)).collect()
 }
 
@@ -162,7 +156,7 @@ async fn count(link: &Link, until: i64) -> Result<u64, Trouble> {
 async fn count_here(link: &Link, until: i64) -> Result<u64, Trouble> {
     let mark = mark_of(link).await?;
     let text = format!("SELECT count(*) FROM tollgate_usage WHERE span = $1 AND start < $2 AND {WAITS}");
-    let found = link.ask(&text, &Parts::of(&mark).values(&until)).await?;
+    let found = link.ask(&text, &Parts::of(&mark).values(&MINUTE, &until)).await?;
     let count = found.first().map(|row| row.try_get::<_, i64>(0)).transpose()?;
     Ok(count.map_or(0, unsigned))
 }
@@ -178,10 +172,10 @@ impl<'a> Parts<'a> {
         Parts { mark, class: i16::try_from(mark.5).unwrap_or(-1) }
     }
 
-    /// Behind the span of lines that wait, and a time.
-    fn values(&self, until: &'a i64) -> Vec<Value<'_>> {
+    /// Behind a span and a time.
+    fn values(&'a self, span: &'a i64, until: &'a i64) -> Vec<Value<'a>> {
         let (start, tenant, provider, caller, route, _) = self.mark;
-        let mut values: Vec<Value<'_>> = vec![(&MINUTE, Type::INT8), (until, Type::INT8), (start, Type::INT8)];
+        let mut values: Vec<Value<'_>> = vec![(span, Type::INT8), (until, Type::INT8), (start, Type::INT8)];
         values.extend([tenant, provider, caller, route].map(|text| (text as _, Type::TEXT)));
         values.push((&self.class, Type::INT2));
         values
@@ -212,8 +206,7 @@ async fn open_from(link: &Link) -> Result<i64, Trouble> {
 
 /// As [`open_from`], and nobody adds anything until the transaction ends.
 async fn open_from_alone(link: &Link) -> Result<i64, Trouble> {
-    let found = link.ask("SELECT text FROM tollgate_usage_notes WHERE name = 'open_from' FOR UPDATE", &[]).await?;
-    Ok(number(&found.first().map(|row| row.try_get::<_, String>(0)).transpose()?.unwrap_or_default()))
+    Ok(number(&note_alone(link, "open_from").await?))
 }
 
 async fn mark_of(link: &Link) -> Result<Mark, Trouble> {
@@ -225,7 +218,16 @@ fn number(text: &str) -> i64 {
 }
 
 async fn note(link: &Link, name: &str) -> Result<String, Trouble> {
-    let found = link.ask("SELECT text FROM tollgate_usage_notes WHERE name = $1", &[(&name, Type::TEXT)]).await?;
+    text_of(link, "SELECT text FROM tollgate_usage_notes WHERE name = $1", name).await
+}
+
+/// As [`note`], and nobody else changes it until the transaction ends.
+async fn note_alone(link: &Link, name: &str) -> Result<String, Trouble> {
+    text_of(link, "SELECT text FROM tollgate_usage_notes WHERE name = $1 FOR UPDATE", name).await
+}
+
+async fn text_of(link: &Link, question: &str, name: &str) -> Result<String, Trouble> {
+    let found = link.ask(question, &[(&name, Type::TEXT)]).await?;
     Ok(found.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default())
 }
 
