@@ -154,7 +154,7 @@ impl Checker<'_> {
     }
 
     /// A name that leads nowhere, with those that would.
-    fn unknown_name<'b>(
+    pub(super) fn unknown_name<'b>(
         &mut self,
         what: &str,
         (path, name): (&[&str], &str),

@@ -229,15 +229,7 @@ impl Checker<'_> {
             Some(name) if upstreams.contains_key(name) || self.reported(&["upstreams", name]) => {}
             // Where there are none at all, that is reported.
             Some(_) if upstreams.is_empty() => {}
-            Some(name) => {
-                let path = at.path(&["upstream"]);
-                let shown = self.document.shown(&path, name);
-                let help = match nearest(name, upstreams.keys().map(String::as_str)) {
-                    Some(nearest) => format!("did you mean `{nearest}`?"),
-                    None => format!("defined under `upstreams`: {}", listed(&names())),
-                };
-                self.at_value(IssueCode::UnknownName, &path, format!("there is no upstream `{shown}`"), &help);
-            }
+            Some(name) => self.unknown_name("upstream", (&at.path(&["upstream"]), name), upstreams.keys()),
             None if upstreams.len() > 1 && !self.document.is_reported(&at.path(&[]), "upstream") => self.issues.push(
                 Issue::at(
                     IssueCode::MissingKey,

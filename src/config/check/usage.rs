@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::config::issue::IssueCode;
 use crate::config::section::usage::Export;
-use crate::config::{listed, nearest};
 
 use super::Checker;
 
@@ -52,17 +51,8 @@ impl Checker<'_> {
         if upstreams.is_empty() || self.reported(&["upstreams", name]) {
             return;
         }
-        let path = ["usage", "export", "upstream"];
         let Some(upstream) = upstreams.get(name) else {
-            let title = format!("there is no upstream `{}`", self.document.shown(&path, name));
-            let help = match nearest(name, upstreams.keys().map(String::as_str)) {
-                Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => {
-                    let names: Vec<&str> = upstreams.keys().map(String::as_str).collect();
-                    format!("defined under `upstreams`: {}", listed(&names))
-                }
-            };
-            return self.at_value(IssueCode::UnknownName, &path, title, &help);
+            return self.unknown_name("upstream", (&["usage", "export", "upstream"], name), upstreams.keys());
         };
         if export.token.is_none() && upstream.token.is_none() {
             let title = format!("nothing says with which token rows are sent to `{name}`: it has none of its own");

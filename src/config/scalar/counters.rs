@@ -4,14 +4,12 @@
 //! connecting (`state::counters`).
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
-use http::uri::Authority;
 
 use super::Secret;
-use super::endpoint::{is_host_name, port_of};
+use super::endpoint::login_and_place;
 
 /// Where limits are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,18 +68,8 @@ impl FromStr for RedisAddress {
             Some("rediss") => true,
             _ => return Err(wrong()),
         };
-        let authority = uri.authority().ok_or_else(wrong)?;
-        let (login, place) = match authority.as_str().rsplit_once('@') {
-            Some((login, place)) => (login, place),
-            None => ("", authority.as_str()),
-        };
-        // Where a host ends is only clear without what stands before it.
-        let authority: Authority = place.parse().map_err(|_| wrong())?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.parse::<IpAddr>().is_err() && !is_host_name(host) {
-            return Err(wrong());
-        }
-        let port = port_of(&authority, PORT).ok_or_else(wrong)?;
+        let place = uri.authority().and_then(|authority| login_and_place(authority, PORT));
+        let (login, host, port) = place.ok_or_else(wrong)?;
         if uri.query().is_some() || text.contains('#') {
             return Err("a URL here has no `?` and no `#`: leave out what stands behind its path".to_owned());
         }
@@ -91,8 +79,8 @@ impl FromStr for RedisAddress {
                 "the path of this URL is not the number of a database: write it like redis://HOST:6379/0".to_owned()
             })?,
         };
-        let (user, password) = login_of(login)?;
-        Ok(RedisAddress { tls, host: host.to_ascii_lowercase().into(), port, user, password, database })
+        let (user, password) = login_of(login.unwrap_or_default())?;
+        Ok(RedisAddress { tls, host: host.into(), port, user, password, database })
     }
 }
 

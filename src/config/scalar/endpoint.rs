@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
+use http::uri::Authority;
 use percent_encoding::percent_decode_str;
 
 /// The base URL of an upstream, taken apart.
@@ -147,7 +148,21 @@ pub(crate) fn path_problem(path: &str) -> Option<&'static str> {
     decoded(path).iter().any(u8::is_ascii_control).then_some("a control character")
 }
 
-pub(super) fn port_of(authority: &http::uri::Authority, default_port: u16) -> Option<u16> {
+/// What stands before the `@` of a URL to a database, if there is one, and behind it: a host in small letters without
+/// brackets, and its port.
+pub(super) fn login_and_place(authority: &Authority, default_port: u16) -> Option<(Option<&str>, String, u16)> {
+    let (login, place) = match authority.as_str().rsplit_once('@') {
+        Some((login, place)) => (Some(login), place),
+        None => (None, authority.as_str()),
+    };
+    // Where a host ends is only clear without what stands before it.
+    let place: Authority = place.parse().ok()?;
+    let host = place.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let is_host = host.parse::<IpAddr>().is_ok() || is_host_name(&host);
+    Some((login, host, port_of(&place, default_port)?)).filter(|_| is_host)
+}
+
+pub(super) fn port_of(authority: &Authority, default_port: u16) -> Option<u16> {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("") => Some(default_port),
         Some(port) => port.strip_prefix(':')?.parse().ok().filter(|port| *port != 0),

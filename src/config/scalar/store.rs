@@ -4,15 +4,13 @@
 //! connecting (`state::usage`).
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::Uri;
-use http::uri::Authority;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 use super::Secret;
-use super::endpoint::{is_host_name, port_of};
+use super::endpoint::login_and_place;
 
 /// Where the ledger is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,15 +72,8 @@ impl FromStr for PostgresAddress {
         if !matches!(uri.scheme_str(), Some("postgres" | "postgresql")) {
             return Err(wrong());
         }
-        let authority = uri.authority().ok_or_else(wrong)?;
-        let (login, place) = authority.as_str().rsplit_once('@').ok_or_else(wrong)?;
-        // Where a host ends is only clear without what stands before it.
-        let authority: Authority = place.parse().map_err(|_| wrong())?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        if host.parse::<IpAddr>().is_err() && !is_host_name(&host) {
-            return Err(wrong());
-        }
-        let port = port_of(&authority, PORT).ok_or_else(wrong)?;
+        let place = uri.authority().and_then(|authority| login_and_place(authority, PORT));
+        let (Some(login), host, port) = place.ok_or_else(wrong)? else { return Err(wrong()) };
         if text.contains('#') {
             return Err(ODD_QUERY.to_owned());
         }
