@@ -14,6 +14,7 @@ pub use connect::{Stream, Wire};
 pub use failure::{CertificateFault, Failure, Stage};
 pub use target::Target;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +26,7 @@ use http::{Method, StatusCode};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
 use crate::clock::Clock;
-use crate::config::scalar::{Scheme, Secret};
+use crate::config::scalar::{FieldName, Scheme, Secret};
 
 use failure::Trouble;
 
@@ -214,9 +215,7 @@ impl Call {
     /// Sends a credential as `Authorization: Bearer`.
     #[must_use]
     pub fn bearer(mut self, token: &Secret) -> Self {
-        // A `Secret` is ASCII without control characters, which is what a header may hold.
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
-            value.set_sensitive(true);
+        if let Some(value) = hidden(&format!("Bearer {}", token.expose())) {
             self.headers.insert(header::AUTHORIZATION, value);
         }
         self
@@ -228,6 +227,26 @@ impl Call {
         self.time = time;
         self
     }
+}
+
+impl Answer {
+    /// How long it asks to be left alone, where that is said in seconds.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+        Some(Duration::from_secs(seconds))
+    }
+}
+
+/// Headers whose values are credentials.
+pub fn hidden_headers(headers: &BTreeMap<FieldName, Secret>) -> HeaderMap {
+    headers.iter().filter_map(|(name, value)| Some((name.name().clone(), hidden(value.expose())?))).collect()
+}
+
+/// A value that shows nowhere. A `Secret` is ASCII without control characters, which is what a header may hold.
+fn hidden(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 impl Proxies {

@@ -15,7 +15,7 @@ use crate::config::issue::IssueCode;
 use crate::config::nearest;
 use crate::config::scalar::Scheme;
 use crate::config::section::upstreams::{Upstream, UpstreamAuth};
-use crate::outbound::{Answer, Call, CertificateFault, Client, Facts, Failure, Stage, Target, Trust};
+use crate::outbound::{Answer, Call, CertificateFault, Client, Facts, Failure, Stage, Target, Trust, hidden_headers};
 use crate::upstream::catalogue::{self, Names};
 
 use super::{ENDS_SOON_DAYS, Grade, PipeRoute, Problem, TIME, Trial, Trials, days};
@@ -94,12 +94,7 @@ impl Prober<'_> {
         if let Some(token) = &self.section.token {
             call = call.bearer(token);
         }
-        for (name, value) in &self.section.headers {
-            if let Ok(mut value) = HeaderValue::from_str(value.expose()) {
-                value.set_sensitive(true);
-                call.headers.insert(name.name(), value);
-            }
-        }
+        call.headers.extend(hidden_headers(&self.section.headers));
         call.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         call
     }

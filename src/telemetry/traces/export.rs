@@ -14,7 +14,7 @@ use prost::bytes::Bytes;
 
 use crate::clock::Clock;
 use crate::config::section::log::Traces;
-use crate::outbound::{Answer, Call, Client, Target};
+use crate::outbound::{Answer, Call, Client, Target, hidden_headers};
 
 use super::messages::Origin;
 use super::{Draft, Work};
@@ -70,15 +70,8 @@ enum Mood {
 
 impl Exporter {
     pub(super) fn new(section: &Traces, work: Work, clock: Clock) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        for (name, value) in &section.headers {
-            // A `Secret` is ASCII without control characters, which is what a header may hold.
-            if let Ok(mut value) = HeaderValue::from_str(value.expose()) {
-                value.set_sensitive(true);
-                headers.insert(name.name(), value);
-            }
-        }
+        let mut headers = hidden_headers(&section.headers);
+        headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/x-protobuf"));
         Exporter {
             work,
             client: Client::direct(clock.clone()),
@@ -228,9 +221,7 @@ fn judge(answer: &Answer) -> Sent {
             }
         }
         429 | 502..=504 => {
-            let seconds = answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            let at_least = seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_WAIT);
-            Sent::Later(format!("answers {status}"), at_least)
+            Sent::Later(format!("answers {status}"), answer.retry_after().unwrap_or_default().min(LONGEST_WAIT))
         }
         401 | 403 => Sent::Never(format!("answers {status}: look at `log.traces.headers`")),
         404 | 405 => Sent::Never(format!("answers {status}: look at `log.traces.url`, to which {PATH} is added")),
