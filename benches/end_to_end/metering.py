@@ -23,9 +23,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-import tokens  # noqa: E402
-from report import confidence, judged, spread, sure  # noqa: E402
+import tokens
+from report import confidence, judged, spread, sure, write_section
 
 HERE = Path(__file__).parent
 PROGRAM = Path(os.environ.get("TOLLGATE") or Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release/tollgate")
@@ -77,14 +76,7 @@ def main(target):
         with Gateway(folder, "scraped", len(VARIANTS)) as gateway:
             figures.update(scrapes(folder, gateway))
     figures["load_after"] = os.getloadavg()
-    text = target.read_text()
-    before, found, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    section = "\n".join([BEGIN, "", *render(figures), END])
-    print(section)
-    if not found or not ended:
-        sys.exit(f"{target} has no line '{BEGIN}' with '{END}' after it: nothing was written")
-    target.write_text(before + section + after)
+    write_section(target, BEGIN, END, render(figures))
 
 
 def prepare(folder):

@@ -20,6 +20,8 @@ import time
 import urllib.request
 from pathlib import Path
 
+from report import write_section
+
 HERE = Path(__file__).parent
 PROGRAM = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release/tollgate"
 ROUNDS, DURATION = int(os.environ.get("ROUNDS", 5)), int(os.environ.get("DURATION", 10))
@@ -48,14 +50,7 @@ def main(target):
             for process in processes:
                 process.send_signal(signal.SIGINT)
                 process.wait()
-    text = target.read_text()
-    before, found, rest = text.partition(BEGIN)
-    _, ended, after = rest.partition(END)
-    section = "\n".join([BEGIN, "", *render(figures), END])
-    print(section)
-    if not found or not ended:
-        sys.exit(f"{target} has no line '{BEGIN}' with '{END}' after it: nothing was written")
-    target.write_text(before + section + after)
+    write_section(target, BEGIN, END, render(figures))
 
 
 def measure(folder, processes):

@@ -43,15 +43,21 @@ def main(folder, target):
     for line in (folder / "samples.jsonl").read_text().splitlines():
         sample = json.loads(line)
         samples[sample["kind"], sample["name"]].append(sample)
-    section = "\n".join([BEGIN, "", *render(machine, samples), END])
-    text = target.read_text() if target.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    _, found, after = rest.partition(END)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(f"# Benchmarks\n\n{BEGIN}\n{END}\n")
+    write_section(target, BEGIN, END, render(machine, samples))
+
+
+def write_section(target, begin, end, lines):
+    """Prints lines, and writes them between two marks of a file."""
+    section = "\n".join([begin, "", *lines, end])
+    print(section)
+    before, _, rest = target.read_text().partition(begin)
+    _, found, after = rest.partition(end)
     if not found:
-        sys.exit(f"{target} has no line '{BEGIN}' with '{END}' after it: nothing was written")
-    target.parent.mkdir(parents=True, exist_ok=True)
+        sys.exit(f"{target} has no line '{begin}' with '{end}' after it: nothing was written")
     target.write_text(before + section + after)
-    print("\n".join(render(machine, samples)))
 
 
 def render(machine, samples):

@@ -8,10 +8,10 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 use http::{Method, StatusCode};
-use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::answer::{Answer, Failure};
+use super::received::Received;
 use super::surface::Request;
 
 /// Bytes of lines after they are unpacked.
@@ -21,9 +21,8 @@ pub(super) fn take(request: &Request) -> Result<Answer, Failure> {
     if request.method != Method::POST {
         return Err(Failure::method("POST"));
     }
-    let values = |name: &str| request.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-    let name = values("name").and_then(|name| percent_decode_str(name).decode_utf8().ok());
-    let Some(name) = name.filter(|name| !name.is_empty()) else {
+    let asked = Received::collect(&request.query, None, &[])?;
+    let Some(name) = asked.text("name").filter(|name| !name.is_empty()) else {
         return Err(Failure::bad_request("The parameter `name` is missing: which data source?"));
     };
     let text = unpacked(request)?;
@@ -32,7 +31,7 @@ pub(super) fn take(request: &Request) -> Result<Answer, Failure> {
     let quarantined = lines().count() - taken;
     log::info!("the demo upstream got {taken} lines for the data source {name:?}");
     let answer = Answer::json(&json!({ "successful_rows": taken, "quarantined_rows": quarantined }));
-    Ok(if values("wait") == Some("true") { answer } else { answer.with_status(StatusCode::ACCEPTED) })
+    Ok(if asked.text("wait").as_deref() == Some("true") { answer } else { answer.with_status(StatusCode::ACCEPTED) })
 }
 
 fn unpacked(request: &Request) -> Result<String, Failure> {

@@ -99,9 +99,9 @@ fn print_text(sides: &[Side], answer: &Answer, place: &Place) {
     let Some((first, last)) = answer.span else {
         return say(&format!("nothing was used in that time, says {place}"));
     };
-    let heads = ["REQUESTS", "REFUSED", "RETRIES", "IN", "OUT", "ROWS READ", "BYTES READ", "UPSTREAM", "UNMEASURED"];
+    let heads = COLUMNS.map(|(head, _)| head.to_owned());
     let mut lines: Vec<Vec<String>> = Vec::new();
-    lines.push(sides.iter().map(|side| side.word().to_uppercase()).chain(heads.map(str::to_owned)).collect());
+    lines.push(sides.iter().map(|side| side.word().to_uppercase()).chain(heads).collect());
     let mut total = Used::default();
     for (words, used) in &answer.rows {
         total += *used;
@@ -130,29 +130,33 @@ fn named(side: Side, word: &str) -> String {
     }
 }
 
-fn cells(used: &Used) -> [String; 9] {
-    let [
-        requests,
-        refusals,
-        retries,
-        request_bytes,
-        response_bytes,
-        rows_read,
-        bytes_read,
-        upstream_micros,
-        unmeasured,
-    ] = used.sums();
-    [
-        requests.to_string(),
-        refusals.to_string(),
-        retries.to_string(),
-        bytes(request_bytes),
-        bytes(response_bytes),
-        rows_read.to_string(),
-        bytes(bytes_read),
-        format!("{:.1}s", upstream_micros as f64 / 1e6),
-        unmeasured.to_string(),
-    ]
+/// A column of sums for people: its head, and how a number is shown.
+type Column = (&'static str, fn(u64) -> String);
+
+/// In the order of [`Used::sums`].
+const COLUMNS: [Column; Used::NAMES.len()] = [
+    ("REQUESTS", count),
+    ("REFUSED", count),
+    ("RETRIES", count),
+    ("IN", bytes),
+    ("OUT", bytes),
+    ("ROWS READ", count),
+    ("BYTES READ", bytes),
+    ("UPSTREAM", seconds),
+    ("UNMEASURED", count),
+];
+
+fn cells(used: &Used) -> impl Iterator<Item = String> {
+    COLUMNS.iter().zip(used.sums()).map(|((_, shown), sum)| shown(sum))
+}
+
+fn count(number: u64) -> String {
+    number.to_string()
+}
+
+/// Of microseconds.
+fn seconds(micros: u64) -> String {
+    format!("{:.1}s", micros as f64 / 1e6)
 }
 
 /// With three digits: `1.23 MB`.
