@@ -4,9 +4,10 @@
 //! most twice [`KEPT`] bytes, however long the body is.
 
 use std::fmt;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use memchr::memmem;
+use memchr::memmem::{Finder, FinderRev};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
@@ -18,7 +19,10 @@ pub(super) const KEPT: usize = 4096;
 /// How many names within the document may look like the key of the document itself. Each costs a parse.
 pub(super) const MAX_TRIES: usize = 32;
 
-const KEY: &[u8] = b"\"statistics\"";
+/// Made once: to make one costs more than to look through most answers.
+static KEY: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b"\"statistics\""));
+/// Where a line begins with a document.
+static NEXT_DOCUMENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n{"));
 
 /// The end of a body.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +72,7 @@ impl Tail {
             (Some(b'{'), Cut::Yes) => self.last_members(),
             (_, _) => None,
         };
-        document.and_then(|document| document.statistics).as_ref().map(read).unwrap_or_default()
+        document.map(|Document(statistics)| statistics).unwrap_or_default()
     }
 
     /// The members of the document from its last `statistics` on.
@@ -81,7 +85,7 @@ impl Tail {
         }
         let (mut end, mut tries) = (self.kept.len(), 0);
         while tries < MAX_TRIES {
-            end = memmem::rfind(self.kept.get(..end)?, KEY)?;
+            end = KEY.rfind(self.kept.get(..end)?)?;
             let (before, members) = self.kept.split_at_checked(end)?;
             if before.trim_ascii_end().last() == Some(&b',') {
                 match serde_json::from_slice(&[b"{", members].concat()) {
@@ -96,13 +100,11 @@ impl Tail {
 
 /// An object, of which only one member is kept. Of two with its name the last counts, as everywhere.
 #[derive(Debug)]
-struct Document {
-    statistics: Option<Value>,
-}
+struct Document(Statistics);
 
 #[derive(serde::Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]
-enum Key {
+enum Member {
     Statistics,
     #[serde(other)]
     Other,
@@ -124,28 +126,66 @@ impl<'de> Visitor<'de> for Members {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Document, A::Error> {
-        let mut statistics = None;
-        while let Some(key) = members.next_key()? {
-            match key {
-                Key::Statistics => statistics = Some(members.next_value()?),
-                Key::Other => _ = members.next_value::<IgnoredAny>()?,
+        let mut statistics = Statistics::default();
+        while let Some(member) = members.next_key()? {
+            match member {
+                Member::Statistics => Said(statistics) = members.next_value()?,
+                Member::Other => _ = members.next_value::<IgnoredAny>()?,
             }
         }
-        Ok(Document { statistics })
+        Ok(Document(statistics))
+    }
+}
+
+/// The object `statistics` itself; anything else makes the document one that says nothing.
+#[derive(Debug)]
+struct Said(Statistics);
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Figure {
+    BytesRead,
+    Elapsed,
+    RowsRead,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Figures)
+    }
+}
+
+struct Figures;
+
+impl<'de> Visitor<'de> for Figures {
+    type Value = Said;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what a query cost")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut figures: A) -> Result<Said, A::Error> {
+        let mut said = Statistics::default();
+        while let Some(figure) = figures.next_key()? {
+            match figure {
+                Figure::BytesRead => said.bytes_read = count(&figures.next_value()?),
+                Figure::Elapsed => said.elapsed = seconds(&figures.next_value()?),
+                Figure::RowsRead => said.rows_read = count(&figures.next_value()?),
+                Figure::Other => _ = figures.next_value::<IgnoredAny>()?,
+            }
+        }
+        Ok(Said(said))
     }
 }
 
 /// Whether the text is lines of documents instead of one: within a string a line end cannot stand as such.
 fn has_several_documents(text: &[u8]) -> bool {
-    [b"}\n{".as_slice(), b"}\r\n{"].iter().any(|between| memmem::find(text, between).is_some())
-}
-
-fn read(statistics: &Value) -> Statistics {
-    Statistics {
-        rows_read: statistics.get("rows_read").and_then(count),
-        bytes_read: statistics.get("bytes_read").and_then(count),
-        elapsed: statistics.get("elapsed").and_then(seconds),
-    }
+    NEXT_DOCUMENT.find_iter(text).any(|at| {
+        let before = text.get(..at).unwrap_or_default();
+        before.strip_suffix(b"\r").unwrap_or(before).ends_with(b"}")
+    })
 }
 
 /// A number of things. ClickHouse puts integers of 64 bits in quotes where it is told to.
