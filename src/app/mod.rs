@@ -7,6 +7,7 @@ pub mod probe;
 
 mod certificate_report;
 mod key_report;
+mod load_report;
 mod reload;
 mod supervisor;
 mod tls;
@@ -39,6 +40,7 @@ use crate::proxy::{self, Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
+use crate::state::load::raise_open_files;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
@@ -92,6 +94,7 @@ impl App {
         signals: Signals,
         told: Supervisor,
     ) -> anyhow::Result<App> {
+        raise_open_files();
         let claims = Claims::stake(config)?;
         let (addresses, admin_address) = claims.addresses();
         let metrics = Metrics::new().context("metrics")?;

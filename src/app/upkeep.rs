@@ -22,6 +22,7 @@ use crate::upstream::Upstream;
 
 use super::certificate_report::CertificateReport;
 use super::key_report::KeyReport;
+use super::load_report::LoadReport;
 
 /// For the first look-up of upstreams; after it the gateway starts without them.
 const FIRST_LOOK_UP: Duration = Duration::from_secs(3);
@@ -180,9 +181,11 @@ impl BackgroundService for Upkeep {
         let telling = async {
             let mut report = KeyReport::new(self.metrics.clone());
             let mut certificates = CertificateReport::new(self.metrics.clone(), self.engine.clone());
+            let mut load = LoadReport::new(self.metrics.clone(), self.state.load());
             let mut tick = tokio::time::interval(TELL_EVERY);
             loop {
                 tick.tick().await;
+                load.tell();
                 let running = self.live.load();
                 report.tell(&running.snapshot.provider_keys);
                 certificates.tell(&running.snapshot.config, self.state.domains());

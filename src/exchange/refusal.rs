@@ -200,10 +200,12 @@ refusal_codes! {
          name that it sends as `Host`.";
     Overloaded = "overloaded", TOO_MANY_REQUESTS,
         "The upstream has as many requests as it may have (`concurrency`, `rate`), and no more can wait; or it said \
-         itself that it has too many. Also: nobody can count, because the shared counters cannot be asked, and \
+         itself that it has too many. Also: the gateway itself has as many requests, or as much memory, as \
+         `server.overload` allows; or nobody can count, because the shared counters cannot be asked, and \
          `on_counter_failure` is `refuse`.",
         "Caller: wait as long as `Retry-After` says. Operator: `fault=` in the access log says which; see \
-         [upstreams](reference/upstreams.md), [limits](reference/limits.md#on-several-gateways).";
+         [upstreams](reference/upstreams.md), [server](reference/server.md#overload), \
+         [limits](reference/limits.md#on-several-gateways).";
     QuotaExhausted = "quota_exhausted", TOO_MANY_REQUESTS,
         "A quota is used up until its hour, day or month is over.",
         "Caller: wait as long as `Retry-After` says, or ask for more. Operator: `tollgate limits show` says what is left.";

@@ -62,7 +62,7 @@ pub struct Ctx {
     pub(super) refusal: Option<Refusal>,
     pub(super) fault: Option<String>,
     /// Counts the exchange until it ends, even by a panic.
-    _in_flight: InFlight,
+    pub(super) in_flight: InFlight,
 }
 
 /// Where the tries towards the upstream stand.
@@ -125,7 +125,7 @@ impl Ctx {
             replaced: None,
             refusal: None,
             fault: None,
-            _in_flight: in_flight,
+            in_flight,
         }
     }
 

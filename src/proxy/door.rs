@@ -24,13 +24,23 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Interval, interval};
+
+use crate::state::load::{Full, Load};
 
 use super::Proxy;
 use super::quiet::Quiet;
+use super::tls::peer_of;
 
 /// How HTTP/2 begins. No method of HTTP/1 is called `PRI`, and no request of it is shorter.
 const START: &[u8; 4] = b"PRI ";
+/// For who has as many connections as one address may have.
+const TOO_MANY_REQUESTS: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n";
+/// Where there are as many connections as there may be.
+const SERVICE_UNAVAILABLE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n";
 /// The length of HTTP/2's whole preface.
 const PREFACE: usize = 24;
 
@@ -39,6 +49,7 @@ pub struct Door {
     proxy: Arc<HttpProxy<Proxy>>,
     streams: Arc<Streams>,
     patience: Duration,
+    load: Arc<Load>,
 }
 
 /// The proxy for requests of HTTP/2, whose heads have come already.
@@ -73,10 +84,10 @@ impl HttpServerApp for Streams {
 }
 
 impl Door {
-    /// A door to `proxy` that shuts on connections which say nothing for `patience`.
-    pub fn new(proxy: HttpProxy<Proxy>, patience: Duration) -> Self {
+    /// A door to `proxy` that shuts on connections which say nothing for `patience`, and on those that are too many.
+    pub fn new(proxy: HttpProxy<Proxy>, patience: Duration, load: Arc<Load>) -> Self {
         let proxy = Arc::new(proxy);
-        Door { streams: Arc::new(Streams(Arc::clone(&proxy))), proxy, patience }
+        Door { streams: Arc::new(Streams(Arc::clone(&proxy))), proxy, patience, load }
     }
 
     /// Whether HTTP/2 begins here; none if the connection is over before that is known.
@@ -124,6 +135,18 @@ impl Door {
     }
 }
 
+/// Ends a connection that there is no room for, with as much of an answer as costs nothing.
+async fn turn_away(mut stream: Stream, full: Full) -> Option<Stream> {
+    let answer = match full {
+        Full::Address => TOO_MANY_REQUESTS,
+        Full::All => SERVICE_UNAVAILABLE,
+    };
+    // There is always room for that in a new connection; a peer that is gone misses nothing.
+    drop(stream.write_all(answer).await);
+    drop(stream.shutdown().await);
+    None
+}
+
 /// Whether the head of the current request of a connection has come: set by the proxy, read by the door.
 #[derive(Clone, Debug, Default)]
 pub(super) struct HeadArrived(Arc<AtomicBool>);
@@ -154,10 +177,13 @@ impl fmt::Debug for Door {
 #[async_trait]
 impl ServerApp for Door {
     async fn process_new(self: &Arc<Self>, mut stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let is_http2 = match stream.get_ssl_digest() {
-            // The handshake has told.
-            Some(_) => stream.selected_alpn_proto() == Some(ALPN::H2),
-            None => self.is_http2(&mut stream).await?,
+        let (is_http2, _entry) = match stream.get_ssl_digest() {
+            // The handshake has told, and it is counted since before that.
+            Some(_) => (stream.selected_alpn_proto() == Some(ALPN::H2), None),
+            None => match self.load.enter(peer_of(&*stream)) {
+                Ok(entry) => (self.is_http2(&mut stream).await?, Some(entry)),
+                Err(full) => return turn_away(stream, full).await,
+            },
         };
         if is_http2 {
             return self.streams.process_new(stream, shutdown).await;

@@ -24,6 +24,7 @@ use crate::snapshot::openapi::Document;
 use crate::snapshot::route::{BodyRule, Route};
 use crate::state::State;
 use crate::state::domains::Domains;
+use crate::state::load::Strain;
 use crate::telemetry::trace::{Trace, is_request_id, request_id};
 use crate::tls::acme::{self, Challenges};
 
@@ -38,6 +39,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// For the rest of a body that nobody wants.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When to come again whom the gateway did not take.
+const OVERLOAD_WAIT: Duration = Duration::from_secs(1);
 
 /// Characters of a path that a log line holds.
 const MAX_LOGGED_PATH: usize = 1024;
@@ -92,6 +96,10 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     ctx.site = opened.site.map(|site| site.index);
     ctx.route = opened.route.map(|route| route.index);
     let place = Place { snapshot, site: opened.site, route: opened.route };
+    if let Some(strain) = state.load().strain(ctx.in_flight.of_all()) {
+        ctx.fault = Some(strain.as_str().to_owned());
+        return Ok(Next::Refuse(Refusal::overloaded(OVERLOAD_WAIT), of_strain(strain)));
+    }
     // Before anything else becomes of it: who tries many paths, or many credentials, pays for each.
     if let Err(refusal) = limits::arrive(ctx, place, state).await {
         return Ok(Next::Refuse(refusal, opened.turn.stage().map_or(Connection::Keep, after)));
@@ -199,6 +207,14 @@ fn arrival<'a>(
         _ => (request.raw_path(), None),
     };
     Arrival { method: &request.method, target, authority, headers: &request.headers, raw, client, server_name, domains }
+}
+
+fn of_strain(strain: Strain) -> Connection {
+    match strain {
+        Strain::InFlight => Connection::Keep,
+        // The connection has some of it.
+        Strain::Memory => Connection::Close,
+    }
 }
 
 fn after(stage: Stage) -> Connection {

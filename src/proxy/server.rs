@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
-use pingora::listeners::Listeners;
+use pingora::listeners::{ListenerConfig, Listeners};
+use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
@@ -31,6 +32,11 @@ use super::{Proxy, tls};
 const POOL: usize = 512;
 /// Requests on one connection before it is closed, so that its memory is returned.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
+/// What a connection of a caller reads ahead; Pingora's 64 KiB are most of what an idle one holds. No larger than what it
+/// reads a head into: then most reads go there at once. Bodies are read into 64 KiB of their own, while there is one.
+const READ_BUFFER: L4BufferSettings = L4BufferSettings { read: Some(4 << 10), write: None };
+/// As [`READ_BUFFER`]: a record of TLS has 16 KiB.
+const READ_BUFFER_OF_TLS: L4BufferSettings = L4BufferSettings { read: Some(16 << 10), write: None };
 /// What Pingora's runtimes get to end after the drain.
 const RUNTIME_STOP_SECONDS: u64 = 1;
 
@@ -88,14 +94,16 @@ pub fn service(
     let mut listeners = Listeners::new();
     listeners.set_pre_tls_callback(Arc::new(waiting));
     for Address { at, tls } in addresses {
-        match tls {
-            Some(handshake) => listeners.add_tls_with_settings(&at.to_string(), None, tls::settings(handshake)?),
-            None => listeners.add_tcp(&at.to_string()),
-        }
+        let listener = ListenerConfig::tcp(at.to_string());
+        listeners.add_listener(match tls {
+            Some(handshake) => listener.tls(tls::settings(handshake)?).l4_buffer(READ_BUFFER_OF_TLS),
+            None => listener.l4_buffer(READ_BUFFER),
+        });
     }
+    let load = Arc::clone(proxy.state.load());
     let mut proxy = http_proxy(settings, proxy);
     proxy.server_options = Some(options);
-    Ok(Service::with_listeners("gateway".to_owned(), listeners, Door::new(proxy, keepalive)))
+    Ok(Service::with_listeners("gateway".to_owned(), listeners, Door::new(proxy, keepalive, load)))
 }
 
 /// Where callers connect.

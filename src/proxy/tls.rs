@@ -7,14 +7,17 @@
 //! what a wrong name means (`snapshot::arrival`).
 
 use std::any::Any;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use pingora::http::ResponseHeader;
 use pingora::listeners::tls::TlsSettings;
 use pingora::listeners::{PreTlsProcess, TlsAccept};
-use pingora::protocols::GetSocketDigest as _;
 use pingora::protocols::l4::stream::Stream;
+use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::TlsRef;
+use pingora::protocols::{GetProxyDigest as _, GetSocketDigest};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::io::AsyncReadExt as _;
@@ -80,7 +83,13 @@ impl TlsAccept for Handshakes {
     }
 }
 
-/// Lets connections wait for certificates that are got on demand.
+/// The other end of a connection.
+pub(super) fn peer_of(stream: &(impl GetSocketDigest + ?Sized)) -> Option<IpAddr> {
+    let digest = stream.get_socket_digest()?;
+    digest.peer_addr()?.as_inet().map(|address| address.ip())
+}
+
+/// Counts connections before their handshakes, and lets some wait for certificates that are got on demand.
 pub(super) struct Waiting {
     pub(super) live: Arc<Live<Running>>,
     pub(super) demand: Arc<Demand>,
@@ -88,6 +97,16 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Has a connection counted for as long as it is there.
+    fn enter(&self, stream: &mut Stream) -> Result<()> {
+        let entry = self.state.load().enter(peer_of(stream));
+        let entry = entry.map_err(|full| Error::explain(ErrorType::ConnectProxyFailure, full.as_str()))?;
+        // The one place of a connection where something of our own can stand.
+        let nothing = ResponseHeader::build_no_case(200, Some(0))?;
+        stream.set_proxy_digest(ProxyDigest::new(Box::new(nothing), Some(Box::new(entry))));
+        Ok(())
+    }
+
     /// Who says whether this name may have a certificate, if it is one that gets it on demand.
     fn approval(&self, name: &str) -> Option<Approval> {
         match *self.live.load().snapshot.certificates_among(Some(name), self.state.domains()) {
@@ -102,6 +121,8 @@ impl Waiting {
 #[async_trait]
 impl PreTlsProcess for Waiting {
     async fn process(&self, stream: &mut Stream) -> Result<()> {
+        // Handshakes take up to a minute, so that they are counted, too.
+        self.enter(stream)?;
         if !self.live.load().snapshot.has_on_demand() && self.state.domains().is_empty() {
             return Ok(());
         }
@@ -117,9 +138,7 @@ impl PreTlsProcess for Waiting {
         };
         stream.rewind(hello.seen());
         if let Some((name, approval)) = name.and_then(|name| self.approval(&name).map(|approval| (name, approval))) {
-            let digest = stream.get_socket_digest();
-            let peer = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet().map(|address| address.ip()));
-            self.demand.see_to(&name, approval, peer).await;
+            self.demand.see_to(&name, approval, peer_of(stream)).await;
         }
         Ok(())
     }

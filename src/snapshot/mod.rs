@@ -100,6 +100,7 @@ impl Snapshot {
     /// Tells what outlives configurations that this is the one that runs.
     pub fn take_effect(&self, state: &State) {
         state.queues().set(self.queues.iter().map(|guarded| (&*guarded.upstream, &guarded.terms)));
+        state.load().follow(&self.config.server);
     }
 
     /// The site that serves a normalised host.

@@ -10,6 +10,7 @@ pub mod deadlines;
 pub mod domains;
 mod fingerprint;
 pub mod jwks;
+pub mod load;
 pub mod looks;
 pub mod minted;
 mod network;
@@ -29,6 +30,7 @@ use counters::Counters;
 use deadlines::Deadlines;
 use domains::Domains;
 use jwks::{KeySources, Keys, Source};
+use load::Load;
 use minted::Minted;
 use queue::Queues;
 use retry_budget::RetryBudget;
@@ -50,6 +52,7 @@ pub struct State {
     counters: Counters,
     deadlines: Arc<Deadlines>,
     domains: Domains,
+    load: Arc<Load>,
     minted: Arc<Minted>,
     queues: Queues,
     guessers: Throttle,
@@ -72,6 +75,7 @@ impl State {
             counters: Counters::open(clock.clone(), section),
             deadlines: Arc::default(),
             domains: Domains::open(clock.clone(), &section.folder()),
+            load: Arc::new(Load::open()),
             minted: Arc::default(),
             queues: Queues::new(clock.clone()),
             guessers: Throttle::new(clock.clone(), MAX_GUESSES, throttle::MANY),
@@ -102,6 +106,11 @@ impl State {
     /// The connections with a deadline.
     pub fn deadlines(&self) -> &Arc<Deadlines> {
         &self.deadlines
+    }
+
+    /// How much is asked of the gateway at once.
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
     }
 
     /// Customers' own domains.

@@ -39,6 +39,8 @@ pub struct Metrics {
     counters_failures: IntCounter,
     upstream_resolved: IntGaugeVec,
     upstream_in_flight: IntGaugeVec,
+    connections: IntGauge,
+    connections_refused: IntCounterVec,
     upstream_waiting: IntGaugeVec,
     upstream_tap_closed: IntGaugeVec,
     certificate_not_after: IntGaugeVec,
@@ -66,6 +68,13 @@ pub struct Metrics {
 /// One exchange in the count of those under way, until it is dropped.
 #[derive(Debug)]
 pub struct InFlight(IntGauge);
+
+impl InFlight {
+    /// How many are under way, this one among them.
+    pub fn of_all(&self) -> u64 {
+        u64::try_from(self.0.get()).unwrap_or(0)
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
@@ -104,6 +113,8 @@ impl Metrics {
             jwks_fetches: counters(names::JWKS_FETCHES)?,
             tripwire: IntCounter::with_opts(opts(names::TRIPWIRE))?,
             in_flight: IntGauge::with_opts(opts(names::IN_FLIGHT))?,
+            connections: IntGauge::with_opts(opts(names::CONNECTIONS))?,
+            connections_refused: counters(names::CONNECTIONS_REFUSED)?,
             log_dropped: IntCounter::with_opts(opts(names::LOG_DROPPED))?,
             trace_spans: counters(names::TRACE_SPANS)?,
             trace_failures: IntCounter::with_opts(opts(names::TRACE_FAILURES))?,
@@ -147,6 +158,8 @@ impl Metrics {
         registry.register(Box::new(self.jwks_fetches.clone()))?;
         registry.register(Box::new(self.tripwire.clone()))?;
         registry.register(Box::new(self.in_flight.clone()))?;
+        registry.register(Box::new(self.connections.clone()))?;
+        registry.register(Box::new(self.connections_refused.clone()))?;
         registry.register(Box::new(self.log_dropped.clone()))?;
         registry.register(Box::new(self.trace_spans.clone()))?;
         registry.register(Box::new(self.trace_failures.clone()))?;
@@ -197,6 +210,17 @@ impl Metrics {
     /// How many exchanges are under way.
     pub fn in_flight(&self) -> i64 {
         self.in_flight.get()
+    }
+
+    /// Notes how many connections callers have.
+    pub fn set_connections(&self, connections: u64) {
+        self.connections.set(i64::try_from(connections).unwrap_or(i64::MAX));
+    }
+
+    /// Notes how many connections were turned away for a reason so far.
+    pub fn set_connections_refused(&self, reason: &str, connections: u64) {
+        let counter = self.connections_refused.with_label_values(&[reason]);
+        counter.inc_by(connections.saturating_sub(counter.get()));
     }
 
     /// Counts an answer that the tripwire held back.

@@ -6,6 +6,7 @@ use serde_yaml::Value;
 use tollgate::config::interpolate::Environment;
 use tollgate::config::issue::IssueCode;
 use tollgate::config::section::log::Log;
+use tollgate::config::section::server::{Overload, Server};
 use tollgate::config::section::state::State;
 use tollgate::config::section::tls::{Acme, Tls};
 use tollgate::config::section::upstreams::Concurrency;
@@ -72,7 +73,7 @@ fn the_full_file_has_the_defaults() {
         WhiteLabel { openapi: None, openapi_auth: None, errors: Default::default(), ..white_label },
         least.white_label
     );
-    assert_eq!(server, least.server);
+    assert_eq!(Server { overload: Overload::default(), ..server }, least.server);
     let beside = least.state.beside.clone();
     assert_eq!(State { beside, ..state }, least.state);
     assert_eq!(include, least.include);
@@ -108,6 +109,7 @@ fn every_page_of_the_reference_has_every_key() {
         ("routes.*.params", "params"),
         ("routes.*.require", "routes"),
         ("server", "server"),
+        ("server.overload", "server"),
         ("state", "state"),
         ("tenants.*", "tenants"),
         ("tls", "tls"),

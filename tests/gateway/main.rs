@@ -28,6 +28,7 @@ mod key_sets;
 mod limits;
 mod limits_durable;
 mod limits_show;
+mod load;
 mod log;
 mod metrics;
 mod openapi;

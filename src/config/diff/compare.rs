@@ -24,7 +24,7 @@ use crate::config::section::params::Params;
 use crate::config::section::plans::Plan;
 use crate::config::section::retry::Retry;
 use crate::config::section::routes::{Method, Require, Route};
-use crate::config::section::server::Server;
+use crate::config::section::server::{Overload, Server};
 use crate::config::section::state::State;
 use crate::config::section::tenants::Tenant;
 use crate::config::section::tls::{Acme, Eab, OnDemand, Tls};
@@ -116,7 +116,8 @@ sections! {
     Plan { limits }
     Require { scopes, pipe }
     Retry { attempts, on, base, max, budget }
-    Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies, limits }
+    Overload { connections, connections_per_address, in_flight, memory }
+    Server { threads, drain, max_uri, max_headers, max_body, keepalive, trusted_proxies, limits, overload }
     Tenant { enabled, plan }
     Eab { key_id, hmac_key }
     OnDemand { ask, rate, rate_per_address, via }

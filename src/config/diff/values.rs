@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 
+use std::num::NonZeroU32;
+
 use serde::Serialize;
 
 use super::Kind;
@@ -54,6 +56,7 @@ values!(
     Cost,
     DataSource,
     Moment,
+    NonZeroU32,
     OnCounterFailure,
     Quota,
     Rate,

@@ -1,7 +1,7 @@
 //! `server`: threads, limits and time-outs of the gateway itself.
 
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 
 use schemars::JsonSchema;
@@ -29,6 +29,29 @@ pub struct Server {
     pub trusted_proxies: Vec<AddressRange>,
     /// Names from `limits` that hold for every request.
     pub limits: Vec<String>,
+    /// When the gateway takes no more, so that what it has taken is served.
+    pub overload: Overload,
+}
+
+/// How much the gateway takes at once, from all callers together. The admin address is always there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Overload {
+    /// Connections of callers; one more is closed. Left out: three eighths of the open files that the system allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub connections: Option<NonZeroU32>,
+    /// Connections from one address, or from one /64 of IPv6; one more is closed. Trusted proxies may have any number. Left out: half of `connections`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub connections_per_address: Option<NonZeroU32>,
+    /// Requests on their way; one more is refused with 429. Left out: half of `connections`' default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub in_flight: Option<NonZeroU32>,
+    /// Memory of the whole process; while it has more, requests are refused with 429. Left out: as much as there is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
 }
 
 impl Default for Server {
@@ -42,6 +65,7 @@ impl Default for Server {
             keepalive: Period::of_millis(60_000),
             trusted_proxies: Vec::new(),
             limits: Vec::new(),
+            overload: Overload::default(),
         }
     }
 }

@@ -350,7 +350,7 @@ fn rule(refusal: &Refusal, route: Option<&Route>) -> String {
         Refusal::KeysUnavailable => "the provider's public keys; a running gateway fetches them, a file alone has none",
         Refusal::MethodNotAllowed { .. } => "`methods` of the route",
         Refusal::Misdirected => "the name for which the connection was opened",
-        Refusal::Overloaded { .. } => "`concurrency` and `rate` of the upstream",
+        Refusal::Overloaded { .. } => "`concurrency` and `rate` of the upstream, and `server.overload`",
         Refusal::QuotaExhausted { .. } | Refusal::RateLimited { .. } => "`limits`",
         Refusal::RequestTimeout => "the body is shorter than its Content-Length, and the rest is waited for in vain",
         Refusal::RouteNotFound => "no path under `routes` matches",
