@@ -10,12 +10,14 @@ mod key_report;
 mod reload;
 mod supervisor;
 mod tls;
+mod upgrade;
 mod upkeep;
 
 pub use reload::Origin;
 pub use supervisor::Supervisor;
+pub use upgrade::{Predecessor, Recipe, VARIABLE};
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -29,22 +31,26 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admin::health::Readiness;
 use crate::admin::reload::{Ask, Reloads};
+use crate::admin::upgrade::Upgrades;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::scalar::{self, Secret};
 use crate::config::section::server::{self as section, Threads};
-use crate::proxy::server::{Address, Claim, Signals, Stop, StopWatch, hear_signals, service, settings};
+use crate::proxy::server::{Address, COURTESY, Signals, Stop, StopWatch, Wakes, hear_signals, service, settings};
+use crate::proxy::sockets::{Claim, OnSockets, Sockets};
 use crate::proxy::{self, Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
+use crate::state::counters::Writers;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
 
 use reload::Reloader;
 use tls::Tls;
+use upgrade::{Estate, Upgrader};
 use upkeep::Upkeep;
 
 /// How long listeners may take to open.
@@ -60,7 +66,10 @@ pub struct App {
     admin_address: SocketAddr,
     stop: watch::Sender<Option<Stop>>,
     server: Option<JoinHandle<()>>,
-    _operators: Operators,
+    sockets: Arc<Sockets>,
+    /// Set once connections are accepted.
+    opened: watch::Receiver<bool>,
+    operators: Operators,
     readiness: Arc<Readiness>,
     metrics: Metrics,
     live: Arc<Live<Running>>,
@@ -86,29 +95,42 @@ impl App {
     /// # Errors
     /// As for [`App::start`].
     pub fn start_from(
-        mut origin: Option<Origin>,
+        origin: Option<Origin>,
         config: &Config,
         clock: Clock,
         signals: Signals,
         told: Supervisor,
     ) -> anyhow::Result<App> {
-        let claims = Claims::stake(config)?;
+        App::begin(Circumstances { origin, signals, told, recipe: None, predecessor: None }, config, clock)
+    }
+
+    /// As [`App::start_from`], under these circumstances.
+    ///
+    /// # Errors
+    /// As for [`App::start`]; or the gateway that was to be followed goes on itself.
+    pub fn begin(circumstances: Circumstances, config: &Config, clock: Clock) -> anyhow::Result<App> {
+        let Circumstances { mut origin, signals, told, recipe, mut predecessor } = circumstances;
+        let claims = Claims::stake(config, predecessor.as_mut())?;
         let (addresses, admin_address) = claims.addresses();
         let metrics = Metrics::new().context("metrics")?;
         let records = Records::start(config, &metrics, &clock)?;
         let state = Arc::new(State::open(clock.clone(), &config.state));
+        if predecessor.is_some() {
+            state.usage().lend();
+        }
         let snapshot = first(config, &state)?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
         let (readiness, (stop, _)) = (Arc::new(Readiness::default()), watch::channel(None));
-        let (hangup, replaced) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let wakes = Wakes { reload: Arc::new(Notify::new()), upgrade: Arc::new(Notify::new()) };
+        let replaced = Arc::new(Notify::new());
         if signals == Signals::Heed {
             // SIGHUP means a reload only where there is something to load: elsewhere it is a terminal that closes.
-            let hangup = origin.as_ref().map(|_| Arc::clone(&hangup));
-            hear_signals(stop.clone(), hangup, &records.access_log).context("signals cannot be heard")?;
+            let wakes = origin.as_ref().map(|_| wakes.clone());
+            hear_signals(stop.clone(), wakes, &records.access_log).context("signals cannot be heard")?;
         }
         let token = Arc::new(ArcSwapOption::new(admin_token(origin.as_ref(), config).map(Arc::new)));
         origin.iter_mut().for_each(|origin| origin.watch_token(config));
-        let (reloads, asks) = Reloads::channel();
+        let ((reloads, asks), (upgrades, wishes)) = (Reloads::channel(), Upgrades::channel());
         let tls = Tls::start(config, &live, &state);
         let admin = Admin::new(admin::Parts {
             demand: tls.demand(),
@@ -117,16 +139,30 @@ impl App {
             current: current(&live),
             state: Arc::clone(&state),
             reloads: reloads.clone(),
+            upgrades: upgrades.clone(),
             token: Arc::clone(&token),
         });
-        let operators = Operators::start(admin, admin_address)?;
+        let listening = tls.listening(config, &addresses);
+        if let Some(predecessor) = &mut predecessor {
+            // What it counts from now on is known here before the first request comes.
+            state.counters().written_by(Writers::Two);
+            predecessor.prepared()?;
+            settle(&state)?;
+        }
+        let (sockets, admin_sockets) = claims.listen()?;
+        let estate = Estate::of(config, &sockets, &admin_sockets);
+        let operators = Operators::start(admin, admin_address, admin_sockets, stop.subscribe())?;
         let shared = Shared { live: &live, state: &state, metrics: &metrics, records: &records, tls: &tls };
+        let (open, opened) = watch::channel(false);
         let parts = Parts {
             proxy: shared.proxy(),
             upkeep: shared.upkeep(&replaced),
             watch: watch_of(&stop, &readiness),
             server: config.server.clone(),
-            addresses: tls.listening(config, &addresses),
+            addresses: listening,
+            sockets: Arc::clone(&sockets),
+            stop: stop.subscribe(),
+            opened: open,
         };
         let server = std::thread::Builder::new().name("server".to_owned()).spawn(move || parts.run())?;
         let mut app = App {
@@ -134,7 +170,9 @@ impl App {
             admin_address,
             stop: stop.clone(),
             server: Some(server),
-            _operators: operators,
+            sockets,
+            opened,
+            operators,
             readiness,
             metrics: metrics.clone(),
             live: Arc::clone(&live),
@@ -145,14 +183,48 @@ impl App {
             told: told.clone(),
         };
         app.wait_until_open()?;
-        drop(claims);
+        let upgrader = Upgrader {
+            recipe: recipe.filter(|_| origin.is_some()),
+            estate,
+            upgrades,
+            state: Arc::clone(&state),
+            live: Arc::clone(&live),
+            stop: stop.clone(),
+            told: told.clone(),
+            clock: clock.clone(),
+        };
         let (retired, next_look) = (Vec::new(), clock.now());
         let reloader =
             Reloader { origin, live, state, tls, metrics, token, reloads, retired, replaced, next_look, clock, told };
-        start_reloader(reloader, asks, hangup, stop)?;
+        start_reloader(reloader, asks, wakes.reload, stop)?;
+        start_upgrader(upgrader, wishes, wakes.upgrade)?;
         app.readiness.set(true);
-        app.told.ready("Serving");
+        match predecessor {
+            None => app.told.ready("Serving"),
+            // Who is told by the other one which process is the service's.
+            Some(predecessor) => app.follow(predecessor)?,
+        }
         Ok(app)
+    }
+
+    /// Says that this gateway serves; when the other one has ended, everything is this one's.
+    fn follow(&self, predecessor: Predecessor) -> anyhow::Result<()> {
+        predecessor.serving()?;
+        let (state, live) = (Arc::clone(&self.state), Arc::clone(&self.live));
+        let follow = move || {
+            predecessor.wait_for_end();
+            // What it wrote last is learned with the last look.
+            let settled = settle(&state);
+            state.counters().written_by(Writers::One);
+            state.usage().take_back();
+            state.usage().follow(&live.load().snapshot.config);
+            match settled {
+                Ok(()) => log::info!("the process that this one follows has ended"),
+                Err(error) => log::error!("what the process before this one counted last may be missing: {error:#}"),
+            }
+        };
+        std::thread::Builder::new().name("predecessor".to_owned()).spawn(follow)?;
+        Ok(())
     }
 
     /// Where callers connect, port 0 replaced by the real one.
@@ -200,10 +272,18 @@ impl App {
         let mut asked = self.stop.subscribe();
         // The sender is ours, so the wait cannot fail.
         let how = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now);
-        self.told.stopping();
-        if how == Stop::Drain {
-            self.readiness.set(false);
-            self.drained().await;
+        match how {
+            Stop::Now => self.told.stopping(),
+            Stop::Drain => {
+                self.told.stopping();
+                self.readiness.set(false);
+                self.drained().await;
+            }
+            // The supervisor hears of the other process only.
+            Stop::HandOver => {
+                tokio::time::sleep(COURTESY.min(self.drain)).await;
+                self.drained().await;
+            }
         }
         // What the last requests spent is kept before the process ends; a disk that hangs does not hold it.
         let counters = tokio::time::timeout(LAST_WRITE, self.state.counters().flush());
@@ -234,14 +314,15 @@ impl App {
 
     fn wait_until_open(&mut self) -> anyhow::Result<()> {
         let end = self.clock.now() + START;
-        for address in self.addresses.iter().chain([&self.admin_address]) {
-            while TcpStream::connect(reachable(*address)).is_err() {
+        let opened = [(&self.addresses[..], &self.opened), (std::slice::from_ref(&self.admin_address), &self.operators.opened)];
+        for (addresses, opened) in opened {
+            while !*opened.borrow() {
                 // Asked to end already: it need not open any more.
                 if self.stop.borrow().is_some() {
                     return Ok(());
                 }
                 if self.server.as_ref().is_some_and(JoinHandle::is_finished) || self.clock.now() > end {
-                    bail!("the gateway does not listen on {address}: see the messages above");
+                    bail!("the gateway does not listen on {addresses:?}: see the messages above");
                 }
                 std::thread::sleep(POLL);
             }
@@ -253,13 +334,14 @@ impl App {
 impl Drop for App {
     fn drop(&mut self) {
         // A server that drains sleeps its whole grace period; the end of the process is the end of it.
-        if *self.stop.borrow() == Some(Stop::Drain) {
+        if matches!(*self.stop.borrow(), Some(Stop::Drain | Stop::HandOver)) {
             return;
         }
         self.stop.send_replace(Some(Stop::Now));
         if let Some(server) = self.server.take() {
             let _ = server.join();
         }
+        self.sockets.close();
     }
 }
 
@@ -273,24 +355,53 @@ pub(crate) fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> anyhow::Result<
         .map_err(|_| anyhow!("a fault in the gateway itself, see above"))
 }
 
-/// The addresses of a gateway, held until Pingora listens, so that nobody comes between.
+/// How a gateway comes into being.
+#[derive(Debug)]
+pub struct Circumstances {
+    /// Where its configuration came from, if it can be loaded again.
+    pub origin: Option<Origin>,
+    /// Whether the signals of the process mean it.
+    pub signals: Signals,
+    /// Who is told what becomes of it.
+    pub told: Supervisor,
+    /// How the process was started, if another one may be started like it.
+    pub recipe: Option<Recipe>,
+    /// The gateway that it follows, if there is one.
+    pub predecessor: Option<Predecessor>,
+}
+
+/// The addresses of a gateway, so that nobody comes between.
 struct Claims {
     listeners: Vec<Claim>,
     admin: Claim,
 }
 
 impl Claims {
-    fn stake(config: &Config) -> anyhow::Result<Self> {
-        let stake = |address, key| Claim::stake(address).with_context(|| busy(address, key));
-        let listeners = config.listeners.iter().map(|listener| stake(listener.address, "listeners"));
-        Ok(Claims {
-            listeners: listeners.collect::<anyhow::Result<_>>()?,
-            admin: stake(config.admin.address, "admin.address")?,
-        })
+    fn stake(config: &Config, mut predecessor: Option<&mut Predecessor>) -> anyhow::Result<Self> {
+        let mut listeners = Vec::new();
+        for listener in &config.listeners {
+            let address = listener.address;
+            let inherited = predecessor.as_mut().and_then(|before| before.listener(address));
+            let claim = inherited.map_or_else(|| Claim::stake(address), Claim::inherit);
+            listeners.push(claim.with_context(|| busy(address, "listeners"))?);
+        }
+        let address = config.admin.address;
+        let inherited = predecessor.as_mut().and_then(|before| before.admin(address));
+        let admin = inherited.map_or_else(|| Claim::stake(address), Claim::inherit);
+        Ok(Claims { listeners, admin: admin.with_context(|| busy(address, "admin.address"))? })
     }
 
     fn addresses(&self) -> (Vec<SocketAddr>, SocketAddr) {
         (self.listeners.iter().map(Claim::address).collect(), self.admin.address())
+    }
+
+    /// Connections wait from now on, those of callers and those of operators.
+    fn listen(self) -> anyhow::Result<(Arc<Sockets>, Arc<Sockets>)> {
+        for claim in &self.listeners {
+            claim.listen().with_context(|| busy(claim.address(), "listeners"))?;
+        }
+        self.admin.listen().with_context(|| busy(self.admin.address(), "admin.address"))?;
+        Ok((Sockets::new(self.listeners), Sockets::new(vec![self.admin])))
     }
 }
 
@@ -369,26 +480,56 @@ fn start_reloader(
     Ok(())
 }
 
+/// Starts the thread that hands over. Nobody waits for its end: it outlives an upgrade.
+fn start_upgrader(
+    upgrader: Upgrader,
+    wishes: mpsc::Receiver<crate::admin::upgrade::Ask>,
+    signal: Arc<Notify>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let run = move || runtime.block_on(upgrader.run(wishes, signal));
+    std::thread::Builder::new().name("upgrade".to_owned()).spawn(run)?;
+    Ok(())
+}
+
+/// Waits until what is counted here is written, and what others have written is known here.
+fn settle(state: &State) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    runtime.block_on(tokio::time::timeout(LAST_WRITE, state.counters().flush())).context("the file of quotas is slow")
+}
+
 /// The admin address, on a server of its own: it answers, with readiness off,
 /// while the listeners of callers are closed and requests drain.
 #[derive(Debug)]
 struct Operators {
     stop: watch::Sender<Option<Stop>>,
     server: Option<JoinHandle<()>>,
+    sockets: Arc<Sockets>,
+    /// Set once connections are accepted.
+    opened: watch::Receiver<bool>,
 }
 
 impl Operators {
-    fn start(admin: Admin, address: SocketAddr) -> anyhow::Result<Self> {
+    fn start(
+        admin: Admin,
+        address: SocketAddr,
+        sockets: Arc<Sockets>,
+        gateway: watch::Receiver<Option<Stop>>,
+    ) -> anyhow::Result<Self> {
         let (stop, _) = watch::channel(None);
         let asked = StopWatch::new(stop.clone(), Box::new(|| {}));
+        let (open, opened) = watch::channel(false);
+        let service = admin.service(address);
+        // What the gateway's own end means for it: another process answers here, while this one still drains.
+        let service = OnSockets { service, sockets: Arc::clone(&sockets), stop: gateway, opened: open };
         let run = move || {
             let mut server = Server::new_with_opt_and_conf(None, settings(1, Duration::ZERO));
             server.bootstrap();
-            server.add_service(admin.service(address));
+            server.add_service(service);
             server.run(RunArgs { shutdown_signal: Box::new(asked) });
         };
         let server = std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
-        Ok(Operators { stop, server: Some(server) })
+        Ok(Operators { stop, server: Some(server), sockets, opened })
     }
 }
 
@@ -398,6 +539,7 @@ impl Drop for Operators {
         if let Some(server) = self.server.take() {
             let _ = server.join();
         }
+        self.sockets.close();
     }
 }
 
@@ -447,6 +589,9 @@ struct Parts {
     watch: StopWatch,
     server: section::Server,
     addresses: Vec<Address>,
+    sockets: Arc<Sockets>,
+    stop: watch::Receiver<Option<Stop>>,
+    opened: watch::Sender<bool>,
 }
 
 impl Parts {
@@ -457,8 +602,11 @@ impl Parts {
         let mut server = Server::new_with_opt_and_conf(None, conf);
         server.bootstrap();
         let keepalive = section.keepalive.duration();
-        match service(self.proxy, &server.configuration, keepalive, &self.addresses) {
-            Ok(service) => _ = server.add_service(service),
+        match service(self.proxy, &server.configuration, keepalive, &self.addresses, self.stop.clone()) {
+            Ok(service) => {
+                let (sockets, stop, opened) = (self.sockets, self.stop, self.opened);
+                server.add_service(OnSockets { service, sockets, stop, opened });
+            }
             Err(error) => return log::error!("listeners cannot be made: {error}"),
         }
         let mut upkeep = background_service("upkeep", self.upkeep);
@@ -473,16 +621,6 @@ fn threads(threads: Threads) -> usize {
         Threads::Auto => std::thread::available_parallelism().map_or(1, NonZero::get),
         Threads::Count(count) => count.get(),
     }
-}
-
-/// Where a listener can be reached from this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 fn busy(address: SocketAddr, key: &str) -> String {

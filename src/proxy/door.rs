@@ -24,10 +24,12 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
+use tokio::sync::watch;
 use tokio::time::{Interval, interval};
 
 use super::Proxy;
 use super::quiet::Quiet;
+use super::server::{COURTESY, Stop};
 
 /// How HTTP/2 begins. No method of HTTP/1 is called `PRI`, and no request of it is shorter.
 const START: &[u8; 4] = b"PRI ";
@@ -39,6 +41,7 @@ pub struct Door {
     proxy: Arc<HttpProxy<Proxy>>,
     streams: Arc<Streams>,
     patience: Duration,
+    stop: watch::Receiver<Option<Stop>>,
 }
 
 /// The proxy for requests of HTTP/2, whose heads have come already.
@@ -74,9 +77,9 @@ impl HttpServerApp for Streams {
 
 impl Door {
     /// A door to `proxy` that shuts on connections which say nothing for `patience`.
-    pub fn new(proxy: HttpProxy<Proxy>, patience: Duration) -> Self {
+    pub fn new(proxy: HttpProxy<Proxy>, patience: Duration, stop: watch::Receiver<Option<Stop>>) -> Self {
         let proxy = Arc::new(proxy);
-        Door { streams: Arc::new(Streams(Arc::clone(&proxy))), proxy, patience }
+        Door { streams: Arc::new(Streams(Arc::clone(&proxy))), proxy, patience, stop }
     }
 
     /// Whether HTTP/2 begins here; none if the connection is over before that is known.
@@ -185,6 +188,11 @@ impl ServerApp for Door {
     }
 
     async fn cleanup(&self) {
+        // Pingora drops every connection on which no request is under way, also one that has just been accepted. Whoever sends
+        // a request meanwhile is answered, and told that the connection ends with that.
+        if *self.stop.borrow() == Some(Stop::HandOver) {
+            tokio::time::sleep(COURTESY).await;
+        }
         self.proxy.cleanup().await;
     }
 }
