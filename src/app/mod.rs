@@ -495,7 +495,8 @@ fn start_upgrader(
 /// Waits until what is counted here is written, and what others have written is known here.
 fn settle(state: &State) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    runtime.block_on(tokio::time::timeout(LAST_WRITE, state.counters().flush())).context("the file of quotas is slow")
+    let flush = async { tokio::time::timeout(LAST_WRITE, state.counters().flush()).await };
+    runtime.block_on(flush).context("the file of quotas is slow")
 }
 
 /// The admin address, on a server of its own: it answers, with readiness off,

@@ -77,13 +77,12 @@ impl Predecessor {
         self.wire.say(&Message::Prepared(env!("CARGO_PKG_VERSION").to_owned()), None).map_err(|_| gone())?;
         loop {
             match self.wire.hear(None)? {
-                Heard::Message(Message::Go, _) => break,
+                Heard::Message(Message::Go, _) => return Ok(()),
                 Heard::Message(message, _) => bail!("the running gateway says {message:?}, which makes no sense here"),
                 Heard::Nobody => return Err(gone()),
                 Heard::Nothing => {}
             }
         }
-        Ok(rustix::stdio::dup2_stderr(&self.talk)?)
     }
 
     /// Says that this process serves.
@@ -91,6 +90,7 @@ impl Predecessor {
     /// # Errors
     /// It is not wanted any more.
     pub(in crate::app) fn serving(&self) -> anyhow::Result<()> {
+        rustix::stdio::dup2_stderr(&self.talk)?;
         self.wire.say(&Message::Serving, None).map_err(|_| gone())
     }
 
