@@ -313,10 +313,13 @@ impl Admin {
     }
 
     async fn upgrade(&self, asker: &Asker<'_>, body: &[u8]) -> Response<Vec<u8>> {
-        let wish: upgrade::Wish = match if body.is_empty() { Ok(upgrade::Wish::default()) } else { serde_json::from_slice(body) } {
-            Ok(wish) => wish,
-            Err(_) => return text(StatusCode::BAD_REQUEST, "send nothing, {}, or {\"binary\": \"/path/of/tollgate\"}\n"),
-        };
+        let wish: upgrade::Wish =
+            match if body.is_empty() { Ok(upgrade::Wish::default()) } else { serde_json::from_slice(body) } {
+                Ok(wish) => wish,
+                Err(_) => {
+                    return text(StatusCode::BAD_REQUEST, "send nothing, {}, or {\"binary\": \"/path/of/tollgate\"}\n");
+                }
+            };
         log::warn!(target: AUDIT, "upgrade asked for by {}", asker.name());
         let outcome = self.upgrades.ask(wish).await;
         json(outcome.status(), &outcome.to_json())

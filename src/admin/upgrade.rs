@@ -13,6 +13,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+/// Why a second one is refused.
+pub const BUSY: &str =
+    "an upgrade is under way, or the process before this one still finishes its requests: wait until that has ended";
+
 /// What is wished for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -120,7 +124,7 @@ impl Upgrades {
             return stopping();
         }
         if !self.begin() {
-            return Outcome::Refused("an upgrade is under way: wait until it is over".to_owned());
+            return Outcome::Refused(BUSY.to_owned());
         }
         let (reply, answer) = oneshot::channel();
         let asked = self.asks.try_send(Ask { wish, reply });

@@ -186,7 +186,7 @@ impl App {
         let upgrader = Upgrader {
             recipe: recipe.filter(|_| origin.is_some()),
             estate,
-            upgrades,
+            upgrades: upgrades.clone(),
             state: Arc::clone(&state),
             live: Arc::clone(&live),
             stop: stop.clone(),
@@ -202,13 +202,15 @@ impl App {
         match predecessor {
             None => app.told.ready("Serving"),
             // Who is told by the other one which process is the service's.
-            Some(predecessor) => app.follow(predecessor)?,
+            Some(predecessor) => app.follow(predecessor, upgrades)?,
         }
         Ok(app)
     }
 
     /// Says that this gateway serves; when the other one has ended, everything is this one's.
-    fn follow(&self, predecessor: Predecessor) -> anyhow::Result<()> {
+    fn follow(&self, predecessor: Predecessor, upgrades: Upgrades) -> anyhow::Result<()> {
+        // Three would not know what the others count.
+        upgrades.begin();
         predecessor.serving()?;
         let (state, live) = (Arc::clone(&self.state), Arc::clone(&self.live));
         let follow = move || {
@@ -218,6 +220,7 @@ impl App {
             state.counters().written_by(Writers::One);
             state.usage().take_back();
             state.usage().follow(&live.load().snapshot.config);
+            upgrades.end();
             match settled {
                 Ok(()) => log::info!("the process that this one follows has ended"),
                 Err(error) => log::error!("what the process before this one counted last may be missing: {error:#}"),
@@ -314,7 +317,8 @@ impl App {
 
     fn wait_until_open(&mut self) -> anyhow::Result<()> {
         let end = self.clock.now() + START;
-        let opened = [(&self.addresses[..], &self.opened), (std::slice::from_ref(&self.admin_address), &self.operators.opened)];
+        let opened =
+            [(&self.addresses[..], &self.opened), (std::slice::from_ref(&self.admin_address), &self.operators.opened)];
         for (addresses, opened) in opened {
             while !*opened.borrow() {
                 // Asked to end already: it need not open any more.

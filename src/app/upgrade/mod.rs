@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::admin::upgrade::{Ask, Outcome, Upgrades, Wish};
+use crate::admin::upgrade::{Ask, BUSY, Outcome, Upgrades, Wish};
 use crate::clock::Clock;
 use crate::proxy::Running;
 use crate::proxy::server::Stop;
@@ -59,6 +59,7 @@ impl Upgrader {
                 () = signal.notified() => (Wish::default(), None),
             };
             if reply.is_none() && !self.upgrades.begin() {
+                log::error!("upgrade: {BUSY}");
                 continue;
             }
             let done = self.upgrade(wish).await;
@@ -104,9 +105,11 @@ impl Upgrader {
             return Err("this gateway was not started from a file that could be loaded again: restart it".to_owned());
         };
         if std::process::id() == 1 {
-            return Err("this gateway is the first process of its container, which ends with it: start a container of the \
+            return Err(
+                "this gateway is the first process of its container, which ends with it: start a container of the \
                         new image, and stop this one when that one is ready"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         match wish.binary {
             None => Ok(recipe),

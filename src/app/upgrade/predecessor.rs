@@ -41,7 +41,9 @@ impl Predecessor {
                 Heard::Message(Message::Talk, Some(stderr)) => talk = Some(File::from(stderr)),
                 Heard::Message(Message::Begin(VERSION), _) => break,
                 Heard::Message(Message::Begin(version), _) => {
-                    bail!("the running gateway hands over in another way ({version}) than this one ({VERSION}): restart it")
+                    bail!(
+                        "the running gateway hands over in another way ({version}) than this one ({VERSION}): restart it"
+                    )
                 }
                 Heard::Message(message, _) => bail!("the running gateway says {message:?}, which makes no sense here"),
                 Heard::Nobody => return Err(gone()),

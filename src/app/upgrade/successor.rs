@@ -46,10 +46,7 @@ impl Estate {
     /// What a gateway with this configuration has.
     pub(in crate::app) fn of(config: &Config, sockets: &Arc<Sockets>, admin: &Arc<Sockets>) -> Self {
         let names = config.listeners.iter().map(|listener| listener.address.to_string()).collect();
-        Estate {
-            listeners: (names, Arc::clone(sockets)),
-            admin: (config.admin.address.to_string(), Arc::clone(admin)),
-        }
+        Estate { listeners: (names, Arc::clone(sockets)), admin: (config.admin.address.to_string(), Arc::clone(admin)) }
     }
 }
 
@@ -123,11 +120,7 @@ impl Successor {
     }
 
     /// Waits until it could serve; its version.
-    pub(super) fn prepared(
-        self,
-        within: Duration,
-        is_stopping: impl Fn() -> bool,
-    ) -> Result<(Self, String), Failure> {
+    pub(super) fn prepared(self, within: Duration, is_stopping: impl Fn() -> bool) -> Result<(Self, String), Failure> {
         match self.next(within, is_stopping) {
             Ok(Some(Message::Prepared(version))) => Ok((self, version)),
             Ok(Some(message)) => Err(self.failed(&format!("it says {message:?}, which makes no sense here"))),
@@ -207,9 +200,9 @@ pub(super) fn may_be_run(program: &Path) -> Result<(), String> {
     let us = rustix::process::geteuid().as_raw();
     match () {
         () if !found.is_file() || found.permissions().mode() & 0o111 == 0 => Err(format!("`{shown}` is no program")),
-        () if found.uid() != 0 && found.uid() != us => Err(format!(
-            "`{shown}` belongs to another user: only programs of root, and of the gateway's user, are run"
-        )),
+        () if found.uid() != 0 && found.uid() != us => {
+            Err(format!("`{shown}` belongs to another user: only programs of root, and of the gateway's user, are run"))
+        }
         () if found.mode() & 0o022 != 0 => Err(format!("`{shown}` can be changed by other users: chmod go-w it")),
         () => Ok(()),
     }

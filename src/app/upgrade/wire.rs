@@ -87,13 +87,12 @@ impl Wire {
         let mut text = [0; MOST];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let length =
-            match recvmsg(&self.0, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Ok(received) => received.bytes,
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(Heard::Nothing),
-                Err(rustix::io::Errno::CONNRESET) => return Ok(Heard::Nobody),
-                Err(error) => return Err(error.into()),
-            };
+        let length = match recvmsg(&self.0, &mut [IoSliceMut::new(&mut text)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Ok(received) => received.bytes,
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return Ok(Heard::Nothing),
+            Err(rustix::io::Errno::CONNRESET) => return Ok(Heard::Nobody),
+            Err(error) => return Err(error.into()),
+        };
         let along = control.drain().find_map(|message| match message {
             RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
             _ => None,

@@ -159,7 +159,8 @@ impl Writer {
             },
         };
         let written = write(&mut store, counts, &mut self.kept_back).and_then(|()| self.forget(&mut store));
-        let written = written.and_then(|()| if self.is_shared() { learn(&store, &self.memory, seconds(&self.clock)) } else { Ok(()) });
+        let written = written
+            .and_then(|()| if self.is_shared() { learn(&store, &self.memory, seconds(&self.clock)) } else { Ok(()) });
         // What is damaged is opened anew, which moves it aside.
         let is_damaged = matches!(written, Err(Fault::Damaged(_)));
         self.store = Some(store).filter(|_| !is_damaged);

@@ -68,6 +68,8 @@ struct Desk {
     retention: AtomicU64,
     is_kept: AtomicBool,
     is_failing: AtomicBool,
+    /// Whether another process has ended that may have left something to be written.
+    has_left: AtomicBool,
     exported: Progress,
 }
 
@@ -124,9 +126,15 @@ impl Usage {
             retention: AtomicU64::new(retention.duration().as_secs()),
             is_kept: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
             exported: Progress::default(),
         };
-        Usage { desk: Arc::new(desk), ledger: Mutex::default(), export: Mutex::default(), is_lent: AtomicBool::new(false) }
+        Usage {
+            desk: Arc::new(desk),
+            ledger: Mutex::default(),
+            export: Mutex::default(),
+            is_lent: AtomicBool::new(false),
+        }
     }
 
     /// Adds what an exchange used.
@@ -151,8 +159,9 @@ impl Usage {
         *self.export.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Sends lines from the next [`Usage::follow`] on.
+    /// Writes what the other process left, and sends lines from the next [`Usage::follow`] on.
     pub fn take_back(&self) {
+        self.desk.has_left.store(true, Ordering::Release);
         self.is_lent.store(false, Ordering::Release);
     }
 

@@ -1,0 +1,171 @@
+//! Callers who never stop calling: over connections that they keep, and over new ones.
+//!
+//! In: where to. Out: how many requests were answered and how, and what went wrong. A request on a kept connection that is
+//! closed before any byte of an answer is sent again, as every client does; that is counted. On a new one it is a failure.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// Between two requests of one caller.
+const PAUSE: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Where to, and how.
+#[derive(Clone)]
+pub struct Door {
+    pub at: SocketAddr,
+    pub tls: Option<TlsConnector>,
+}
+
+impl Door {
+    /// One that speaks TLS, for `localhost`, by this authority (PEM).
+    pub fn of_tls(at: SocketAddr, authority: &std::path::Path) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(authority).expect("a certificate")).expect("an authority");
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        Door { at, tls: Some(TlsConnector::from(Arc::new(config))) }
+    }
+
+    async fn open(&self) -> io::Result<Box<dyn Stream>> {
+        let stream = TcpStream::connect(self.at).await?;
+        stream.set_nodelay(true)?;
+        Ok(match &self.tls {
+            None => Box::new(stream),
+            Some(connector) => {
+                let name = ServerName::try_from("localhost").expect("a name");
+                Box::new(connector.connect(name, stream).await?)
+            }
+        })
+    }
+}
+
+/// Whether a caller keeps its connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Habit {
+    Keeps,
+    Renews,
+}
+
+/// What came of all calls.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Answers, by status.
+    pub answers: BTreeMap<u16, u64>,
+    /// Requests that were sent again.
+    pub repeats: u64,
+    pub failures: Vec<String>,
+}
+
+impl Tally {
+    pub fn answered(&self) -> u64 {
+        self.answers.values().sum()
+    }
+}
+
+/// Callers at work.
+pub struct Calls {
+    callers: JoinSet<Tally>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Calls {
+    /// So many callers of each habit, at each door, call this path.
+    pub fn start(doors: &[Door], path: &'static str, each: usize) -> Self {
+        let (mut callers, is_over) = (JoinSet::new(), Arc::<AtomicBool>::default());
+        for door in doors {
+            for habit in [Habit::Keeps, Habit::Renews].repeat(each) {
+                callers.spawn(call(door.clone(), path, habit, Arc::clone(&is_over)));
+            }
+        }
+        Calls { callers, is_over }
+    }
+
+    /// Lets them finish what they are at.
+    pub async fn end(self) -> Tally {
+        self.is_over.store(true, Ordering::Relaxed);
+        let mut all = Tally::default();
+        for one in self.callers.join_all().await {
+            one.answers.into_iter().for_each(|(status, count)| *all.answers.entry(status).or_default() += count);
+            all.repeats += one.repeats;
+            all.failures.extend(one.failures);
+        }
+        all
+    }
+}
+
+async fn call(door: Door, path: &'static str, habit: Habit, is_over: Arc<AtomicBool>) -> Tally {
+    let (mut tally, mut kept) = (Tally::default(), None);
+    while !is_over.load(Ordering::Relaxed) {
+        let is_new = kept.is_none();
+        let exchange = async {
+            let mut stream = match kept.take() {
+                Some(stream) => stream,
+                None => door.open().await.map_err(|error| Broken::Late(format!("connecting: {error}")))?,
+            };
+            exchange(&mut stream, path, habit).await.map(|(status, goes_on)| (status, goes_on.then_some(stream)))
+        };
+        match tokio::time::timeout(PATIENCE, exchange).await {
+            Ok(Ok((status, stream))) => {
+                *tally.answers.entry(status).or_default() += 1;
+                kept = stream;
+            }
+            Ok(Err(Broken::Before(_))) if !is_new => {
+                tally.repeats += 1;
+                continue;
+            }
+            Ok(Err(Broken::Before(why) | Broken::Late(why))) => tally.failures.push(why),
+            Err(_) => tally.failures.push("no answer in time".to_owned()),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    tally
+}
+
+enum Broken {
+    /// Before any byte of an answer.
+    Before(String),
+    Late(String),
+}
+
+/// One exchange; its status, and whether the connection may be used again.
+async fn exchange(stream: &mut Box<dyn Stream>, path: &str, habit: Habit) -> Result<(u16, bool), Broken> {
+    let connection = if habit == Habit::Keeps { "keep-alive" } else { "close" };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n");
+    let before = |error: io::Error| Broken::Before(format!("before an answer: {error}"));
+    stream.write_all(request.as_bytes()).await.map_err(before)?;
+    stream.flush().await.map_err(before)?;
+    let (mut text, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let length = match stream.read(&mut piece).await {
+            Ok(0) if text.is_empty() => return Err(Broken::Before("closed before an answer".to_owned())),
+            Ok(0) => return Err(Broken::Late("closed within an answer".to_owned())),
+            Err(error) if text.is_empty() => return Err(before(error)),
+            Err(error) => return Err(Broken::Late(format!("within an answer: {error}"))),
+            Ok(length) => length,
+        };
+        text.extend_from_slice(&piece[..length]);
+        let shown = String::from_utf8_lossy(&text).to_ascii_lowercase();
+        let Some((head, body)) = shown.split_once("\r\n\r\n") else { continue };
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let expected = header("content-length:").and_then(|length| length.parse().ok()).unwrap_or(0);
+        if body.len() >= expected {
+            let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+            return Ok((status, habit == Habit::Keeps && header("connection:") != Some("close")));
+        }
+    }
+}
