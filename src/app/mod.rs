@@ -5,9 +5,13 @@
 
 pub mod probe;
 
+mod base;
 mod certificate_report;
+mod claims;
 mod key_report;
+mod operators;
 mod reload;
+mod serving;
 mod supervisor;
 mod tls;
 mod upgrade;
@@ -18,40 +22,31 @@ pub use supervisor::Supervisor;
 pub use upgrade::{Predecessor, Recipe, VARIABLE};
 
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwapOption;
-use pingora::server::{RunArgs, Server};
-use pingora::services::background::background_service;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 
-use crate::admin::health::Readiness;
-use crate::admin::reload::{Ask, Reloads};
+use crate::admin::reload::Reloads;
 use crate::admin::upgrade::Upgrades;
-use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::config::scalar::{self, Secret};
-use crate::config::section::server::{self as section, Threads};
-use crate::proxy::server::{Address, COURTESY, Signals, Stop, StopWatch, Wakes, hear_signals, service, settings};
-use crate::proxy::sockets::{Claim, OnSockets, Sockets};
-use crate::proxy::{self, Proxy, Running};
-use crate::snapshot::Snapshot;
-use crate::snapshot::live::Live;
+use crate::config::scalar::Secret;
+use crate::proxy::Running;
+use crate::proxy::server::{COURTESY, Signals, Stop, Wakes, hear_signals};
+use crate::proxy::sockets::Sockets;
 use crate::state::State;
-use crate::state::counters::Writers;
-use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::traces::Traces;
 
+use base::{Base, Desks, Serving};
+use claims::Claims;
+use operators::Operators;
 use reload::Reloader;
 use tls::Tls;
 use upgrade::{Estate, Upgrader};
-use upkeep::Upkeep;
 
 /// How long listeners may take to open.
 const START: Duration = Duration::from_secs(10);
@@ -62,21 +57,15 @@ const POLL: Duration = Duration::from_millis(5);
 /// A running gateway. Dropping it ends it at once.
 #[derive(Debug)]
 pub struct App {
+    base: Base,
     addresses: Vec<SocketAddr>,
     admin_address: SocketAddr,
-    stop: watch::Sender<Option<Stop>>,
     server: Option<JoinHandle<()>>,
     sockets: Arc<Sockets>,
     /// Set once connections are accepted.
     opened: watch::Receiver<bool>,
     operators: Operators,
-    readiness: Arc<Readiness>,
-    metrics: Metrics,
-    live: Arc<Live<Running>>,
-    records: Records,
-    state: Arc<State>,
     drain: Duration,
-    clock: Clock,
     told: Supervisor,
 }
 
@@ -112,122 +101,72 @@ impl App {
         let Circumstances { mut origin, signals, told, recipe, mut predecessor } = circumstances;
         let claims = Claims::stake(config, predecessor.as_mut())?;
         let (addresses, admin_address) = claims.addresses();
-        let metrics = Metrics::new().context("metrics")?;
-        let records = Records::start(config, &metrics, &clock)?;
-        let state = Arc::new(State::open(clock.clone(), &config.state));
-        if predecessor.is_some() {
-            state.usage().lend();
-        }
-        let snapshot = first(config, &state)?;
-        let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
-        let (readiness, (stop, _)) = (Arc::new(Readiness::default()), watch::channel(None));
+        let base = Base::lay(config, &clock, predecessor.as_ref())?;
         let wakes = Wakes { reload: Arc::new(Notify::new()), upgrade: Arc::new(Notify::new()) };
-        let replaced = Arc::new(Notify::new());
         if signals == Signals::Heed {
             // SIGHUP means a reload only where there is something to load: elsewhere it is a terminal that closes.
             let wakes = origin.as_ref().map(|_| wakes.clone());
-            hear_signals(stop.clone(), wakes, &records.access_log).context("signals cannot be heard")?;
+            hear_signals(base.stop.clone(), wakes, &base.records.access_log).context("signals cannot be heard")?;
         }
         let token = Arc::new(ArcSwapOption::new(admin_token(origin.as_ref(), config).map(Arc::new)));
         origin.iter_mut().for_each(|origin| origin.watch_token(config));
         let ((reloads, asks), (upgrades, wishes)) = (Reloads::channel(), Upgrades::channel());
-        let tls = Tls::start(config, &live, &state);
-        let admin = Admin::new(admin::Parts {
-            demand: tls.demand(),
-            readiness: Arc::clone(&readiness),
-            metrics: metrics.clone(),
-            current: current(&live),
-            state: Arc::clone(&state),
-            reloads: reloads.clone(),
-            upgrades: upgrades.clone(),
-            token: Arc::clone(&token),
-        });
+        let desks = Desks { reloads, upgrades, token };
+        let tls = Tls::start(config, &base.live, &base.state);
+        let admin = base.admin(&tls, desks.clone());
         let listening = tls.listening(config, &addresses);
         if let Some(predecessor) = &mut predecessor {
-            // What it counts from now on is known here before the first request comes.
-            state.counters().written_by(Writers::Two);
-            predecessor.prepared()?;
-            settle(&state)?;
+            upgrade::wait_for_turn(predecessor, &base.state)?;
         }
         let (sockets, admin_sockets) = claims.listen()?;
         let estate = Estate::of(config, &sockets, &admin_sockets);
-        let operators = Operators::start(admin, admin_address, admin_sockets, stop.subscribe())?;
-        let shared = Shared { live: &live, state: &state, metrics: &metrics, records: &records, tls: &tls };
-        let (open, opened) = watch::channel(false);
-        let parts = Parts {
-            proxy: shared.proxy(),
-            upkeep: shared.upkeep(&replaced),
-            watch: watch_of(&stop, &readiness),
-            server: config.server.clone(),
-            addresses: listening,
-            sockets: Arc::clone(&sockets),
-            stop: stop.subscribe(),
-            opened: open,
-        };
-        let server = std::thread::Builder::new().name("server".to_owned()).spawn(move || parts.run())?;
-        let mut app = App {
-            addresses,
-            admin_address,
-            stop: stop.clone(),
-            server: Some(server),
-            sockets,
-            opened,
-            operators,
-            readiness,
-            metrics: metrics.clone(),
-            live: Arc::clone(&live),
-            records,
-            state: Arc::clone(&state),
-            drain: config.server.drain.duration(),
-            clock: clock.clone(),
-            told: told.clone(),
-        };
+        let operators = Operators::start(admin, admin_address, admin_sockets, base.stop.subscribe())?;
+        let Serving { thread, opened } = base.serve(config, &tls, listening, &sockets)?;
+        let (server, drain) = (Some(thread), config.server.drain.duration());
+        let mut app = App { base, addresses, admin_address, server, sockets, opened, operators, drain, told };
         app.wait_until_open()?;
-        let upgrader = Upgrader {
-            recipe: recipe.filter(|_| origin.is_some()),
-            estate,
-            upgrades: upgrades.clone(),
-            state: Arc::clone(&state),
-            live: Arc::clone(&live),
-            stop: stop.clone(),
-            told: told.clone(),
-            clock: clock.clone(),
-        };
-        let (retired, next_look) = (Vec::new(), clock.now());
-        let reloader =
-            Reloader { origin, live, state, tls, metrics, token, reloads, retired, replaced, next_look, clock, told };
-        start_reloader(reloader, asks, wakes.reload, stop)?;
-        start_upgrader(upgrader, wishes, wakes.upgrade)?;
-        app.readiness.set(true);
+        let recipe = recipe.filter(|_| origin.is_some());
+        app.upgrader(recipe, estate, &desks).start(wishes, wakes.upgrade)?;
+        let upgrades = desks.upgrades.clone();
+        app.reloader(origin, tls, desks).start(asks, wakes.reload, app.base.stop.clone())?;
+        app.base.readiness.set(true);
         match predecessor {
             None => app.told.ready("Serving"),
             // Who is told by the other one which process is the service's.
-            Some(predecessor) => app.follow(predecessor, upgrades)?,
+            Some(predecessor) => upgrade::follow(predecessor, upgrades, &app.base)?,
         }
         Ok(app)
     }
 
-    /// Says that this gateway serves; when the other one has ended, everything is this one's.
-    fn follow(&self, predecessor: Predecessor, upgrades: Upgrades) -> anyhow::Result<()> {
-        // Three would not know what the others count.
-        upgrades.begin();
-        predecessor.serving()?;
-        let (state, live) = (Arc::clone(&self.state), Arc::clone(&self.live));
-        let follow = move || {
-            predecessor.wait_for_end();
-            // What it wrote last is learned with the last look.
-            let settled = settle(&state);
-            state.counters().written_by(Writers::One);
-            state.usage().take_back();
-            state.usage().follow(&live.load().snapshot.config);
-            upgrades.end();
-            match settled {
-                Ok(()) => log::info!("the process that this one follows has ended"),
-                Err(error) => log::error!("what the process before this one counted last may be missing: {error:#}"),
-            }
-        };
-        std::thread::Builder::new().name("predecessor".to_owned()).spawn(follow)?;
-        Ok(())
+    fn upgrader(&self, recipe: Option<Recipe>, estate: Estate, desks: &Desks) -> Upgrader {
+        Upgrader {
+            recipe,
+            estate,
+            upgrades: desks.upgrades.clone(),
+            state: Arc::clone(&self.base.state),
+            live: Arc::clone(&self.base.live),
+            stop: self.base.stop.clone(),
+            told: self.told.clone(),
+            clock: self.base.clock.clone(),
+        }
+    }
+
+    fn reloader(&self, origin: Option<Origin>, tls: Tls, desks: Desks) -> Reloader {
+        let Desks { reloads, upgrades: _, token } = desks;
+        Reloader {
+            origin,
+            live: Arc::clone(&self.base.live),
+            state: Arc::clone(&self.base.state),
+            tls,
+            metrics: self.base.metrics.clone(),
+            token,
+            reloads,
+            retired: Vec::new(),
+            replaced: Arc::clone(&self.base.replaced),
+            next_look: self.base.clock.now(),
+            clock: self.base.clock.clone(),
+            told: self.told.clone(),
+        }
     }
 
     /// Where callers connect, port 0 replaced by the real one.
@@ -242,22 +181,22 @@ impl App {
 
     /// What is counted.
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.base.metrics
     }
 
     /// What outlives a configuration.
     pub fn state(&self) -> &Arc<State> {
-        &self.state
+        &self.base.state
     }
 
     /// What is running now.
     pub fn running(&self) -> Arc<Running> {
-        self.live.load()
+        self.base.live.load()
     }
 
     /// Asks the gateway to end.
     pub fn stop(&self, how: Stop) {
-        self.stop.send_replace(Some(how));
+        self.base.stop.send_replace(Some(how));
     }
 
     /// Waits until someone asks the gateway to end, then until nothing is
@@ -266,20 +205,20 @@ impl App {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let how = runtime.map_or(Stop::Now, |runtime| runtime.block_on(self.end()));
         // What is queued is written before the process ends; the server, which may sleep on, holds log and counters open.
-        self.records.access_log.flush();
-        self.records.traces.flush();
+        self.base.records.access_log.flush();
+        self.base.records.traces.flush();
         how
     }
 
     async fn end(&self) -> Stop {
-        let mut asked = self.stop.subscribe();
+        let mut asked = self.base.stop.subscribe();
         // The sender is ours, so the wait cannot fail.
         let how = asked.wait_for(Option::is_some).await.ok().and_then(|stop| *stop).unwrap_or(Stop::Now);
         match how {
             Stop::Now => self.told.stopping(),
             Stop::Drain => {
                 self.told.stopping();
-                self.readiness.set(false);
+                self.base.readiness.set(false);
                 self.drained().await;
             }
             // The supervisor hears of the other process only.
@@ -289,8 +228,8 @@ impl App {
             }
         }
         // What the last requests spent is kept before the process ends; a disk that hangs does not hold it.
-        let counters = tokio::time::timeout(LAST_WRITE, self.state.counters().flush());
-        let usage = tokio::time::timeout(LAST_WRITE, self.state.usage().flush());
+        let counters = tokio::time::timeout(LAST_WRITE, self.base.state.counters().flush());
+        let usage = tokio::time::timeout(LAST_WRITE, self.base.state.usage().flush());
         let (counters, usage) = tokio::join!(counters, usage);
         for (written, what) in [(counters, "what the last requests spent of their quotas"), (usage, "the last usage")] {
             if written.is_err() {
@@ -302,30 +241,30 @@ impl App {
 
     /// Pingora would sleep the whole grace period; this ends with the last request.
     async fn drained(&self) {
-        let end = self.clock.now() + self.drain;
+        let end = self.base.clock.now() + self.drain;
         // Requests whose head has just arrived become visible within a moment.
         let mut quiet = 0;
-        while quiet < 4 && self.clock.now() < end {
-            quiet = if self.metrics.in_flight() == 0 { quiet + 1 } else { 0 };
+        while quiet < 4 && self.base.clock.now() < end {
+            quiet = if self.base.metrics.in_flight() == 0 { quiet + 1 } else { 0 };
             tokio::time::sleep(POLL).await;
         }
-        let left = self.metrics.in_flight();
+        let left = self.base.metrics.in_flight();
         if left > 0 {
             log::warn!("{left} requests were still under way after {:?} and are cut", self.drain);
         }
     }
 
     fn wait_until_open(&mut self) -> anyhow::Result<()> {
-        let end = self.clock.now() + START;
+        let end = self.base.clock.now() + START;
         let opened =
             [(&self.addresses[..], &self.opened), (std::slice::from_ref(&self.admin_address), &self.operators.opened)];
         for (addresses, opened) in opened {
             while !*opened.borrow() {
                 // Asked to end already: it need not open any more.
-                if self.stop.borrow().is_some() {
+                if self.base.stop.borrow().is_some() {
                     return Ok(());
                 }
-                if self.server.as_ref().is_some_and(JoinHandle::is_finished) || self.clock.now() > end {
+                if self.server.as_ref().is_some_and(JoinHandle::is_finished) || self.base.clock.now() > end {
                     bail!("the gateway does not listen on {addresses:?}: see the messages above");
                 }
                 std::thread::sleep(POLL);
@@ -338,10 +277,10 @@ impl App {
 impl Drop for App {
     fn drop(&mut self) {
         // A server that drains sleeps its whole grace period; the end of the process is the end of it.
-        if matches!(*self.stop.borrow(), Some(Stop::Drain | Stop::HandOver)) {
+        if matches!(*self.base.stop.borrow(), Some(Stop::Drain | Stop::HandOver)) {
             return;
         }
-        self.stop.send_replace(Some(Stop::Now));
+        self.base.stop.send_replace(Some(Stop::Now));
         if let Some(server) = self.server.take() {
             let _ = server.join();
         }
@@ -374,84 +313,6 @@ pub struct Circumstances {
     pub predecessor: Option<Predecessor>,
 }
 
-/// The addresses of a gateway, so that nobody comes between.
-struct Claims {
-    listeners: Vec<Claim>,
-    admin: Claim,
-}
-
-impl Claims {
-    fn stake(config: &Config, mut predecessor: Option<&mut Predecessor>) -> anyhow::Result<Self> {
-        let mut listeners = Vec::new();
-        for listener in &config.listeners {
-            let address = listener.address;
-            let inherited = predecessor.as_mut().and_then(|before| before.listener(address));
-            let claim = inherited.map_or_else(|| Claim::stake(address), Claim::inherit);
-            listeners.push(claim.with_context(|| busy(address, "listeners"))?);
-        }
-        let address = config.admin.address;
-        let inherited = predecessor.as_mut().and_then(|before| before.admin(address));
-        let admin = inherited.map_or_else(|| Claim::stake(address), Claim::inherit);
-        Ok(Claims { listeners, admin: admin.with_context(|| busy(address, "admin.address"))? })
-    }
-
-    fn addresses(&self) -> (Vec<SocketAddr>, SocketAddr) {
-        (self.listeners.iter().map(Claim::address).collect(), self.admin.address())
-    }
-
-    /// Connections wait from now on, those of callers and those of operators.
-    fn listen(self) -> anyhow::Result<(Arc<Sockets>, Arc<Sockets>)> {
-        for claim in &self.listeners {
-            claim.listen().with_context(|| busy(claim.address(), "listeners"))?;
-        }
-        self.admin.listen().with_context(|| busy(self.admin.address(), "admin.address"))?;
-        Ok((Sockets::new(self.listeners), Sockets::new(vec![self.admin])))
-    }
-}
-
-/// Where requests are written down.
-#[derive(Debug)]
-struct Records {
-    access_log: Arc<AccessLog>,
-    traces: Traces,
-}
-
-impl Records {
-    fn start(config: &Config, metrics: &Metrics, clock: &Clock) -> anyhow::Result<Self> {
-        let access_log = AccessLog::start(&config.log, metrics)
-            .with_context(|| format!("the access log `{}` cannot be opened", config.log.access))?;
-        let traces = Traces::start(&config.log, metrics, clock.clone()).context("traces cannot be sent")?;
-        Ok(Records { access_log: Arc::new(access_log), traces })
-    }
-}
-
-/// The snapshot that a gateway begins with, and what it wants of state.
-fn first(config: &Config, state: &State) -> anyhow::Result<Snapshot> {
-    keep_quotas(config, state).map_err(anyhow::Error::msg)?;
-    let snapshot = apart(|| Snapshot::compile(config, state))?;
-    snapshot.take_effect(state);
-    state.usage().follow(config);
-    Ok(snapshot)
-}
-
-/// Has quotas kept where there are any; shared counters keep them elsewhere.
-///
-/// # Errors
-/// In a sentence, why that cannot be.
-fn keep_quotas(config: &Config, state: &State) -> Result<(), String> {
-    let has_quota = config.limits.values().any(|limit| limit.quota.is_some());
-    if has_quota && config.state.counters == scalar::Counters::Memory {
-        state.counters().keep_in(&config.state.folder())?;
-    }
-    Ok(())
-}
-
-/// What runs whenever it is asked.
-fn current(live: &Arc<Live<Running>>) -> admin::Current {
-    let live = Arc::clone(live);
-    Box::new(move || Arc::clone(&live.load().snapshot))
-}
-
 /// The token that the admin address wants, if there is one.
 fn admin_token(origin: Option<&Origin>, config: &Config) -> Option<Secret> {
     if origin.is_none() {
@@ -465,169 +326,4 @@ fn admin_token(origin: Option<&Origin>, config: &Config) -> Option<Secret> {
             None
         }
     }
-}
-
-/// Starts the thread that reloads. Nobody waits for its end: it may be reading from a disk that hangs.
-fn start_reloader(
-    reloader: Reloader,
-    asks: mpsc::Receiver<Ask>,
-    hangup: Arc<Notify>,
-    stop: watch::Sender<Option<Stop>>,
-) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = move || {
-        runtime.block_on(reloader.run(asks, hangup, stop));
-        // A name that is being looked up must not hold the end.
-        runtime.shutdown_background();
-    };
-    std::thread::Builder::new().name("reload".to_owned()).spawn(run)?;
-    Ok(())
-}
-
-/// Starts the thread that hands over. Nobody waits for its end: it outlives an upgrade.
-fn start_upgrader(
-    upgrader: Upgrader,
-    wishes: mpsc::Receiver<crate::admin::upgrade::Ask>,
-    signal: Arc<Notify>,
-) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let run = move || runtime.block_on(upgrader.run(wishes, signal));
-    std::thread::Builder::new().name("upgrade".to_owned()).spawn(run)?;
-    Ok(())
-}
-
-/// Waits until what is counted here is written, and what others have written is known here.
-fn settle(state: &State) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let flush = async { tokio::time::timeout(LAST_WRITE, state.counters().flush()).await };
-    runtime.block_on(flush).context("the file of quotas is slow")
-}
-
-/// The admin address, on a server of its own: it answers, with readiness off,
-/// while the listeners of callers are closed and requests drain.
-#[derive(Debug)]
-struct Operators {
-    stop: watch::Sender<Option<Stop>>,
-    server: Option<JoinHandle<()>>,
-    sockets: Arc<Sockets>,
-    /// Set once connections are accepted.
-    opened: watch::Receiver<bool>,
-}
-
-impl Operators {
-    fn start(
-        admin: Admin,
-        address: SocketAddr,
-        sockets: Arc<Sockets>,
-        gateway: watch::Receiver<Option<Stop>>,
-    ) -> anyhow::Result<Self> {
-        let (stop, _) = watch::channel(None);
-        let asked = StopWatch::new(stop.clone(), Box::new(|| {}));
-        let (open, opened) = watch::channel(false);
-        let service = admin.service(address);
-        // What the gateway's own end means for it: another process answers here, while this one still drains.
-        let service = OnSockets { service, sockets: Arc::clone(&sockets), stop: gateway, opened: open };
-        let run = move || {
-            let mut server = Server::new_with_opt_and_conf(None, settings(1, Duration::ZERO));
-            server.bootstrap();
-            server.add_service(service);
-            server.run(RunArgs { shutdown_signal: Box::new(asked) });
-        };
-        let server = std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
-        Ok(Operators { stop, server: Some(server), sockets, opened })
-    }
-}
-
-impl Drop for Operators {
-    fn drop(&mut self) {
-        self.stop.send_replace(Some(Stop::Now));
-        if let Some(server) = self.server.take() {
-            let _ = server.join();
-        }
-        self.sockets.close();
-    }
-}
-
-/// Says that the gateway is not ready any more while its listeners are still open.
-fn watch_of(stop: &watch::Sender<Option<Stop>>, readiness: &Arc<Readiness>) -> StopWatch {
-    let unready = Arc::clone(readiness);
-    StopWatch::new(stop.clone(), Box::new(move || unready.set(false)))
-}
-
-/// What requests, and the work beside them, have in common.
-struct Shared<'a> {
-    live: &'a Arc<Live<Running>>,
-    state: &'a Arc<State>,
-    metrics: &'a Metrics,
-    records: &'a Records,
-    tls: &'a Tls,
-}
-
-impl Shared<'_> {
-    fn proxy(&self) -> Proxy {
-        Proxy::new(proxy::Parts {
-            live: Arc::clone(self.live),
-            state: Arc::clone(self.state),
-            metrics: self.metrics.clone(),
-            access_log: Arc::clone(&self.records.access_log),
-            traces: self.records.traces.clone(),
-            challenges: self.tls.challenges(),
-            demand: self.tls.demand(),
-        })
-    }
-
-    fn upkeep(&self, replaced: &Arc<Notify>) -> Upkeep {
-        Upkeep::new(upkeep::Parts {
-            live: Arc::clone(self.live),
-            state: Arc::clone(self.state),
-            metrics: self.metrics.clone(),
-            replaced: Arc::clone(replaced),
-            engine: self.tls.engine(),
-        })
-    }
-}
-
-/// What the server's thread owns.
-struct Parts {
-    proxy: Proxy,
-    upkeep: Upkeep,
-    watch: StopWatch,
-    server: section::Server,
-    addresses: Vec<Address>,
-    sockets: Arc<Sockets>,
-    stop: watch::Receiver<Option<Stop>>,
-    opened: watch::Sender<bool>,
-}
-
-impl Parts {
-    fn run(mut self) {
-        self.upkeep.look_up_first();
-        let section = &self.server;
-        let conf = settings(threads(section.threads), section.drain.duration());
-        let mut server = Server::new_with_opt_and_conf(None, conf);
-        server.bootstrap();
-        let keepalive = section.keepalive.duration();
-        match service(self.proxy, &server.configuration, keepalive, &self.addresses, self.stop.clone()) {
-            Ok(service) => {
-                let (sockets, stop, opened) = (self.sockets, self.stop, self.opened);
-                server.add_service(OnSockets { service, sockets, stop, opened });
-            }
-            Err(error) => return log::error!("listeners cannot be made: {error}"),
-        }
-        let mut upkeep = background_service("upkeep", self.upkeep);
-        upkeep.threads = Some(1);
-        server.add_service(upkeep);
-        server.run(RunArgs { shutdown_signal: Box::new(self.watch) });
-    }
-}
-
-fn threads(threads: Threads) -> usize {
-    match threads {
-        Threads::Auto => std::thread::available_parallelism().map_or(1, NonZero::get),
-        Threads::Count(count) => count.get(),
-    }
-}
-
-fn busy(address: SocketAddr, key: &str) -> String {
-    format!("cannot listen on {address}; stop the program that uses it, or change `{key}`")
 }

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let binary = arguments.binary.as_ref().map(|path| whole(path)).transpose()?;
+    let binary = arguments.binary.as_ref().map(whole).transpose()?;
     let wish = binary.map_or_else(|| json!({}), |binary| json!({ "binary": binary }));
     let outcome: Value = match arguments.whom.ask_for("result", "/upgrade", Question::TellWithin(wish, TIMEOUT)) {
         Ok(outcome) => outcome,

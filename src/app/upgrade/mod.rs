@@ -14,6 +14,7 @@ pub use successor::Recipe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::admin::upgrade::{Ask, BUSY, Outcome, Upgrades, Wish};
@@ -24,6 +25,7 @@ use crate::snapshot::live::Live;
 use crate::state::State;
 use crate::state::counters::Writers;
 
+use super::base::Base;
 use super::supervisor::Supervisor;
 pub(super) use successor::Estate;
 use successor::{Failure, Successor, may_be_run};
@@ -34,6 +36,8 @@ pub const VARIABLE: &str = "TOLLGATE_UPGRADE";
 const PREPARE: Duration = Duration::from_secs(60);
 /// How long it may take from then on.
 const SERVE: Duration = Duration::from_secs(15);
+/// How long a look at what the other one has counted may take.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// What an upgrade needs.
 pub(super) struct Upgrader {
@@ -49,8 +53,16 @@ pub(super) struct Upgrader {
 }
 
 impl Upgrader {
+    /// Starts the thread that hands over. Nobody waits for its end: it outlives an upgrade.
+    pub(super) fn start(self, asks: mpsc::Receiver<Ask>, signal: Arc<Notify>) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let run = move || runtime.block_on(self.run(asks, signal));
+        std::thread::Builder::new().name("upgrade".to_owned()).spawn(run)?;
+        Ok(())
+    }
+
     /// Works until the gateway is asked to end.
-    pub(super) async fn run(self, mut asks: mpsc::Receiver<Ask>, signal: Arc<Notify>) {
+    async fn run(self, mut asks: mpsc::Receiver<Ask>, signal: Arc<Notify>) {
         let mut stopping = self.stop.subscribe();
         loop {
             let (wish, reply) = tokio::select! {
@@ -116,6 +128,50 @@ impl Upgrader {
             Some(program) => may_be_run(&program).map(|()| Recipe { program, ..recipe }),
         }
     }
+}
+
+/// Says that this gateway could serve, and waits until it shall.
+///
+/// # Errors
+/// It is not wanted any more.
+pub(super) fn wait_for_turn(predecessor: &mut Predecessor, state: &State) -> anyhow::Result<()> {
+    // What the other one counts from now on is known here before the first request comes.
+    state.counters().written_by(Writers::Two);
+    predecessor.prepared()?;
+    settle(state)
+}
+
+/// Says that this gateway serves; when the other one has ended, everything is this one's.
+///
+/// # Errors
+/// It is not wanted any more.
+pub(super) fn follow(predecessor: Predecessor, upgrades: Upgrades, base: &Base) -> anyhow::Result<()> {
+    // Three would not know what the others count.
+    upgrades.begin();
+    predecessor.serving()?;
+    let (state, live) = (Arc::clone(&base.state), Arc::clone(&base.live));
+    let follow = move || {
+        predecessor.wait_for_end();
+        // What it wrote last is learned with the last look.
+        let settled = settle(&state);
+        state.counters().written_by(Writers::One);
+        state.usage().take_back();
+        state.usage().follow(&live.load().snapshot.config);
+        upgrades.end();
+        match settled {
+            Ok(()) => log::info!("the process that this one follows has ended"),
+            Err(error) => log::error!("what the process before this one counted last may be missing: {error:#}"),
+        }
+    };
+    std::thread::Builder::new().name("predecessor".to_owned()).spawn(follow)?;
+    Ok(())
+}
+
+/// Waits until what is counted here is written, and what others have written is known here.
+fn settle(state: &State) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let flush = async { tokio::time::timeout(SETTLE, state.counters().flush()).await };
+    runtime.block_on(flush).context("the file of quotas is slow")
 }
 
 fn outcome(failure: Failure) -> Outcome {

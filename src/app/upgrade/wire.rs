@@ -93,9 +93,9 @@ impl Wire {
             Err(rustix::io::Errno::CONNRESET) => return Ok(Heard::Nobody),
             Err(error) => return Err(error.into()),
         };
-        let along = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
+        let along = control.drain().find_map(|message| {
+            let RecvAncillaryMessage::ScmRights(mut descriptors) = message else { return None };
+            descriptors.next()
         });
         match text.get(..length).unwrap_or_default() {
             [] => Ok(Heard::Nobody),
