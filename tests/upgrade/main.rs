@@ -11,9 +11,15 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tollgate::state::usage::{Place, lines};
 
 use support::calls::{Calls, Door};
@@ -173,6 +179,84 @@ async fn a_gateway_hands_over_once_at_a_time_and_not_while_it_stops() {
     assert_eq!(line.first_ended(), Some(0));
     let output = first.join().unwrap();
     assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// An upstream that answers when it is let.
+async fn held(release: Arc<Notify>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("a port"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let release = Arc::clone(&release);
+            tokio::spawn(async move {
+                drop(stream.read(&mut [0; 4096]).await);
+                release.notified().await;
+                drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"data\":[]}").await);
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_old_process_finishes_what_it_has_and_the_supervisor_follows_the_new_one() {
+    let release = Arc::new(Notify::new());
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("notify");
+    let ear = UnixDatagram::bind(&socket).unwrap();
+    ear.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let hear = || {
+        let mut buffer = [0; 4096];
+        let length = ear.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    };
+    let text = config(&held(Arc::clone(&release)).await, "");
+    let mut line = Line::start_in(folder, &text, &[("NOTIFY_SOCKET", socket.as_os_str())]).await;
+    assert_eq!(hear(), "READY=1\nSTATUS=Serving");
+    let (first, door) = (line.first(), doors(&line)[0].clone());
+    let caller = tokio::spawn(Calls::once(door, "/a"));
+    let in_flight = |line: &Line| {
+        let metrics = line.metrics();
+        metrics.lines().find_map(|line| line.strip_prefix("tollgate_in_flight ")?.parse().ok()).unwrap_or(0)
+    };
+    eventually("the request to be under way", || in_flight(&line) == 1).await;
+    let (code, answer) = line.upgrade(&[]).await;
+    assert_eq!(code, Some(0), "{answer}");
+    assert_eq!(hear(), format!("MAINPID={}\nREADY=1\nSTATUS=Serving", answer["pid"]));
+    // The new one answers operators, and is not handed over before the old one has ended.
+    assert_eq!(in_flight(&line), 0);
+    let (code, refused) = line.upgrade(&[]).await;
+    assert_eq!((code, &refused["result"]), (Some(2), &"refused".into()), "{refused}");
+    assert_eq!(line.first_ended(), None);
+    eventually("the courtesy to be over", || line.is_quiet(first)).await;
+    release.notify_waiters();
+    assert_eq!(caller.await.unwrap(), Ok(200));
+    let answered = Instant::now();
+    line.ended(first).await;
+    assert!(answered.elapsed() < Duration::from_secs(1), "{:?} after its last request", answered.elapsed());
+    // A reload is the new one's affair, and the supervisor believes it. The old one has said nothing of its end.
+    Line::signal(u32::try_from(answer["pid"].as_u64().unwrap()).unwrap(), "HUP");
+    assert!(hear().starts_with("RELOADING=1\n"));
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_takes_effect() {
+    let (upstream, mut line) = start().await;
+    let more = config(&upstream.url(), "").replace("listeners: [", "listeners: [{ address: '[::1]:0' }, ");
+    std::fs::write(line.file("test.yaml"), more).unwrap();
+    let (code, answer) = line.upgrade(&[]).await;
+    assert_eq!(code, Some(0), "{answer}");
+    eventually("the old one to have ended", || line.said().contains("has ended")).await;
+    let said = line.said();
+    assert!(said.rsplit_once("listening on ").unwrap().1.starts_with("http://[::1]:"), "{said}");
+    let door = Door { at: line.address("listening on http://"), tls: None };
+    assert_eq!(Calls::once(door, "/a").await, Ok(200));
+    // And what is given up is closed with the old process.
+    let given_up = line.address("listening on http://");
+    std::fs::write(line.file("test.yaml"), config(&upstream.url(), "")).unwrap();
+    let (code, answer) = line.upgrade(&[]).await;
+    assert_eq!(code, Some(0), "{answer}");
+    eventually("nobody to listen", || std::net::TcpStream::connect(given_up).is_err()).await;
 }
 
 #[tokio::test]

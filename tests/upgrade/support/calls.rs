@@ -95,6 +95,13 @@ impl Calls {
         Calls { callers, is_over }
     }
 
+    /// One request over a connection of its own.
+    pub async fn once(door: Door, path: &'static str) -> Result<u16, String> {
+        let mut stream = door.open().await.map_err(|error| error.to_string())?;
+        let answer = exchange(&mut stream, path, Habit::Renews).await;
+        answer.map(|(status, _)| status).map_err(|(Broken::Before(why) | Broken::Late(why))| why)
+    }
+
     /// Lets them finish what they are at.
     pub async fn end(self) -> Tally {
         self.is_over.store(true, Ordering::Relaxed);

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -100,6 +101,28 @@ impl Line {
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {said}"));
         self.later.extend(answer["pid"].as_u64().map(|pid| u32::try_from(pid).expect("a number of a process")));
         answer
+    }
+
+    /// The metrics of the gateway that answers.
+    pub fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.address("health and metrics on http://")).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("a request");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
+    }
+
+    /// Whether a process listens nowhere any more.
+    pub fn is_quiet(&self, pid: u32) -> bool {
+        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a running process");
+        let links = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        let ours: BTreeSet<String> = links.map(|link| link.display().to_string()).collect();
+        let sockets = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).expect("sockets");
+        let listens = sockets.lines().skip(1).filter_map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            (columns[3] == "0A").then(|| format!("socket:[{}]", columns[9]))
+        });
+        listens.into_iter().all(|socket| !ours.contains(&socket))
     }
 
     /// Looks whether the first has ended, and with which code.
