@@ -4,8 +4,9 @@
 //! them for those who serve. Not here: addresses (`claims`), the order of things
 //! (`mod`).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
@@ -19,11 +20,12 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::scalar::{self, Secret};
 use crate::proxy::server::{Address, Stop};
-use crate::proxy::sockets::Sockets;
+use crate::proxy::sockets::{Gate, Sockets};
 use crate::proxy::{self, Proxy, Running};
 use crate::snapshot::Snapshot;
 use crate::snapshot::live::Live;
 use crate::state::State;
+use crate::state::counters::Up;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
@@ -33,6 +35,9 @@ use super::serving::{Parts, watch_of};
 use super::tls::Tls;
 use super::upgrade::Predecessor;
 use super::upkeep::{self, Upkeep};
+
+/// How long shared counters are waited for.
+const COUNTERS: Duration = Duration::from_secs(2);
 
 /// What a gateway has, whatever it listens on.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub(super) struct Base {
     pub(super) stop: watch::Sender<Option<Stop>>,
     /// Woken when another configuration runs.
     pub(super) replaced: Arc<Notify>,
+    /// When the first connection may be accepted.
+    pub(super) gate: Gate,
     pub(super) clock: Clock,
 }
 
@@ -79,8 +86,16 @@ impl Base {
         }
         let snapshot = first(config, &state)?;
         let live = Arc::new(Live::new(Running::new(snapshot, &metrics)));
+        let gate = predecessor.map_or_else(Gate::open, |_| as_good_as_before(&live, &state, clock));
         let (stop, replaced, clock) = (watch::channel(None).0, Arc::new(Notify::new()), clock.clone());
-        Ok(Base { metrics, records, state, live, readiness, stop, replaced, clock })
+        Ok(Base { metrics, records, state, live, readiness, stop, replaced, gate, clock })
+    }
+
+    /// Identity providers whose callers cannot be judged, because their keys are not there.
+    pub(super) fn without_keys(&self) -> Vec<Arc<str>> {
+        let running = self.live.load();
+        let keys = running.snapshot.provider_keys.iter();
+        keys.filter(|(_, keys)| !keys.is_usable()).map(|(provider, _)| Arc::clone(provider)).collect()
     }
 
     /// What answers operators.
@@ -114,6 +129,7 @@ impl Base {
             addresses,
             sockets: Arc::clone(sockets),
             stop: self.stop.subscribe(),
+            gate: self.gate.clone(),
             opened: open,
         };
         let thread = std::thread::Builder::new().name("server".to_owned()).spawn(move || parts.run())?;
@@ -141,6 +157,19 @@ impl Base {
             engine: tls.engine(),
         })
     }
+}
+
+/// Nobody is let in who would be refused here, and was served by the process before: the keys of identity providers are
+/// there, and shared counters are asked, if they answer at all.
+fn as_good_as_before(live: &Arc<Live<Running>>, state: &Arc<State>, clock: &Clock) -> Gate {
+    let (live, state, clock) = (Arc::clone(live), Arc::clone(state), clock.clone());
+    let began = OnceLock::new();
+    Gate::new(move || {
+        let now = clock.now();
+        let has_keys = live.load().snapshot.provider_keys.iter().all(|(_, keys)| keys.is_usable());
+        let is_asked = state.counters().health().is_none_or(|health| health.up == Up::Yes);
+        has_keys && (is_asked || now.saturating_duration_since(*began.get_or_init(|| now)) >= COUNTERS)
+    })
 }
 
 /// Where requests are written down.

@@ -120,7 +120,8 @@ impl App {
         }
         let (sockets, admin_sockets) = claims.listen()?;
         let estate = Estate::of(config, &sockets, &admin_sockets);
-        let operators = Operators::start(admin, admin_address, admin_sockets, base.stop.subscribe())?;
+        let operators =
+            Operators::start(admin, admin_address, admin_sockets, base.stop.subscribe(), base.gate.clone())?;
         let Serving { thread, opened } = base.serve(config, &tls, listening, &sockets)?;
         let (server, drain) = (Some(thread), config.server.drain.duration());
         let mut app = App { base, addresses, admin_address, server, sockets, opened, operators, drain, told };
@@ -265,6 +266,10 @@ impl App {
                     return Ok(());
                 }
                 if self.server.as_ref().is_some_and(JoinHandle::is_finished) || self.base.clock.now() > end {
+                    let missing = self.base.without_keys();
+                    if !missing.is_empty() && addresses == self.addresses {
+                        bail!("the keys of {} cannot be had: their callers would be refused", missing.join(", "));
+                    }
                     bail!("the gateway does not listen on {addresses:?}: see the messages above");
                 }
                 std::thread::sleep(POLL);

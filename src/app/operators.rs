@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::admin::Admin;
 use crate::proxy::server::{Stop, StopWatch, settings};
-use crate::proxy::sockets::{OnSockets, Sockets};
+use crate::proxy::sockets::{Gate, OnSockets, Sockets};
 
 /// The server. Dropping it ends it at once.
 #[derive(Debug)]
@@ -31,13 +31,14 @@ impl Operators {
         address: SocketAddr,
         sockets: Arc<Sockets>,
         gateway: watch::Receiver<Option<Stop>>,
+        gate: Gate,
     ) -> anyhow::Result<Self> {
         let (stop, _) = watch::channel(None);
         let asked = StopWatch::new(stop.clone(), Box::new(|| {}));
         let (open, opened) = watch::channel(false);
         let service = admin.service(address);
         // What the gateway's own end means for it: another process answers here, while this one still drains.
-        let service = OnSockets { service, sockets: Arc::clone(&sockets), stop: gateway, opened: open };
+        let service = OnSockets { service, sockets: Arc::clone(&sockets), stop: gateway, gate, opened: open };
         let run = move || {
             let mut server = Server::new_with_opt_and_conf(None, settings(1, Duration::ZERO));
             server.bootstrap();

@@ -14,14 +14,20 @@ use crate::admin::health::Readiness;
 use crate::config::section::server::{self as section, Threads};
 use crate::proxy::Proxy;
 use crate::proxy::server::{Address, Stop, StopWatch, service, settings};
-use crate::proxy::sockets::{OnSockets, Sockets};
+use crate::proxy::sockets::{Gate, OnSockets, Sockets};
 
 use super::upkeep::Upkeep;
 
 /// Says that the gateway is not ready any more while its listeners are still open.
 pub(super) fn watch_of(stop: &watch::Sender<Option<Stop>>, readiness: &Arc<Readiness>) -> StopWatch {
-    let unready = Arc::clone(readiness);
-    StopWatch::new(stop.clone(), Box::new(move || unready.set(false)))
+    let (unready, asked) = (Arc::clone(readiness), stop.subscribe());
+    let before = move || {
+        // Where another process goes on, whoever still asks this one is not to send its callers elsewhere.
+        if *asked.borrow() != Some(Stop::HandOver) {
+            unready.set(false);
+        }
+    };
+    StopWatch::new(stop.clone(), Box::new(before))
 }
 
 /// What the server's thread owns.
@@ -33,6 +39,7 @@ pub(super) struct Parts {
     pub(super) addresses: Vec<Address>,
     pub(super) sockets: Arc<Sockets>,
     pub(super) stop: watch::Receiver<Option<Stop>>,
+    pub(super) gate: Gate,
     pub(super) opened: watch::Sender<bool>,
 }
 
@@ -46,8 +53,8 @@ impl Parts {
         let keepalive = section.keepalive.duration();
         match service(self.proxy, &server.configuration, keepalive, &self.addresses, self.stop.clone()) {
             Ok(service) => {
-                let (sockets, stop, opened) = (self.sockets, self.stop, self.opened);
-                server.add_service(OnSockets { service, sockets, stop, opened });
+                let Parts { sockets, stop, gate, opened, .. } = self;
+                server.add_service(OnSockets { service, sockets, stop, gate, opened });
             }
             Err(error) => return log::error!("listeners cannot be made: {error}"),
         }

@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -29,6 +30,8 @@ use super::server::Stop;
 
 /// Connections that may wait to be accepted; the system has a bound of its own.
 const BACKLOG: i32 = 65_535;
+/// Between two looks at a [`Gate`].
+const LOOK: Duration = Duration::from_millis(5);
 
 /// An address that is ours until this is dropped, though nobody may be listening there yet.
 #[derive(Debug)]
@@ -110,6 +113,34 @@ impl Sockets {
     }
 }
 
+/// Whether a service may begin to accept connections yet.
+#[derive(Clone)]
+pub struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Gate {
+    /// As soon as this says so.
+    pub fn new(is_open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Gate(Arc::new(is_open))
+    }
+
+    /// At once.
+    pub fn open() -> Self {
+        Gate::new(|| true)
+    }
+
+    async fn opened(&self) {
+        while !(self.0)() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Gate").finish_non_exhaustive()
+    }
+}
+
 /// A service on sockets that are open already.
 pub struct OnSockets<A> {
     /// What runs there.
@@ -118,7 +149,9 @@ pub struct OnSockets<A> {
     pub sockets: Arc<Sockets>,
     /// How the gateway is to end: where another process goes on, nobody is let in any more.
     pub stop: watch::Receiver<Option<Stop>>,
-    /// Set once connections are accepted.
+    /// When connections may be accepted; until then they wait.
+    pub gate: Gate,
+    /// Set once they are.
     pub opened: watch::Sender<bool>,
 }
 
@@ -131,6 +164,10 @@ impl<A> fmt::Debug for OnSockets<A> {
 #[async_trait]
 impl<A: ServerApp + Send + Sync + 'static> services::Service for OnSockets<A> {
     async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, tasks: usize) {
+        tokio::select! {
+            () = self.gate.opened() => {}
+            _ = shutdown.wait_for(|ends| *ends) => return,
+        }
         let table = match self.sockets.table() {
             Ok(table) => table,
             Err(error) => return log::error!("listeners cannot be copied: {error}"),

@@ -14,12 +14,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tollgate::clock::Clock;
 use tollgate::state::usage::{Place, lines};
 
 use support::calls::{Calls, Door};
@@ -130,6 +131,8 @@ async fn whoever_does_not_come_up_leaves_the_other_one_serving() {
     assert!(said.contains("serves as before"), "{said}");
     std::fs::write(line.file("test.yaml"), &good).unwrap();
     // A program that is none, one that ends at once, and one that never says anything.
+    std::fs::create_dir(line.file("open")).unwrap();
+    std::fs::set_permissions(line.file("open"), std::fs::Permissions::from_mode(0o777)).unwrap();
     let program = |name: &str, text: &str, mode: u32| {
         let path = line.file(name);
         std::fs::write(&path, text).unwrap();
@@ -141,6 +144,7 @@ async fn whoever_does_not_come_up_leaves_the_other_one_serving() {
         (program("nothing", "neither fish nor fowl", 0o755), "cannot be started"),
         (program("no-program", "", 0o644), "is no program"),
         (program("anybodys", "#!/bin/sh\n", 0o777), "can be changed by other users"),
+        (program("open/fine", "#!/bin/sh\n", 0o755), "can be replaced by other users"),
         (line.file("gone").display().to_string(), "No such file"),
     ] {
         let (code, answer) = line.upgrade(&["--binary", &binary]).await;
@@ -231,12 +235,30 @@ async fn the_old_process_finishes_what_it_has_and_the_supervisor_follows_the_new
     eventually("the courtesy to be over", || line.is_quiet(first)).await;
     release.notify_waiters();
     assert_eq!(caller.await.unwrap(), Ok(200));
-    let answered = Instant::now();
+    let (clock, answered) = (Clock::system(), Clock::system().now());
     line.ended(first).await;
-    assert!(answered.elapsed() < Duration::from_secs(1), "{:?} after its last request", answered.elapsed());
+    let took = clock.now().duration_since(answered);
+    assert!(took < Duration::from_secs(1), "{took:?} after its last request");
     // A reload is the new one's affair, and the supervisor believes it. The old one has said nothing of its end.
     Line::signal(u32::try_from(answer["pid"].as_u64().unwrap()).unwrap(), "HUP");
     assert!(hear().starts_with("RELOADING=1\n"));
+}
+
+#[tokio::test]
+async fn nobody_takes_over_who_would_refuse_callers() {
+    let upstream = Upstream::start().await;
+    // A provider that is away: a gateway that runs may still have its keys.
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let idp = format!(
+        "auth: {{ idp: {{ type: jwt, issuer: 'https://id.test/', audience: a, jwks: 'http://{away}/keys', tenant: '{{claims.t}}' }} }}\n"
+    );
+    let text = config(&upstream.url(), &idp).replace("routes: { ", "routes: { /b: { pipe: b, auth: idp }, ");
+    let mut line = Line::start(&text).await;
+    let (code, answer) = line.upgrade(&[]).await;
+    let text = answer["text"].as_str().unwrap();
+    assert!(code == Some(2) && text.contains("the keys of idp cannot be had"), "{text}");
+    let door = Door { at: line.address("listening on http://"), tls: None };
+    assert_eq!(Calls::once(door, "/a").await, Ok(200));
 }
 
 #[tokio::test]

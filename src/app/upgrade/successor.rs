@@ -4,9 +4,10 @@
 //! none. Not here: what becomes of this process then (`app`).
 
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -196,14 +197,27 @@ pub(super) fn may_be_run(program: &Path) -> Result<(), String> {
     if !program.is_absolute() {
         return Err(format!("`{shown}`: a program is named by its whole path, from / on"));
     }
-    let found = std::fs::metadata(program).map_err(|error| format!("`{shown}`: {error}"))?;
+    let real = std::fs::canonicalize(program).map_err(|error| format!("`{shown}`: {error}"))?;
+    let found = std::fs::metadata(&real).map_err(|error| format!("`{shown}`: {error}"))?;
     let us = rustix::process::geteuid().as_raw();
-    match () {
-        () if !found.is_file() || found.permissions().mode() & 0o111 == 0 => Err(format!("`{shown}` is no program")),
-        () if found.uid() != 0 && found.uid() != us => {
-            Err(format!("`{shown}` belongs to another user: only programs of root, and of the gateway's user, are run"))
-        }
-        () if found.mode() & 0o022 != 0 => Err(format!("`{shown}` can be changed by other users: chmod go-w it")),
-        () => Ok(()),
+    let is_foreign = |found: &Metadata| found.uid() != 0 && found.uid() != us;
+    if !found.is_file() || found.mode() & 0o111 == 0 {
+        return Err(format!("`{shown}` is no program"));
     }
+    if is_foreign(&found) {
+        return Err(format!(
+            "`{shown}` belongs to another user: only programs of root, and of the gateway's user, are run"
+        ));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(format!("`{shown}` can be changed by other users: chmod go-w it"));
+    }
+    for folder in real.ancestors().skip(1) {
+        let found = std::fs::metadata(folder).map_err(|error| format!("`{}`: {error}", folder.display()))?;
+        // In one with the sticky bit nobody replaces what is another's.
+        if is_foreign(&found) || found.mode() & 0o1002 == 0o002 {
+            return Err(format!("`{shown}` can be replaced by other users, in {}", folder.display()));
+        }
+    }
+    Ok(())
 }
