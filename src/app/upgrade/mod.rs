@@ -74,23 +74,33 @@ impl Upgrader {
                 log::error!("upgrade: {BUSY}");
                 continue;
             }
-            let done = self.upgrade(wish).await;
+            let done = self.upgrade(wish).await.and_then(|(successor, version)| self.retire(successor, version));
             let outcome = match &done {
-                Ok((successor, version)) => Outcome::Done { pid: successor.pid(), version: version.clone() },
-                Err(outcome) => outcome.clone(),
+                Ok((_, outcome)) | Err(outcome) => outcome.clone(),
             };
             tell(&outcome);
             // Who asked may have gone.
             reply.into_iter().for_each(|reply| drop(reply.send(outcome.clone())));
             match done {
+                Ok((successor, _)) => successor.outlive(),
                 Err(_) => self.upgrades.end(),
-                Ok((successor, _)) => {
-                    self.told.followed_by(successor.pid());
-                    self.stop.send_replace(Some(Stop::HandOver));
-                    successor.outlive()
-                }
             }
         }
+    }
+
+    /// This gateway ends, and the other one goes on; unless both were to end meanwhile.
+    fn retire(&self, successor: Successor, version: String) -> Result<(Successor, Outcome), Outcome> {
+        let pid = successor.pid();
+        let retire = |stop: &mut Option<Stop>| {
+            let is_first = stop.is_none();
+            stop.get_or_insert(Stop::HandOver);
+            is_first
+        };
+        if !self.stop.send_if_modified(retire) {
+            return Err(outcome(successor.dismissed()));
+        }
+        self.told.followed_by(pid);
+        Ok((successor, Outcome::Done { pid, version }))
     }
 
     async fn upgrade(&self, wish: Wish) -> Result<(Successor, String), Outcome> {

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::proxy::sockets::Sockets;
@@ -165,6 +167,13 @@ impl Successor {
             }
         }
         Ok(None)
+    }
+
+    /// Has it end as this process does: it serves already, and may finish the requests that it has.
+    pub(super) fn dismissed(self) -> Failure {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        pid.into_iter().for_each(|pid| drop(kill_process(pid, Signal::TERM)));
+        Failure::Stopping
     }
 
     fn abandoned(mut self) -> Failure {
