@@ -172,7 +172,8 @@ impl Successor {
     /// Has it end as this process does: it serves already, and may finish the requests that it has.
     pub(super) fn dismissed(self) -> Failure {
         let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        pid.into_iter().for_each(|pid| drop(kill_process(pid, Signal::TERM)));
+        // One that has ended already needs nothing.
+        _ = pid.map(|pid| kill_process(pid, Signal::TERM));
         Failure::Stopping
     }
 

@@ -10,6 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use h2::Reason;
+use h2::client::SendRequest;
+use http::Request;
+use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -91,6 +95,10 @@ impl Calls {
             for habit in [Habit::Keeps, Habit::Renews].repeat(each) {
                 callers.spawn(call(door.clone(), path, habit, Arc::clone(&is_over)));
             }
+            // HTTP/2, where it can be begun without a handshake.
+            if door.tls.is_none() {
+                callers.spawn(call_many(door.at, path, Arc::clone(&is_over)));
+            }
         }
         Calls { callers, is_over }
     }
@@ -137,6 +145,49 @@ async fn call(door: Door, path: &'static str, habit: Habit, is_over: Arc<AtomicB
             }
             Ok(Err(Broken::Before(why) | Broken::Late(why))) => tally.failures.push(why),
             Err(_) => tally.failures.push("no answer in time".to_owned()),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    tally
+}
+
+/// As [`call`], over HTTP/2.
+async fn call_many(at: SocketAddr, path: &'static str, is_over: Arc<AtomicBool>) -> Tally {
+    let (mut tally, mut kept) = (Tally::default(), None);
+    while !is_over.load(Ordering::Relaxed) {
+        let exchange = async {
+            let sender: SendRequest<Bytes> = match kept.take() {
+                Some(sender) => sender,
+                None => {
+                    let stream = TcpStream::connect(at).await.expect("somebody listens");
+                    let (sender, connection) = h2::client::handshake(stream).await?;
+                    tokio::spawn(connection);
+                    sender
+                }
+            };
+            // One that says goodbye takes no more: nothing has been sent.
+            let Ok(mut sender) = sender.ready().await else { return Ok(None) };
+            let request = Request::get(format!("http://localhost{path}")).body(()).expect("a request");
+            let (response, _) = sender.send_request(request, true)?;
+            let (head, mut body) = response.await?.into_parts();
+            while let Some(piece) = body.data().await {
+                let piece = piece?;
+                body.flow_control().release_capacity(piece.len())?;
+            }
+            Ok::<_, h2::Error>(Some((head.status.as_u16(), sender)))
+        };
+        match tokio::time::timeout(PATIENCE, exchange).await {
+            Ok(Ok(None)) => continue,
+            Ok(Ok(Some((status, sender)))) => {
+                *tally.answers.entry(status).or_default() += 1;
+                kept = Some(sender);
+            }
+            // Sent, and known not to have been looked at.
+            Ok(Err(error)) if error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM) => {
+                tally.repeats += 1
+            }
+            Ok(Err(error)) => tally.failures.push(format!("HTTP/2: {error}")),
+            Err(_) => tally.failures.push("no answer in time over HTTP/2".to_owned()),
         }
         tokio::time::sleep(PAUSE).await;
     }

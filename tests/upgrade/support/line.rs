@@ -70,13 +70,6 @@ impl Line {
         self.first.id()
     }
 
-    /// `tollgate ... -c FILE`.
-    pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        command.args(arguments).args(["-c", "test.yaml"]).current_dir(self.folder.path()).stdin(Stdio::null());
-        command
-    }
-
     /// `tollgate ...` at the gateway that answers: port 0 of its file says nothing.
     pub fn asking(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
