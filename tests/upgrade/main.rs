@@ -116,6 +116,30 @@ async fn no_request_is_lost_and_each_is_counted_once_over_three_upgrades() {
     assert_eq!(in_ledger(&line), answered);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quota_that_runs_out_while_two_processes_count_is_kept_to() {
+    const QUOTA: u64 = 600;
+    // The new process is there after some hundred requests: one of these is about right.
+    for before in [250, 150, 80, 30] {
+        let upstream = Upstream::start().await;
+        let text = config(&upstream.url(), "").replace(&format!("{PLENTY}/day"), &format!("{QUOTA}/day"));
+        let mut line = Line::start(&text).await;
+        let calls = Calls::start(&doors(&line), "/a", 3);
+        eventually("most of it to be used", || u64::from(upstream.requests()) > QUOTA - before).await;
+        let (code, answer) = line.upgrade(&[]).await;
+        assert_eq!(code, Some(0), "{answer}");
+        eventually("the old one to end", || line.said().contains("has ended")).await;
+        let is_refusal = |line: &str| line.starts_with("tollgate_requests_total") && line.contains("code=\"429\"");
+        eventually("a refusal", || line.metrics().lines().any(is_refusal)).await;
+        let tally = calls.end().await;
+        assert_eq!(tally.failures, Vec::<String>::new());
+        let let_in = tally.answers[&200];
+        // No more than one request of each who calls: what came to the old one within 20 ms, over connections that it had.
+        assert!((QUOTA..=QUOTA + 13).contains(&let_in), "{let_in} of {QUOTA}");
+        assert_eq!(u64::from(upstream.requests()), let_in);
+    }
+}
+
 #[tokio::test]
 async fn whoever_does_not_come_up_leaves_the_other_one_serving() {
     let (upstream, mut line) = start().await;
