@@ -56,7 +56,7 @@ JOBS = {
     "h2": ("HTTP/2 over TLS 1.3, 4 connections with 8 requests each", ["tollgate", "nginx", "haproxy", "caddy"], {}),
     "post": ("64 KiB up, 1 KB down", list(TITLES), {}),
     "retry": ("5 % of the upstream's answers are 503, and asked for again", ["tollgate", "nginx", "haproxy"], {}),
-    "stream": ("100 MiB down", ["tollgate", "pingora", "nginx", "haproxy", "caddy"], {}),
+    "stream": ("100 MiB down, where a request is one of these", ["tollgate", "nginx", "haproxy", "caddy"], {}),
 }
 
 

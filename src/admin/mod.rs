@@ -10,6 +10,7 @@ mod limits;
 mod metrics;
 pub mod reload;
 mod routes_test;
+pub mod upgrade;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::tls::domains::Demand;
 use access::{Access, Asker, Need, Refused};
 use health::Readiness;
 use reload::{Finding, Reloads, Wish};
+use upgrade::Upgrades;
 
 /// Who did what here, or tried to: in the log unless only errors are.
 const AUDIT: &str = "audit";
@@ -67,6 +69,8 @@ pub struct Parts {
     pub demand: Arc<Demand>,
     /// Where reloads are asked for.
     pub reloads: Reloads,
+    /// Where upgrades are asked for.
+    pub upgrades: Upgrades,
     /// The admin token; who changes it, changes it for the next request.
     pub token: Arc<ArcSwapOption<Secret>>,
 }
@@ -79,6 +83,7 @@ pub struct Admin {
     state: Arc<State>,
     demand: Arc<Demand>,
     reloads: Reloads,
+    upgrades: Upgrades,
     access: Access,
     /// Refusals that are logged.
     noise: Throttle,
@@ -116,6 +121,7 @@ enum Resource {
     Readyz,
     Reload,
     RoutesTest,
+    Upgrade,
 }
 
 impl Resource {
@@ -135,6 +141,7 @@ impl Resource {
             "/readyz" => Some(Resource::Readyz),
             "/reload" => Some(Resource::Reload),
             "/routes/test" => Some(Resource::RoutesTest),
+            "/upgrade" => Some(Resource::Upgrade),
             _ => None,
         }
     }
@@ -154,7 +161,8 @@ impl Resource {
             | Resource::DomainsVerify
             | Resource::LimitsReset
             | Resource::Reload
-            | Resource::RoutesTest => Method::POST,
+            | Resource::RoutesTest
+            | Resource::Upgrade => Method::POST,
         }
     }
 
@@ -172,7 +180,26 @@ impl Resource {
             | Resource::Limits
             | Resource::LimitsReset
             | Resource::Reload
-            | Resource::RoutesTest => Need::TokenAndProgram,
+            | Resource::RoutesTest
+            | Resource::Upgrade => Need::TokenAndProgram,
+        }
+    }
+
+    /// Whether it changes what another process may have read already that is about to go on.
+    fn is_kept(self) -> bool {
+        match self {
+            Resource::DomainsAdd | Resource::DomainsRemove | Resource::DomainsVerify | Resource::LimitsReset => true,
+            Resource::Config
+            | Resource::ConfigDiff
+            | Resource::Domains
+            | Resource::Limits
+            | Resource::Livez
+            | Resource::Metrics
+            | Resource::MetricsUsage
+            | Resource::Readyz
+            | Resource::Reload
+            | Resource::RoutesTest
+            | Resource::Upgrade => false,
         }
     }
 }
@@ -180,11 +207,11 @@ impl Resource {
 impl Admin {
     /// Answers from these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { readiness, metrics, current, state, demand, reloads, token } = parts;
+        let Parts { readiness, metrics, current, state, demand, reloads, upgrades, token } = parts;
         let clock = state.clock().clone();
         let noise = Throttle::new(clock.clone(), MAX_NOISE, throttle::FEW);
         let access = Access::new(token, clock.clone());
-        Admin { readiness, metrics, current, state, demand, reloads, access, noise, clock }
+        Admin { readiness, metrics, current, state, demand, reloads, upgrades, access, noise, clock }
     }
 
     /// The service that listens on `address`.
@@ -203,7 +230,7 @@ impl Admin {
             return Err(Box::new(refuse(refused)));
         }
         let known = "/livez /readyz /metrics /metrics/usage, and with the token: /config /config/diff /domains /limits, POST \
-                     /domains/add /domains/remove /domains/verify /limits/reset /reload /routes/test\n";
+                     /domains/add /domains/remove /domains/verify /limits/reset /reload /routes/test /upgrade\n";
         let resource = resource.ok_or_else(|| Box::new(text(StatusCode::NOT_FOUND, known)))?;
         let allowed = resource.method();
         if *asker.method == allowed || (allowed == Method::GET && *asker.method == Method::HEAD) {
@@ -228,6 +255,9 @@ impl Admin {
     async fn answer(&self, resource: Resource, asker: &Asker<'_>, sent: Sent<'_>) -> Response<Vec<u8>> {
         let Sent { query, body } = sent;
         match resource {
+            _ if resource.is_kept() && self.upgrades.is_under_way() => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "an upgrade is under way: ask again in a moment\n")
+            }
             Resource::Config => self.config(asker),
             Resource::ConfigDiff => self.load_again(Wish::Compare, asker).await,
             Resource::Domains => self.domains().list(),
@@ -246,6 +276,7 @@ impl Admin {
                 text(StatusCode::BAD_REQUEST, told)
             }
             Resource::RoutesTest => routes_test::answer(&(self.current)(), body, self.clock.wall()),
+            Resource::Upgrade => self.upgrade(asker, body).await,
         }
     }
 
@@ -279,6 +310,19 @@ impl Admin {
             log::warn!(target: AUDIT, "limits reset by {}: {done}", asker.name());
         }
         answer
+    }
+
+    async fn upgrade(&self, asker: &Asker<'_>, body: &[u8]) -> Response<Vec<u8>> {
+        let wish: upgrade::Wish =
+            match if body.is_empty() { Ok(upgrade::Wish::default()) } else { serde_json::from_slice(body) } {
+                Ok(wish) => wish,
+                Err(_) => {
+                    return text(StatusCode::BAD_REQUEST, "send nothing, {}, or {\"binary\": \"/path/of/tollgate\"}\n");
+                }
+            };
+        log::warn!(target: AUDIT, "upgrade asked for by {}", asker.name());
+        let outcome = self.upgrades.ask(wish).await;
+        json(outcome.status(), &outcome.to_json())
     }
 
     async fn load_again(&self, wish: Wish, asker: &Asker<'_>) -> Response<Vec<u8>> {

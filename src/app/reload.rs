@@ -25,10 +25,11 @@ use crate::telemetry::metrics::{Kept, Metrics};
 use crate::telemetry::program_log;
 use crate::upstream::Upstream;
 
+use super::apart;
+use super::base::keep_quotas;
 use super::supervisor::Supervisor;
 use super::tls::{self, Tls};
 use super::upkeep::look_up;
-use super::{apart, keep_quotas};
 
 /// Between looks at the files.
 const POLL: Duration = Duration::from_secs(1);
@@ -79,13 +80,25 @@ pub(super) struct Reloader {
 }
 
 impl Reloader {
-    /// Works until the gateway is asked to end.
-    pub(super) async fn run(
-        mut self,
-        mut asks: mpsc::Receiver<Ask>,
+    /// Starts the thread that reloads. Nobody waits for its end: it may be reading from a disk that hangs.
+    pub(super) fn start(
+        self,
+        asks: mpsc::Receiver<Ask>,
         hangup: Arc<Notify>,
         stop: watch::Sender<Option<Stop>>,
-    ) {
+    ) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let run = move || {
+            runtime.block_on(self.run(asks, hangup, stop));
+            // A name that is being looked up must not hold the end.
+            runtime.shutdown_background();
+        };
+        std::thread::Builder::new().name("reload".to_owned()).spawn(run)?;
+        Ok(())
+    }
+
+    /// Works until the gateway is asked to end.
+    async fn run(mut self, mut asks: mpsc::Receiver<Ask>, hangup: Arc<Notify>, stop: watch::Sender<Option<Stop>>) {
         let mut stopping = stop.subscribe();
         loop {
             tokio::select! {

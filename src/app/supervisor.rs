@@ -51,6 +51,11 @@ impl Supervisor {
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\nSTATUS=Reloading", clock.since_boot().as_micros()));
     }
 
+    /// Another process serves callers from now on; by the next message of this one the end of the service would be meant.
+    pub(super) fn followed_by(&self, pid: u32) {
+        self.tell(&format!("MAINPID={pid}\nREADY=1\nSTATUS=Serving"));
+    }
+
     /// The gateway was asked to end.
     pub(super) fn stopping(&self) {
         self.tell("STOPPING=1\nSTATUS=Finishing the requests under way");

@@ -13,7 +13,8 @@ use crate::config::interpolate::Environment;
 use crate::config::load_text;
 use crate::config::section::log::Log;
 use crate::demo::{ADMIN_TOKEN, Demo, DemoOptions, WORKSPACE_ID, sign};
-use crate::proxy::server::{Claim, Signals};
+use crate::proxy::server::Signals;
+use crate::proxy::sockets::Claim;
 use crate::telemetry::program_log;
 
 use super::{Ending, print, say, show};

@@ -22,6 +22,7 @@ mod routes_test;
 mod run;
 mod schema;
 mod token;
+mod upgrade;
 mod usage;
 mod version;
 
@@ -63,7 +64,8 @@ Examples:
   tollgate usage -c FILE --by tenant --since 24h     who used how much
   tollgate usage plan --replay access.jsonl --with plans.yaml   who would be refused under other plans
   tollgate audit --brand -c conf/tollgate.yaml       whether any answer names what runs behind it
-  tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart";
+  tollgate reload -c conf/tollgate.yaml   take a changed file over, without a restart
+  tollgate upgrade -c conf/tollgate.yaml  hand over to a new binary, without a lost request";
 
 /// `EX_USAGE` of sysexits.h: a slip in a script must not look like a finding.
 const WRONG_CALL: u8 = 64;
@@ -103,6 +105,8 @@ enum Command {
     Schema(schema::Arguments),
     /// Make a token to try with, say why one is refused, or show what it says
     Token(token::Arguments),
+    /// Have a new process take over from a running gateway, without a lost request: exit 0 done, 2 not done
+    Upgrade(upgrade::Arguments),
     /// Show who used how much; `usage plan` says who would have been refused under other plans
     Usage(usage::Arguments),
     /// Print the version
@@ -192,6 +196,7 @@ pub fn run() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Upgrade(arguments) => upgrade::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
         Command::Version(arguments) => version::run(&arguments),
     };
@@ -232,6 +237,7 @@ impl Command {
             | Command::Routes(_)
             | Command::Schema(_)
             | Command::Token(_)
+            | Command::Upgrade(_)
             | Command::Usage(_)
             | Command::Version(_) => Answer::Words,
         }
@@ -254,6 +260,7 @@ impl Command {
             | Command::Routes(_)
             | Command::Schema(_)
             | Command::Token(_)
+            | Command::Upgrade(_)
             | Command::Usage(_)
             | Command::Version(_) => Ending::Impossible,
         }

@@ -48,6 +48,8 @@ pub(super) enum Question {
     ReadJson,
     /// POST of a JSON document.
     Tell(Value),
+    /// As [`Question::Tell`], for what may take so long.
+    TellWithin(Value, Duration),
 }
 
 impl Whom {
@@ -72,15 +74,16 @@ impl Whom {
         // As it may be shown: a query may have a token in it.
         let base = target.origin();
         let wants_json = matches!(question, Question::ReadJson);
+        let timeout = if let Question::TellWithin(_, timeout) = question { timeout } else { TIMEOUT };
         let mut call = match question {
             Question::Read | Question::ReadJson => Call::get(target),
-            Question::Tell(body) => Call::post(target, body.to_string()),
+            Question::Tell(body) | Question::TellWithin(body, _) => Call::post(target, body.to_string()),
         };
         call.headers.insert(header::CONTENT_TYPE, JSON);
         if wants_json {
             call.headers.insert(header::ACCEPT, JSON);
         }
-        let call = call.bearer(&token).within(TIMEOUT);
+        let call = call.bearer(&token).within(timeout);
         let answer = wait(Client::direct(Clock::system()).call(&call))?
             .with_context(|| format!("the gateway does not answer at {base} (does it run, and with this file?)"))?;
         match answer.status {

@@ -1,11 +1,13 @@
 //! `tollgate run -c FILE`.
 
+use std::fs::File;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use crate::app::{App, Origin, Supervisor, apart};
+use crate::app::{App, Circumstances, Origin, Predecessor, Recipe, Supervisor, VARIABLE, apart};
 use crate::clock::Clock;
 use crate::config::interpolate::Environment;
 use crate::config::section::auth::AuthRule;
@@ -28,6 +30,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     survive_early_signals()?;
+    let predecessor = std::env::var_os(VARIABLE).map(|_| Predecessor::meet()).transpose()?;
     let file = ConfigFile::new(arguments.config.clone(), Environment::of_process());
     // The rest of what was loaded is not needed, and a large file's tree takes more than the configuration.
     let (config, touched) = apart(|| {
@@ -39,10 +42,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
         // Nothing was started, so this is a failure whatever the file's problem.
         Err(_) => return Ok(Ending::Problems),
     };
-    program_log::start(&config.log, times());
+    let times = predecessor.as_ref().map_or_else(times, |before| times_on(before.talk()));
+    program_log::start(&config.log, times);
     // What came from a pipe is gone.
     let origin = (!touched.is_nothing()).then_some(Origin { file, touched });
-    let app = App::start_from(origin, &config, Clock::system(), Signals::Heed, supervisor())?;
+    let circumstances =
+        Circumstances { origin, signals: Signals::Heed, told: supervisor(), recipe: recipe(), predecessor };
+    let app = App::begin(circumstances, &config, Clock::system())?;
     log::info!("tollgate {} serves {}", env!("CARGO_PKG_VERSION"), arguments.config.display());
     announce(&config, &app);
     drop(config);
@@ -52,17 +58,31 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Ending> {
     Ok(Ending::Success)
 }
 
+/// How the process was started. The program is what was called: behind a link there may be a newer one by now.
+fn recipe() -> Option<Recipe> {
+    let mut arguments = std::env::args_os();
+    let called = PathBuf::from(arguments.next()?);
+    let is_path = called.components().count() > 1;
+    let program = if is_path { std::path::absolute(called).ok()? } else { std::env::current_exe().ok()? };
+    Some(Recipe { program, arguments: arguments.collect() })
+}
+
 /// The journal has its own times, and so has who looks on at a terminal.
 pub(super) fn times() -> Times {
-    let is_known = std::io::stderr().is_terminal() || is_journal();
+    times_on(&std::io::stderr())
+}
+
+fn times_on(stream: &(impl IsTerminal + AsFd)) -> Times {
+    let is_known = stream.is_terminal() || is_journal(stream);
     if is_known { Times::LeftOut } else { Times::Written }
 }
 
-/// Whether stderr is systemd's journal: the variable names the device and the inode of that stream, and is handed on to
+/// Whether a stream is systemd's journal: the variable names the device and the inode of that stream, and is handed on to
 /// children that write elsewhere (systemd.exec(5)).
 #[expect(clippy::disallowed_methods, reason = "it is about this process, and no setting")]
-fn is_journal() -> bool {
-    let (named, stream) = (std::env::var("JOURNAL_STREAM"), std::fs::metadata("/proc/self/fd/2"));
+fn is_journal(stream: &impl AsFd) -> bool {
+    let copy = stream.as_fd().try_clone_to_owned().map(File::from);
+    let (named, stream) = (std::env::var("JOURNAL_STREAM"), copy.and_then(|copy| copy.metadata()));
     named.ok().zip(stream.ok()).is_some_and(|(named, stream)| named == format!("{}:{}", stream.dev(), stream.ino()))
 }
 

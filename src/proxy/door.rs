@@ -10,6 +10,8 @@
 //! stay for ever.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,20 +19,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
-use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Interval, interval};
 
 use crate::state::load::{Full, Load};
 
 use super::Proxy;
 use super::quiet::Quiet;
+use super::server::{COURTESY, Stop};
 use super::tls::peer_of;
 
 /// How HTTP/2 begins. No method of HTTP/1 is called `PRI`, and no request of it is shorter.
@@ -50,6 +54,31 @@ pub struct Door {
     streams: Arc<Streams>,
     patience: Duration,
     load: Arc<Load>,
+    stop: watch::Receiver<Option<Stop>>,
+    closing: Closing,
+}
+
+/// Whether connections on which no request is under way are to end.
+#[derive(Debug, Default)]
+struct Closing {
+    has_begun: AtomicBool,
+    waiting: Notify,
+}
+
+impl Closing {
+    fn begin(&self) {
+        self.has_begun.store(true, Ordering::Release);
+        self.waiting.notify_waiters();
+    }
+
+    async fn begun(&self) {
+        let mut told = pin!(self.waiting.notified());
+        // From here nothing is missed.
+        told.as_mut().enable();
+        if !self.has_begun.load(Ordering::Acquire) {
+            told.await;
+        }
+    }
 }
 
 /// The proxy for requests of HTTP/2, whose heads have come already.
@@ -85,9 +114,21 @@ impl HttpServerApp for Streams {
 
 impl Door {
     /// A door to `proxy` that shuts on connections which say nothing for `patience`, and on those that are too many.
-    pub fn new(proxy: HttpProxy<Proxy>, patience: Duration, load: Arc<Load>) -> Self {
+    pub fn new(
+        proxy: HttpProxy<Proxy>,
+        patience: Duration,
+        load: Arc<Load>,
+        stop: watch::Receiver<Option<Stop>>,
+    ) -> Self {
         let proxy = Arc::new(proxy);
-        Door { streams: Arc::new(Streams(Arc::clone(&proxy))), proxy, patience, load }
+        Door {
+            streams: Arc::new(Streams(Arc::clone(&proxy))),
+            proxy,
+            patience,
+            load,
+            stop,
+            closing: Closing::default(),
+        }
     }
 
     /// Whether HTTP/2 begins here; none if the connection is over before that is known.
@@ -110,6 +151,27 @@ impl Door {
 }
 
 impl Door {
+    /// Waits until a request begins to come; none if the connection is over, or has rested too long, before that. Until then
+    /// nothing is there but the connection: what an exchange needs is twice as large as that.
+    async fn next(&self, stream: &mut Stream) -> Option<()> {
+        // Nothing is taken: what comes stays in front of whoever reads next.
+        let begun = poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut ReadBuf::new(&mut [])));
+        tokio::select! {
+            biased;
+            begun = begun => begun.ok(),
+            () = self.closing.begun() => None,
+            () = tokio::time::sleep(self.patience) => None,
+        }
+    }
+
+    /// What holds for the first exchange of a connection, and through it for the others.
+    fn introduce(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) {
+        // Pingora reads zero as "for ever".
+        session.set_keepalive(if *shutdown.borrow() { None } else { Some(self.patience.as_secs().max(1)) });
+        let options = self.proxy.server_options();
+        session.set_keepalive_reuses_remaining(options.and_then(|options| options.keepalive_request_limit));
+    }
+
     /// One exchange of HTTP/1; none if its head took twice the patience to come. Pingora's time-out counts each read
     /// alone, so that a byte now and then would keep a connection for ever.
     async fn serve(
@@ -189,28 +251,31 @@ impl ServerApp for Door {
             return self.streams.process_new(stream, shutdown).await;
         }
         let arrived = HeadArrived::default();
-        // As Pingora does it for connections that are not HTTP/2.
-        let mut session = ServerSession::new_http1(Box::new(Quiet::new(stream, arrived.clone())));
-        // Pingora reads zero as "for ever".
-        session.set_keepalive(if *shutdown.borrow() { None } else { Some(self.patience.as_secs().max(1)) });
-        let options = self.proxy.server_options();
-        session.set_keepalive_reuses_remaining(options.and_then(|options| options.keepalive_request_limit));
         // One timer for the whole connection, so that a request costs none.
         let mut patience = interval(self.patience);
         // Else its first tick would come at once.
         patience.reset();
-        let mut served = self.serve(session, shutdown, (&arrived, &mut patience)).await;
-        while let Some((stream, settings)) = served.map(|served| served.consume()) {
+        let (mut stream, mut settings): (Stream, _) = (Box::new(Quiet::new(stream, arrived.clone())), None);
+        // As Pingora does it for connections that are not HTTP/2, but for the wait.
+        loop {
+            self.next(&mut stream).await?;
             let mut session = ServerSession::new_http1(stream);
-            if let Some(settings) = settings {
-                settings.apply_to_session(&mut session);
+            match settings {
+                None => self.introduce(&mut session, shutdown),
+                Some(settings) => HttpPersistentSettings::apply_to_session(settings, &mut session),
             }
-            served = self.serve(session, shutdown, (&arrived, &mut patience)).await;
+            let served = self.serve(session, shutdown, (&arrived, &mut patience)).await?;
+            (stream, settings) = served.consume();
         }
-        None
     }
 
     async fn cleanup(&self) {
+        // Pingora drops every connection on which no request is under way, also one that has just been accepted. Whoever sends
+        // a request meanwhile is answered, and told that the connection ends with that.
+        if *self.stop.borrow() == Some(Stop::HandOver) {
+            tokio::time::sleep(COURTESY).await;
+        }
+        self.closing.begin();
         self.proxy.cleanup().await;
     }
 }

@@ -21,6 +21,7 @@ mod quiet;
 mod request;
 mod respond;
 pub mod server;
+pub mod sockets;
 pub mod tls;
 
 use std::any::Any;

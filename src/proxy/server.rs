@@ -18,7 +18,6 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
-use tokio::net::TcpSocket;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
@@ -40,11 +39,16 @@ const READ_BUFFER_OF_TLS: L4BufferSettings = L4BufferSettings { read: Some(16 <<
 /// What Pingora's runtimes get to end after the drain.
 const RUNTIME_STOP_SECONDS: u64 = 1;
 
+/// Once another process accepts connections, those who are connected here have so long to send their next request.
+pub const COURTESY: Duration = Duration::from_millis(750);
+
 /// How a gateway is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// Requests under way may finish.
     Drain,
+    /// As [`Stop::Drain`], but that another process goes on: who is connected already is given a moment.
+    HandOver,
     /// At once.
     Now,
 }
@@ -81,6 +85,7 @@ pub fn service(
     settings: &Arc<ServerConf>,
     keepalive: Duration,
     addresses: &[Address],
+    stop: watch::Receiver<Option<Stop>>,
 ) -> pingora::Result<Service<Door>> {
     let mut options = HttpServerOptions::default();
     options.h2c = true;
@@ -103,7 +108,8 @@ pub fn service(
     let load = Arc::clone(proxy.state.load());
     let mut proxy = http_proxy(settings, proxy);
     proxy.server_options = Some(options);
-    Ok(Service::with_listeners("gateway".to_owned(), listeners, Door::new(proxy, keepalive, load)))
+    let door = Door::new(proxy, keepalive, load, stop);
+    Ok(Service::with_listeners("gateway".to_owned(), listeners, door))
 }
 
 /// Where callers connect.
@@ -113,40 +119,6 @@ pub struct Address {
     pub at: SocketAddr,
     /// What a handshake needs, if they speak TLS there.
     pub tls: Option<Handshake>,
-}
-
-/// An address that is ours until this is dropped, though nobody listens there yet.
-#[derive(Debug)]
-pub struct Claim {
-    address: SocketAddr,
-    _socket: TcpSocket,
-}
-
-impl Claim {
-    /// Makes sure that `address` can be listened on, and gives port 0 a number.
-    ///
-    /// Pingora would go on without a listener that it cannot open. It opens the
-    /// address itself, which works beside a socket that only holds it; were the
-    /// socket closed before, the next port 0 could get the same number, and
-    /// Pingora closes a socket twice that two services share.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn stake(address: SocketAddr) -> io::Result<Self> {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // As Pingora does: with it two sockets may hold an address on which neither listens.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Ok(Claim { address: socket.local_addr()?, _socket: socket })
-    }
-
-    /// The address, with its port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
 }
 
 /// Tells Pingora when to end.
@@ -174,27 +146,37 @@ impl StopWatch {
     }
 }
 
-/// From when this returns, SIGTERM asks through `stop` to drain and SIGINT to end at once, SIGHUP wakes `hangup`, if
-/// somebody waits for that, and SIGUSR1 has the file of the access log opened again. Called before anybody can connect: Pingora looks at signals only after its services have
-/// started, and until then they would end the process.
+/// Who is woken by signals that ask for something else than the end.
+#[derive(Clone, Debug)]
+pub struct Wakes {
+    /// By SIGHUP.
+    pub reload: Arc<Notify>,
+    /// By SIGUSR2.
+    pub upgrade: Arc<Notify>,
+}
+
+/// From when this returns, SIGTERM asks through `stop` to drain and SIGINT to end at once, SIGHUP and SIGUSR2 wake those
+/// who wait for them, if there are any, and SIGUSR1 has the file of the access log opened again. Called before anybody can
+/// connect: Pingora looks at signals only after its services have started, and until then they would end the process.
 ///
 /// # Errors
 /// What the system says.
 pub fn hear_signals(
     stop: watch::Sender<Option<Stop>>,
-    hangup: Option<Arc<Notify>>,
+    wakes: Option<Wakes>,
     access_log: &Arc<AccessLog>,
 ) -> io::Result<()> {
     let access_log = Arc::clone(access_log);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt, mut rotated, mut hung_up) = {
+    let (mut terminate, mut interrupt, mut rotated, mut hung_up, mut replaced) = {
         let _context = runtime.enter();
-        let hung_up = hangup.as_ref().map(|_| signal(SignalKind::hangup())).transpose()?;
+        let asked = |kind| wakes.as_ref().map(|_| signal(kind)).transpose();
         (
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
             signal(SignalKind::user_defined1())?,
-            hung_up,
+            asked(SignalKind::hangup())?,
+            asked(SignalKind::user_defined2())?,
         )
     };
     let hear = async move {
@@ -204,7 +186,11 @@ pub fn hear_signals(
                 _ = terminate.recv() => Stop::Drain,
                 _ = interrupt.recv() => Stop::Now,
                 () = heard(&mut hung_up) => {
-                    hangup.iter().for_each(|hangup| hangup.notify_one());
+                    wakes.iter().for_each(|wakes| wakes.reload.notify_one());
+                    continue;
+                }
+                () = heard(&mut replaced) => {
+                    wakes.iter().for_each(|wakes| wakes.upgrade.notify_one());
                     continue;
                 }
                 _ = rotated.recv() => {
@@ -220,8 +206,8 @@ pub fn hear_signals(
     Ok(())
 }
 
-/// From when this returns, SIGHUP and SIGUSR1 do not end the process: while it loads its file, it need not be told to,
-/// and its log is not open yet.
+/// From when this returns, SIGHUP, SIGUSR1 and SIGUSR2 do not end the process: while it loads its file, it need not be told
+/// to, its log is not open yet, and there is nothing to hand over.
 ///
 /// # Errors
 /// What the system says.
@@ -230,7 +216,8 @@ pub fn survive_early_signals() -> io::Result<()> {
     let _context = runtime.enter();
     // Once it has been listened to, it never has its own effect again.
     signal(SignalKind::hangup()).map(drop)?;
-    signal(SignalKind::user_defined1()).map(drop)
+    signal(SignalKind::user_defined1()).map(drop)?;
+    signal(SignalKind::user_defined2()).map(drop)
 }
 
 async fn heard(signal: &mut Option<Signal>) {
@@ -249,7 +236,7 @@ impl ShutdownSignalWatch for StopWatch {
         let stop = self.asked().await;
         (self.before)();
         match stop {
-            Stop::Drain => ShutdownSignal::GracefulTerminate,
+            Stop::Drain | Stop::HandOver => ShutdownSignal::GracefulTerminate,
             Stop::Now => ShutdownSignal::FastShutdown,
         }
     }

@@ -117,7 +117,7 @@ async fn one_request_too_many_is_refused_and_the_upstream_does_not_hear_of_it() 
         assert_eq!(response.header("retry-after").as_deref(), Some("1"));
         response.assert_strictly_valid();
     }
-    let mut h2 = H2Client::connect(gw.addr()).await;
+    let h2 = H2Client::connect(gw.addr()).await;
     assert_eq!(h2.get("/top").await.status, 429);
     // Nobody can probe the paths either: they cost the same.
     assert_refused(&gw.get("/nothing").await, 429, "overloaded");

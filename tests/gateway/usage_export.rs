@@ -221,6 +221,37 @@ async fn what_waits_outlives_the_process() {
 }
 
 #[tokio::test]
+async fn of_a_process_and_the_next_one_only_one_sends_and_nothing_is_left() {
+    let receiver = receiver();
+    let old = Metered::new(&receiver.url(), "events: usage");
+    old.count("acme", 2).await;
+    old.until("a line", |exported| exported.sent == 1).await;
+    // Both count, and neither sends.
+    let (time, folder) = (old.time.clone(), Arc::clone(&old.folder));
+    let new = Metered { usage: Usage::new(time.clock()), time, folder };
+    let config = config(&receiver.url(), "events: usage", new.folder.path().to_path_buf());
+    new.usage.lend();
+    new.usage.follow(&config);
+    old.usage.lend();
+    old.count("acme", 3).await;
+    new.count("acme", 4).await;
+    new.time.advance(2 * TURN);
+    new.count("beta", 5).await;
+    old.usage.follow(&config);
+    assert_eq!(receiver.received_count(), 1);
+    old.count("acme", 6).await;
+    drop(old);
+    new.usage.take_back();
+    new.usage.follow(&config);
+    new.until("what both counted", |exported| exported.waiting == 0 && exported.sent >= 2).await;
+    new.until("the last minute, too", |exported| exported.sent == 3).await;
+    let calls = receiver.received();
+    assert_eq!(requests(&deduplicated(&calls)), 20);
+    assert_eq!(calls.iter().map(|call| lines_of(call).len()).sum::<usize>(), 4, "each once");
+    assert_eq!(new.written(), 20);
+}
+
+#[tokio::test]
 async fn what_comes_late_is_counted_in_the_next_minute() {
     let receiver = receiver();
     let metered = Metered::new(&receiver.url(), "events: usage");

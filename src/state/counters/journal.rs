@@ -17,12 +17,17 @@ use crate::state::beat::Beat;
 use crate::state::past::Past;
 use crate::state::private::{self, Fault};
 
+use super::Writers;
 use super::bucket::Named;
 use super::memory::{Count, Line, Memory, Quotas};
 use super::sqlite::{self, Change, Store, Whose};
 
 /// Between two batches: with the time to write one, the most that the end of the process can take away.
 const EVERY: Duration = Duration::from_millis(500);
+/// Between two batches while another process counts, too, and learns from them what was counted here; and so many times as
+/// long as one takes.
+const EVERY_SHARED: Duration = Duration::from_millis(20);
+const REST: u32 = 4;
 /// Between two looks for stretches that are over; also before the first, so that a clock that is wrong at the start of the
 /// machine has time to be set right.
 const FORGET_EVERY: Duration = Duration::from_secs(3_600);
@@ -42,6 +47,8 @@ pub(super) struct Journal {
 struct Desk {
     beat: Beat,
     is_failing: AtomicBool,
+    /// Whether another process counts in the file, too.
+    is_shared: AtomicBool,
 }
 
 impl Journal {
@@ -49,7 +56,7 @@ impl Journal {
     ///
     /// # Errors
     /// In a sentence, why it cannot be used and what to do.
-    pub(super) fn open(folder: &Path, memory: &Memory, clock: &Clock) -> Result<Journal, String> {
+    pub(super) fn open(folder: &Path, memory: &Arc<Memory>, clock: &Clock) -> Result<Journal, String> {
         let path = sqlite::path(folder);
         let store = open(folder, clock, "every quota begins at zero").map_err(|fault| advice(&path, &fault))?;
         restore(&store, memory, seconds(clock)).map_err(|fault| advice(&path, &fault))?;
@@ -58,7 +65,7 @@ impl Journal {
         let writer = Writer {
             store: Some(store),
             folder: folder.to_path_buf(),
-            quotas: Arc::clone(memory.quotas()),
+            memory: Arc::clone(memory),
             kept_back: Vec::new(),
             past: Past::new(clock, KEPT),
             began: clock.now(),
@@ -74,6 +81,11 @@ impl Journal {
     /// Waits until everything that was counted before is written, or cannot be.
     pub(super) async fn flush(&self) {
         self.desk.beat.flush().await;
+    }
+
+    /// From the next flush on, what another process writes is learned; or is not.
+    pub(super) fn written_by(&self, writers: Writers) {
+        self.desk.is_shared.store(writers == Writers::Two, Ordering::Release);
     }
 
     /// Whether the last batch could not be written.
@@ -95,7 +107,7 @@ struct Writer {
     /// None while the file cannot be used.
     store: Option<Store>,
     folder: PathBuf,
-    quotas: Arc<Quotas>,
+    memory: Arc<Memory>,
     /// Counts that could not be written.
     kept_back: Vec<Arc<Count>>,
     past: Past,
@@ -108,10 +120,13 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
-        let mut last = 0;
+        let (mut last, mut every) = (0, EVERY);
         loop {
-            let (wish, end) = self.desk.beat.next(last, EVERY);
+            let (wish, end) = self.desk.beat.next(last, every);
+            let began = self.clock.now();
             let written = self.write();
+            let took = self.clock.now().saturating_duration_since(began);
+            every = if self.is_shared() { EVERY_SHARED.max(took * REST) } else { EVERY };
             self.tell(written.err());
             last = wish;
             self.desk.beat.done(wish);
@@ -125,9 +140,9 @@ impl Writer {
     fn write(&mut self) -> Result<(), Fault> {
         self.past.compare(seconds(&self.clock), self.steady());
         let mut counts = std::mem::take(&mut self.kept_back);
-        counts.extend(self.quotas.take_changed());
+        counts.extend(self.quotas().take_changed());
         let is_failing = self.desk.is_failing.load(Ordering::Relaxed);
-        if counts.is_empty() && !is_failing && self.clock.now() < self.next_forget {
+        if counts.is_empty() && !is_failing && !self.is_shared() && self.clock.now() < self.next_forget {
             return Ok(());
         }
         let mut store = match self.store.take().filter(Store::is_in_place) {
@@ -144,15 +159,25 @@ impl Writer {
             },
         };
         let written = write(&mut store, counts, &mut self.kept_back).and_then(|()| self.forget(&mut store));
+        let written = written
+            .and_then(|()| if self.is_shared() { learn(&store, &self.memory, seconds(&self.clock)) } else { Ok(()) });
         // What is damaged is opened anew, which moves it aside.
         let is_damaged = matches!(written, Err(Fault::Damaged(_)));
         self.store = Some(store).filter(|_| !is_damaged);
         written
     }
 
+    fn quotas(&self) -> &Quotas {
+        self.memory.quotas()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.desk.is_shared.load(Ordering::Acquire)
+    }
+
     /// Every count, to be written whole: somebody took the file away, and with it what was written there.
     fn all(&self) -> Vec<Arc<Count>> {
-        let counts = self.quotas.all();
+        let counts = self.quotas().all();
         let lines = counts.iter().filter_map(|count| count.line());
         lines.for_each(|line| line.is_replaced.store(true, Ordering::Relaxed));
         counts
@@ -236,20 +261,33 @@ fn open(folder: &Path, clock: &Clock, what_follows: &str) -> Result<Store, Fault
 
 /// Counts on from what is written of stretches that go on, or would by a clock that is set back a little.
 fn restore(store: &Store, memory: &Memory, now: u64) -> Result<(), Fault> {
+    let restored = each(store, memory, now, |named, line| memory.restore(named, line))?;
+    let known = store.len(now)?;
+    if known > restored {
+        log::warn!("{known} quotas are written, and only {restored} can be kept: the least used begin at zero");
+    }
+    Ok(())
+}
+
+/// Adds what another process has counted since the last look.
+fn learn(store: &Store, memory: &Memory, now: u64) -> Result<(), Fault> {
+    each(store, memory, now, |named, line| memory.merge(named, line)).map(drop)
+}
+
+/// How many there are.
+fn each(store: &Store, memory: &Memory, now: u64, mut each: impl FnMut(&Named, Line)) -> Result<usize, Fault> {
     let most = memory.quotas().most();
     // Apart: addresses, of which anybody may have many, must not crowd the others out.
     let mut counts = store.read(Whose::Others, now, most)?;
     counts.extend(store.read(Whose::Addresses, now, most)?);
-    let known = store.len(now)?;
-    if known > counts.len() {
-        log::warn!("{known} quotas are written, and only {} can be kept: the least used begin at zero", counts.len());
-    }
+    let number = counts.len();
     for (key, units) in counts {
         let strange = || Fault::Unusable(format!("`{}` is no name of a count", key.name));
-        let named = Named::read(&key.name).ok_or_else(strange)?;
-        memory.restore(&named, Line { key, units: units.into(), is_replaced: AtomicBool::new(false) });
+        let name = key.name.clone();
+        let named = Named::read(&name).ok_or_else(strange)?;
+        each(&named, Line { key, units: units.into(), is_replaced: AtomicBool::new(false) });
     }
-    Ok(())
+    Ok(number)
 }
 
 /// What a person is told at the start.

@@ -74,6 +74,42 @@ async fn quotas_go_on_after_a_restart() {
 }
 
 #[tokio::test]
+async fn of_two_writers_each_learns_what_the_other_counts_and_nothing_is_counted_twice() {
+    let (folder, time) = start();
+    let old = open(&folder, &time);
+    let receipt = spend(&old, "acme").await;
+    old.flush().await;
+    let new = open(&folder, &time);
+    // Not known when the other one began: a caller whom both see, and one each.
+    spend(&old, "acme").await;
+    spend(&old, "both").await;
+    spend(&new, "both").await;
+    spend(&new, "beta/10.0.0.1 ~").await;
+    for counters in [&old, &new] {
+        counters.written_by(Writers::Two);
+    }
+    for counters in [&old, &new, &old] {
+        counters.flush().await;
+    }
+    for counters in [&old, &new] {
+        assert_eq!(used(counters, "acme").await, 200);
+        assert_eq!(used(counters, "both").await, 200);
+        assert_eq!(used(counters, "beta/10.0.0.1 ~").await, 100);
+    }
+    // What one took, and sets right while the other one counts.
+    old.settle(receipt, &Bill::Exactly(Costs { rows_read: Some(30), ..Costs::default() }));
+    spend(&new, "acme").await;
+    drop(old);
+    new.flush().await;
+    assert_eq!(used(&new, "acme").await, 230);
+    new.written_by(Writers::One);
+    new.flush().await;
+    drop(new);
+    assert_eq!(found(&folder, &time, "acme").await, 230, "and the same is written");
+    assert_eq!(found(&folder, &time, "both").await, 200);
+}
+
+#[tokio::test]
 async fn without_a_quota_there_is_no_file() {
     let (folder, time) = start();
     let counters = Counters::new(time.clock());

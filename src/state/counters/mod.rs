@@ -263,7 +263,7 @@ pub enum Back {
 pub struct Counters {
     // Before the memory, so that what is left is written at the end.
     journal: OnceLock<Journal>,
-    memory: Memory,
+    memory: Arc<Memory>,
     redis: Option<Redis>,
     usuals: Usuals,
     clock: Clock,
@@ -280,6 +280,15 @@ pub enum Keeping {
     Works,
 }
 
+/// Who counts in the file that quotas are kept in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writers {
+    /// This process.
+    One,
+    /// Another one besides, which is about to go on in its place.
+    Two,
+}
+
 impl Counters {
     /// Nobody has come yet.
     pub fn new(clock: Clock) -> Self {
@@ -289,7 +298,7 @@ impl Counters {
     /// As [`Counters::new`]; so many counters are kept at most, half of them of rates and half of quotas, and half of each by
     /// address; beyond them newcomers to a limit share some.
     pub fn bounded(clock: Clock, most: usize) -> Self {
-        let memory = Memory::new(clock.clone(), most);
+        let memory = Arc::new(Memory::new(clock.clone(), most));
         Counters { journal: OnceLock::new(), memory, redis: None, usuals: Usuals::default(), clock }
     }
 
@@ -346,7 +355,15 @@ impl Counters {
         }
     }
 
-    /// Waits until everything that was counted is kept, or cannot be.
+    /// Tells who counts in the file that quotas are kept in.
+    pub fn written_by(&self, writers: Writers) {
+        if let Some(journal) = self.journal.get() {
+            journal.written_by(writers);
+        }
+    }
+
+    /// Waits until everything that was counted is kept, or cannot be; of two writers, until each knows what the other has
+    /// written before, too.
     pub async fn flush(&self) {
         if let Some(journal) = self.journal.get() {
             journal.flush().await;

@@ -119,11 +119,12 @@ enum Wish {
 impl Writer {
     fn run(mut self) {
         let mut last = 0;
-        if let (Err(error), Some(folder)) = (self.waiting.restore(self.clock.now()), self.waiting.folder()) {
-            log::error!("usage that waits in {} cannot be read: {error}", folder.display());
-        }
+        self.restore();
         loop {
             self.brake.release();
+            if self.desk.has_left.swap(false, Ordering::AcqRel) {
+                self.restore();
+            }
             let (wish, end) = self.beat.next(last, EVERY);
             self.desk.gather();
             let wished = if end || wish != last { Wish::Everything } else { Wish::None };
@@ -142,6 +143,12 @@ impl Writer {
             if end {
                 return;
             }
+        }
+    }
+
+    fn restore(&mut self) {
+        if let (Err(error), Some(folder)) = (self.waiting.restore(self.clock.now()), self.waiting.folder()) {
+            log::error!("usage that waits in {} cannot be read: {error}", folder.display());
         }
     }
 

@@ -53,6 +53,8 @@ pub struct Usage {
     desk: Arc<Desk>,
     ledger: Mutex<Option<Ledger>>,
     export: Mutex<Option<Export>>,
+    /// Whether sending is another process' affair, for as long as it and this one share the ledger.
+    is_lent: AtomicBool,
 }
 
 /// What requests, the thread that writes and those who look share.
@@ -66,6 +68,8 @@ struct Desk {
     retention: AtomicU64,
     is_kept: AtomicBool,
     is_failing: AtomicBool,
+    /// Whether another process has ended that may have left something to be written.
+    has_left: AtomicBool,
     exported: Progress,
 }
 
@@ -122,9 +126,15 @@ impl Usage {
             retention: AtomicU64::new(retention.duration().as_secs()),
             is_kept: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            has_left: AtomicBool::new(false),
             exported: Progress::default(),
         };
-        Usage { desk: Arc::new(desk), ledger: Mutex::default(), export: Mutex::default() }
+        Usage {
+            desk: Arc::new(desk),
+            ledger: Mutex::default(),
+            export: Mutex::default(),
+            is_lent: AtomicBool::new(false),
+        }
     }
 
     /// Adds what an exchange used.
@@ -139,7 +149,20 @@ impl Usage {
         self.desk.retention.store(retention.duration().as_secs(), Ordering::Relaxed);
         let place = Place::of(&config.state);
         self.write_to(ledger.then_some(&place));
-        self.send_to(Destination::of(config).filter(|_| *ledger), &place);
+        let is_ours = *ledger && !self.is_lent.load(Ordering::Acquire);
+        self.send_to(Destination::of(config).filter(|_| is_ours), &place);
+    }
+
+    /// Leaves it to another process to send lines, until [`Usage::take_back`]: two would send the same ones.
+    pub fn lend(&self) {
+        self.is_lent.store(true, Ordering::Release);
+        *self.export.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Writes what the other process left, and sends lines from the next [`Usage::follow`] on.
+    pub fn take_back(&self) {
+        self.desk.has_left.store(true, Ordering::Release);
+        self.is_lent.store(false, Ordering::Release);
     }
 
     /// Has usage written down somewhere, or not at all.

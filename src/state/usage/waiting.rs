@@ -134,7 +134,7 @@ impl Waiting {
         self.folder.as_deref()
     }
 
-    /// Adds what gateways that ended could not write.
+    /// Adds what gateways that ended could not write, and is not among these yet.
     ///
     /// # Errors
     /// What the system says; those that could be read wait all the same.
@@ -146,7 +146,8 @@ impl Waiting {
             Err(error) => return Err(error),
         };
         let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-        paths.retain(|path| path.extension().is_some_and(|end| end == "json"));
+        let is_known = |path: &PathBuf| self.batches.iter().any(|batch| batch.file.as_ref() == Some(path));
+        paths.retain(|path| path.extension().is_some_and(|end| end == "json") && !is_known(path));
         // By writer and number.
         paths.sort();
         for path in paths {
@@ -251,6 +252,13 @@ mod tests {
             waiting.batches.iter().map(part).collect::<Vec<_>>()
         };
         assert_eq!(parts(&again), parts(&waiting));
+        // Once more, of one that has kept something meanwhile.
+        waiting.cut(sums(1), TestClock::new().clock().now());
+        waiting.keep().unwrap();
+        again.restore(TestClock::new().clock().now()).unwrap();
+        assert_eq!(parts(&again), parts(&waiting));
+        again.batches.pop_back().and_then(|batch| batch.file).map(fs::remove_file).unwrap().unwrap();
+        waiting.batches.pop_back();
         again.written();
         assert_eq!(parts(&opened(folder.path())), parts(&waiting)[1..]);
         again.written();

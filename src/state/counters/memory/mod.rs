@@ -226,6 +226,13 @@ impl Memory {
         self.quotas.restore(bucket, line);
     }
 
+    /// Adds what another process has counted: the difference of what is written to what is known to be.
+    pub(super) fn merge(&self, named: &Named, line: Line) {
+        let Key { cost, window, began, .. } = line.key;
+        let bucket = self.buckets.of_quota(named.name(), &named.values(), (cost, window, began));
+        self.quotas.merge(bucket, line);
+    }
+
     fn parties<'a, 'v>(&'a self, asks: &'a [Ask<'v>], now: &Now) -> Parties<'a, 'v> {
         asks.iter().map(|ask| self.party(ask, now)).collect()
     }

@@ -212,6 +212,20 @@ impl Quotas {
         self.counts.insert(bucket, Arc::new(count));
     }
 
+    /// Takes over what others have written of a count, beside what is counted here. Only who writes may call this.
+    pub(super) fn merge(&self, bucket: Bucket, written: Line) {
+        let known = self.counts.find(bucket, Arc::clone);
+        let Some(count) = known else { return self.restore(bucket, written) };
+        let Some(line) = count.line().filter(|line| !line.is_replaced.load(Ordering::Acquire)) else { return };
+        let (before, now) = (line.units.load(Ordering::Relaxed), written.units.load(Ordering::Relaxed));
+        if before == now {
+            return;
+        }
+        let news = now.cast_signed().saturating_sub(before.cast_signed());
+        line.units.store(now, Ordering::Relaxed);
+        _ = self.change(&count, bucket, &|used| Some(used.saturating_add_signed(news)));
+    }
+
     /// How many buckets by address, and how many others, have a count of their own at most.
     pub(in crate::state::counters) fn most(&self) -> usize {
         self.counts.most()
