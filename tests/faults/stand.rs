@@ -1,0 +1,84 @@
+//! A gateway as a process, in front of an upstream that misbehaves, with healthy callers beside.
+//!
+//! In: a configuration, scripts of the upstream. Out: a place to call at, and in the end the verdict that holds for every
+//! fault: no panic, nothing held for anybody, every healthy answer right, the next request served.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::load::{Load, canary, canary_h2};
+use crate::origin::{Origin, Step};
+use crate::support::client::{self, RawClient};
+use crate::support::eventually::{eventually, eventually_async};
+use crate::support::h2_client::H2Client;
+use crate::support::process::Process;
+
+/// The path of healthy callers; every configuration has it.
+pub(crate) const CANARY: &str = "/canary";
+/// The credential that only the upstream may see.
+pub(crate) const TOKEN: &str = "p.eyJ1IjoidGVzdCJ9.a-secret-that-must-never-leave";
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Stand {
+    pub(crate) gateway: Process,
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) addr: SocketAddr,
+    load: Load,
+}
+
+impl Stand {
+    /// `sections` without `listeners`, `admin` and `log`; `{origin}` in it is the upstream's URL.
+    pub(crate) async fn start(sections: &str, scripts: impl IntoIterator<Item = (String, Vec<Step>)>) -> Self {
+        let origin = Origin::start(scripts).await;
+        let sections = sections.replace("{origin}", &origin.url);
+        let text = format!(
+            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\nlog: {{ access: off }}\n{sections}\n"
+        );
+        let gateway = Process::start(&text).await;
+        let addr = gateway.addr();
+        let load = Load::start(addr, CANARY);
+        Self { gateway, origin, addr, load }
+    }
+
+    /// The value of one line of `/metrics`, written with its labels; 0 if it is not there.
+    pub(crate) async fn metric(&self, series: &str) -> f64 {
+        let text = client::get(self.gateway.admin(), "/metrics").await.body_text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
+    /// Waits until the gateway holds so many of something.
+    pub(crate) async fn until(&self, series: &str, value: f64) {
+        eventually_async(&format!("{series} to be {value}"), || async { self.metric(series).await == value }).await;
+    }
+
+    /// A healthy request on a new connection, over HTTP/1.1 and over HTTP/2.
+    pub(crate) async fn assert_serves(&self, path: &str) -> Result<(), String> {
+        canary(&mut RawClient::connect(self.addr).await, path).await?;
+        canary_h2(&H2Client::connect(self.addr).await, path).await
+    }
+
+    /// The verdict, whatever the fault was.
+    pub(crate) async fn end(mut self, what: &str) {
+        let recovered = self.assert_serves(CANARY).await;
+        let load = std::mem::replace(&mut self.load, Load::none()).end().await;
+        println!("{what}: {} healthy answers beside it, the slowest after {:.1?}", load.answers, load.worst);
+        assert!(load.wrong.is_empty(), "{what}: healthy callers saw {:#?}", load.wrong);
+        recovered.unwrap_or_else(|wrong| panic!("{what}: the next request: {wrong}"));
+        self.until("tollgate_in_flight", 0.0).await;
+        let over = || self.origin.playing().is_empty();
+        eventually(&format!("the upstream to work for nobody after {what}"), over).await;
+        assert_eq!(self.origin.violations(), Vec::<String>::new(), "{what}: the upstream got what is no HTTP/1.1");
+        let stderr = self.gateway.stderr();
+        assert!(!stderr.contains("panicked"), "{what}: {stderr}");
+        assert!(!stderr.contains(TOKEN), "{what}: the credential is in the log");
+        assert!(self.gateway.is_running(), "{what}: {stderr}");
+    }
+}
+
+/// A table of faults, when all of its rows have been tried: what went wrong, all at once.
+#[track_caller]
+pub(crate) fn assert_none_wrong(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
