@@ -17,8 +17,11 @@
 mod answers;
 mod load;
 mod origin;
+mod smuggling;
 mod stand;
+mod storm;
 mod support;
+mod trust;
 mod upstream;
 
 /// This in the short form, that in the long one.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::load::{Load, canary, canary_h2};
 use crate::origin::{Origin, Step};
-use crate::support::client::{self, RawClient};
+use crate::support::client::{self, RawClient, Response};
 use crate::support::eventually::{eventually, eventually_async};
 use crate::support::h2_client::H2Client;
 use crate::support::process::Process;
@@ -17,6 +17,9 @@ use crate::support::process::Process;
 pub(crate) const CANARY: &str = "/canary";
 /// The credential that only the upstream may see.
 pub(crate) const TOKEN: &str = "p.eyJ1IjoidGVzdCJ9.a-secret-that-must-never-leave";
+
+/// What no answer names: the credential, the vendors, ourselves, the upstream's address.
+pub(crate) const BETRAYING: [&str; 5] = [TOKEN, "ingora", "inybird", "ollgate", "127.0.0.1"];
 
 /// All of it.
 #[derive(Debug)]
@@ -81,4 +84,20 @@ impl Stand {
 #[track_caller]
 pub(crate) fn assert_none_wrong(wrong: &[String]) {
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Whether an answer is a sentence of the gateway's own with this status and code, in the form that is promised.
+pub(crate) fn refusal(response: &Response, status: u16, code: &str) -> Result<(), String> {
+    let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    let has_sentence = body["error"].as_str().is_some_and(|sentence| !sentence.is_empty());
+    let id = body["request_id"].as_str();
+    let is_named = id.is_some() && id == response.header("x-request-id").as_deref();
+    let is_json = response.header("content-type").as_deref() == Some("application/json");
+    let is_valid = response.violations.is_empty() && !response.truncated;
+    let is_right = response.status == status && body["code"] == code;
+    let is_silent = !BETRAYING.iter().any(|word| response.contains(word));
+    match is_right && has_sentence && is_named && is_json && is_valid && is_silent {
+        true => Ok(()),
+        false => Err(format!("{status} {code} was expected: {response:?}")),
+    }
 }
