@@ -15,6 +15,7 @@
 )]
 
 mod answers;
+mod bytes;
 mod load;
 mod origin;
 mod smuggling;

@@ -31,13 +31,13 @@ pub(crate) struct Stand {
 }
 
 impl Stand {
-    /// `sections` without `listeners`, `admin` and `log`; `{origin}` in it is the upstream's URL.
+    /// `sections` without `listeners` and `admin`; `{origin}` in it is the upstream's URL.
     pub(crate) async fn start(sections: &str, scripts: impl IntoIterator<Item = (String, Vec<Step>)>) -> Self {
         let origin = Origin::start(scripts).await;
         let sections = sections.replace("{origin}", &origin.url);
-        let text = format!(
-            "listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\nlog: {{ access: off }}\n{sections}\n"
-        );
+        let log = if sections.contains("log:") { "" } else { "log: { access: off }\n" };
+        let text =
+            format!("listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n{log}{sections}\n");
         let gateway = Process::start(&text).await;
         let addr = gateway.addr();
         let load = Load::start(addr, CANARY);
