@@ -14,10 +14,13 @@
     reason = "a test fails loudly, and processes beside it know no clock but the system's"
 )]
 
+mod aborts;
 mod answers;
 mod bytes;
+mod http2;
 mod load;
 mod origin;
+mod slow;
 mod smuggling;
 mod stand;
 mod storm;
@@ -25,7 +28,12 @@ mod support;
 mod trust;
 mod upstream;
 
+/// Whether this is the long form.
+fn is_long() -> bool {
+    std::env::var_os("TOLLGATE_LONG").is_some()
+}
+
 /// This in the short form, that in the long one.
 fn sized<T>(short: T, long: T) -> T {
-    if std::env::var_os("TOLLGATE_LONG").is_some() { long } else { short }
+    if is_long() { long } else { short }
 }
