@@ -244,7 +244,7 @@ async fn pour(stand: &Stand, flood: &Flood) -> (End, usize) {
             let (said, heard) = watch::channel(None);
             let listening = tokio::spawn(listen(read, said));
             // What cannot be sent shows in what is heard.
-            drop(send(&mut write, &bytes, Duration::from_secs(10)).await);
+            let _ = send(&mut write, &bytes, Duration::from_secs(10)).await;
             let end = verdict(heard).await;
             let most = working();
             listening.abort();

@@ -5,7 +5,7 @@
 //! Not here: addresses where nobody accepts (`support::unreachable`), TLS (`support::tls_origin`).
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -42,7 +42,6 @@ pub(crate) fn say(bytes: impl AsRef<[u8]>) -> Step {
 /// A request that was no canary's.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) raw_head: Vec<u8>,
     pub(crate) body: Vec<u8>,
@@ -55,8 +54,6 @@ pub(crate) struct Request {
 struct Book {
     requests: Mutex<Vec<Request>>,
     violations: Mutex<Vec<String>>,
-    /// All requests, canaries' too.
-    count: AtomicUsize,
     /// How often each script has come to its end.
     played: Mutex<BTreeMap<String, usize>>,
     /// Scripts under way.
@@ -103,11 +100,6 @@ impl Origin {
         std::mem::take(&mut lock(&self.book.requests))
     }
 
-    /// All requests so far, canaries' too.
-    pub(crate) fn count(&self) -> usize {
-        self.book.count.load(Ordering::SeqCst)
-    }
-
     /// How often this script has come to its end.
     pub(crate) fn played(&self, row: impl ToString) -> usize {
         lock(&self.book.played).get(&row.to_string()).copied().unwrap_or(0)
@@ -131,7 +123,6 @@ impl Origin {
             let row = parameter(&request.target, "row").map(str::to_owned);
             let script = row.as_ref().map(|row| self.scripts.get(row).expect("a script of this name").clone());
             let canary = parameter(&request.target, "id").map(str::to_owned);
-            self.book.count.fetch_add(1, Ordering::SeqCst);
             if canary.is_none() {
                 lock(&self.book.requests).push(request.clone());
             }
@@ -217,7 +208,7 @@ impl Origin {
         let mut head = Head::parse(&raw_head);
         head.judge_request();
         let mut reader = BodyReader::new(Framing::of_request(&mut head));
-        let [method, target, _] = head.words();
+        let [_, target, _] = head.words();
         let mut body = Vec::new();
         let mut is_whole = true;
         let mut keep = |part: Part<'_>| {
@@ -234,7 +225,7 @@ impl Origin {
         for violation in head.violations.iter().chain(&reader.violations) {
             self.object(format!("{violation:?} in {}", raw_head.escape_ascii()));
         }
-        Some(Request { method, target, raw_head, body, is_whole })
+        Some(Request { target, raw_head, body, is_whole })
     }
 
     fn object(&self, what: String) {

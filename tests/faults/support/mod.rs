@@ -25,6 +25,5 @@ pub mod unreachable;
 #[expect(dead_code, reason = "made for tests/gateway, which uses all of it")]
 #[path = "../../gateway/support/watched.rs"]
 pub mod watched;
-#[expect(dead_code, reason = "made for tests/gateway, which uses all of it")]
 #[path = "../../gateway/support/wire/mod.rs"]
 pub mod wire;
