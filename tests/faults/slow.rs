@@ -124,6 +124,13 @@ async fn d6_uploads_that_stop_hold_the_places_of_nobody_once_they_are_given_up()
     }
     let places = r#"tollgate_upstream_in_flight{upstream="t"}"#;
     stand.until(places, 64.0).await;
+    if is_long() {
+        // 30 s between two reads.
+        tokio::time::sleep(Duration::from_secs(28)).await;
+        for client in &mut held {
+            refusal(&client.read_response().await, 408, "request_timeout").unwrap_or_else(|what| panic!("{what}"));
+        }
+    }
     drop(held);
     stand.until(places, 0.0).await;
     assert!(stand.origin.take_requests().iter().all(|request| !request.is_whole), "half a body is none");
