@@ -121,6 +121,11 @@ impl Proxy {
         if let Some(piece) = piece.take() {
             body.push(&piece);
         }
+        if body.is_endless() {
+            ctx.fault = Some("an error of the upstream did not come to an end".to_owned());
+            ctx.refusal = Some(Refusal::UpstreamFailed);
+            return Err(Error::new_up(DECIDED));
+        }
         if !end {
             // Nothing yet; an absent piece would end the answer.
             *piece = Some(Bytes::new());

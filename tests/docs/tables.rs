@@ -1,6 +1,7 @@
 //! Tables and lists against the code: nothing is missing, nothing is left over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use serde_yaml::Value;
 use tollgate::config::interpolate::Environment;
@@ -148,6 +149,54 @@ fn every_page_of_the_reference_has_every_key() {
         "a section is gone, or conf/full.yaml does not have it: {:?}",
         known.keys()
     );
+}
+
+#[test]
+fn every_fault_has_its_test_and_every_test_its_fault() {
+    let page = read(&project("docs/faults.md"));
+    let tests: BTreeSet<String> = rust_files(&project("tests")).iter().flat_map(|file| names_of_tests(file)).collect();
+    let mut named = BTreeSet::new();
+    for row in markdown::rows(&page).filter(|row| row.len() == 3 && row[0] != "Fault" && !row[0].starts_with("---")) {
+        let names: Vec<&str> = row[2].split(", ").map(|name| name.trim_matches('`')).collect();
+        for name in names {
+            assert!(tests.contains(name), "docs/faults.md says that `{name}` proves a row, and there is no such test");
+            named.insert(name.to_owned());
+        }
+    }
+    for file in rust_files(&project("tests/faults")) {
+        for name in names_of_tests(&file) {
+            assert!(named.contains(&name), "{}: docs/faults.md does not name `{name}`", file.display());
+        }
+    }
+}
+
+/// The files of a folder and of those in it, what the compiler made left out.
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") && !path.ends_with("node_modules") {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The functions of a file that are tests.
+fn names_of_tests(file: &Path) -> Vec<String> {
+    let text = read(file);
+    let mut lines = text.lines().map(str::trim_start);
+    let mut names = Vec::new();
+    while let Some(line) = lines.next() {
+        if line != "#[test]" && !line.starts_with("#[tokio::test") {
+            continue;
+        }
+        let name = lines.find_map(|line| line.split_once("fn ")?.1.split_once('('));
+        names.extend(name.map(|(name, _)| name.to_owned()));
+    }
+    names
 }
 
 /// The keys that are possible in each section, as the decoder itself lists them: an unknown key is put into every map of

@@ -17,6 +17,8 @@ use super::{Terms, Told, Wording};
 
 /// Larger error bodies are replaced, in bytes, before and after decoding.
 pub const MAX_ERROR_BODY: usize = 64 << 10;
+/// Where an error body that is replaced anyway is not read any further, in bytes.
+const MAX_LET_GO: u64 = 16 << 20;
 
 /// An error body as it arrives.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub struct ErrorBody {
     encoding: Encoding,
     bytes: BytesMut,
     overflow: bool,
+    length: u64,
 }
 
 /// The content codings that error bodies are decoded from.
@@ -49,17 +52,23 @@ impl ErrorBody {
             Some(b"deflate") => Encoding::Deflate,
             Some(_) => Encoding::Other,
         };
-        ErrorBody { encoding, bytes: BytesMut::new(), overflow: false }
+        ErrorBody { encoding, bytes: BytesMut::new(), overflow: false, length: 0 }
     }
 
     /// Takes the next piece; what is beyond the limit is let go.
     pub fn push(&mut self, piece: &Bytes) {
+        self.length += piece.len() as u64;
         if self.bytes.len() + piece.len() > MAX_ERROR_BODY {
             self.overflow = true;
             self.bytes.clear();
         } else if !self.overflow {
             self.bytes.extend_from_slice(piece);
         }
+    }
+
+    /// Whether it goes on beyond anything that an error could be: the caller, who waits for its end, would wait for ever.
+    pub fn is_endless(&self) -> bool {
+        self.length > MAX_LET_GO
     }
 
     /// The body without its coding, if that is possible within the limit.
