@@ -18,7 +18,7 @@ const KEEPALIVE: Duration = Duration::from_secs(1);
 async fn stand(keepalive: &str) -> Stand {
     let large = [say("HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n"), Step::Flood("abcdefgh".into())];
     let sections = format!(
-        "server: {{ keepalive: {keepalive} }}
+        "server: {{ keepalive: {keepalive}, overload: {{ connections: 20000, connections_per_address: 20000 }} }}
 upstreams:
   canary: {{ url: '{{origin}}', token: '{TOKEN}' }}
   t: {{ url: '{{origin}}', token: '{TOKEN}', concurrency: {{ max: 64, queue: 64 }} }}
@@ -191,8 +191,8 @@ async fn d6_thousands_of_idle_connections_leave_room_for_others() {
     assert!(open >= count as f64, "{open} of {count} connections are open");
     let each = stand.gateway.memory("VmRSS").saturating_sub(memory) / count as u64;
     println!("{count} idle connections cost {each} KiB each");
-    // Pingora's buffer for reading is 64 KiB, and this is no optimised build.
-    assert!(each < 160, "{each} KiB for each connection");
+    // Some 20 KiB where it is optimised; with Pingora's own buffer for reading, or while an exchange waits, it is more than 60.
+    assert!(each < 50, "{each} KiB for each connection");
     let last = idle.last_mut().expect("there are thousands");
     canary(last, CANARY).await.expect("idle connections serve again");
     stand.assert_serves(CANARY).await.expect("there is room for others");
