@@ -5,6 +5,7 @@
 
 pub mod probe;
 
+mod backend_report;
 mod certificate_report;
 mod key_report;
 mod reload;

@@ -96,8 +96,11 @@ pub enum Refusal {
     UpstreamFailed,
     /// The upstream did not answer in time.
     UpstreamTimeout,
-    /// There is no address to reach the upstream at.
-    UpstreamUnavailable,
+    /// There is no address to reach the upstream at, or all its backends are left out.
+    UpstreamUnavailable {
+        /// In seconds, where it is known when to come again.
+        retry_after: Option<u64>,
+    },
     /// The request target is longer than allowed.
     UriTooLong {
         /// In bytes.
@@ -262,6 +265,11 @@ impl Refusal {
         Refusal::QuotaExhausted { retry_after: whole_seconds(wait) }
     }
 
+    /// All backends are left out, for who may come again after this time.
+    pub fn upstream_unavailable(wait: Duration) -> Self {
+        Refusal::UpstreamUnavailable { retry_after: Some(whole_seconds(wait).max(1)) }
+    }
+
     /// Too many requests, for who may come again after this time; who comes then is not sent away once more.
     pub fn rate_limited(wait: Duration) -> Self {
         Refusal::RateLimited { retry_after: whole_seconds(wait) }
@@ -294,7 +302,7 @@ impl Refusal {
             | Refusal::UnsupportedBody(_)
             | Refusal::UpstreamFailed
             | Refusal::UpstreamTimeout
-            | Refusal::UpstreamUnavailable
+            | Refusal::UpstreamUnavailable { .. }
             | Refusal::UriTooLong { .. }) => other,
         }
     }
@@ -324,7 +332,7 @@ impl Refusal {
             Refusal::UnsupportedBody(_) => RefusalCode::UnsupportedBody,
             Refusal::UpstreamFailed => RefusalCode::UpstreamFailed,
             Refusal::UpstreamTimeout => RefusalCode::UpstreamTimeout,
-            Refusal::UpstreamUnavailable => RefusalCode::UpstreamUnavailable,
+            Refusal::UpstreamUnavailable { .. } => RefusalCode::UpstreamUnavailable,
             Refusal::UriTooLong { .. } => RefusalCode::UriTooLong,
         }
     }
@@ -353,7 +361,7 @@ impl Refusal {
             | Refusal::UnsupportedBody(_)
             | Refusal::UpstreamFailed
             | Refusal::UpstreamTimeout
-            | Refusal::UpstreamUnavailable
+            | Refusal::UpstreamUnavailable { .. }
             | Refusal::UriTooLong { .. } => self.code().status(),
         }
     }
@@ -398,7 +406,7 @@ impl Refusal {
             Refusal::TenantMissing => "This request does not say whose data it asks for.".into(),
             Refusal::UpstreamFailed => "The service behind this address failed to answer. Try again later.".into(),
             Refusal::UpstreamTimeout => "The service behind this address did not answer in time.".into(),
-            Refusal::UpstreamUnavailable => {
+            Refusal::UpstreamUnavailable { .. } => {
                 "The service behind this address cannot be reached now. Try again later.".into()
             }
             Refusal::UriTooLong { limit } => {

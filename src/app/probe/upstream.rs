@@ -13,7 +13,7 @@ use http::header::{self, HeaderValue};
 use crate::clock::Clock;
 use crate::config::issue::IssueCode;
 use crate::config::nearest;
-use crate::config::scalar::Scheme;
+use crate::config::scalar::{Endpoint, Scheme};
 use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::outbound::{Answer, Call, CertificateFault, Client, Facts, Failure, Stage, Target, Trust, hidden_headers};
 use crate::upstream::catalogue::{self, Names};
@@ -26,12 +26,18 @@ const MAX_NAMES: usize = 8;
 const MAX_SOUGHT: usize = 20;
 const MAX_COMPARED: usize = 5_000;
 
-pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>, clock: Clock) -> Trials {
-    let subject = format!("upstream {name}");
+/// Tries one backend; `subject` says which, where there are several.
+pub(super) async fn probe(
+    (subject, name): (String, String),
+    (section, endpoint): (Upstream, Endpoint),
+    pipes: Vec<PipeRoute>,
+    clock: Clock,
+) -> Trials {
     let mut prober = Prober {
         name: &name,
         subject,
         section: &section,
+        endpoint: &endpoint,
         pipes: &pipes,
         began: clock.now(),
         clock: &clock,
@@ -39,7 +45,7 @@ pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>
         sought: 0,
     };
     let path = if pipes.is_empty() { "/" } else { catalogue::PATH };
-    let Some(target) = Target::of(&section.url, path) else {
+    let Some(target) = Target::of(&endpoint, path) else {
         prober.problem(Trial::Answer, IssueCode::NoUsefulAnswer, "its URL cannot be called", "write another `url`");
         return prober.found;
     };
@@ -61,6 +67,7 @@ struct Prober<'a> {
     name: &'a str,
     subject: String,
     section: &'a Upstream,
+    endpoint: &'a Endpoint,
     pipes: &'a [PipeRoute],
     began: Instant,
     clock: &'a Clock,
@@ -101,15 +108,15 @@ impl Prober<'_> {
 
     /// The stages before the one that it came to.
     fn stages(&mut self, facts: &Facts, reached: Stage, now: SystemTime) {
-        let host = self.section.url.host().to_owned();
-        if reached > Stage::Lookup && self.section.url.address().is_none() {
+        let host = self.endpoint.host().to_owned();
+        if reached > Stage::Lookup && self.endpoint.address().is_none() {
             let addresses: Vec<String> = facts.addresses.iter().map(|address| address.ip().to_string()).collect();
             self.note(Trial::Lookup, Grade::Ok, format!("{host} is {}", some_of(addresses.iter())));
         }
         if let Some(address) = facts.connected {
             self.note(Trial::Connect, Grade::Ok, format!("{address} takes connections"));
         }
-        if reached > Stage::Tls && self.section.url.scheme() == Scheme::Https {
+        if reached > Stage::Tls && self.endpoint.scheme() == Scheme::Https {
             self.certificate(facts.certificate_ends, now);
         }
     }
@@ -119,7 +126,7 @@ impl Prober<'_> {
         let left = ends.duration_since(now).unwrap_or_default();
         let days = days(left);
         let date = chrono::DateTime::<chrono::Utc>::from(ends).format("%Y-%m-%d");
-        let words = format!("the certificate of `{}` ends in {days} days, on {date}", self.section.url.host());
+        let words = format!("the certificate of `{}` ends in {days} days, on {date}", self.endpoint.host());
         match days < ENDS_SOON_DAYS {
             false => self.note(Trial::Tls, Grade::Ok, words),
             true => {
@@ -130,8 +137,8 @@ impl Prober<'_> {
     }
 
     fn failure(&mut self, failure: &Failure, path: &str) {
-        let (name, host) = (self.name, self.section.url.host());
-        let port = self.section.url.port();
+        let (name, host) = (self.name, self.endpoint.host());
+        let port = self.endpoint.port();
         let why = &failure.why;
         match failure.stage {
             Stage::Lookup => self.problem(
