@@ -7,6 +7,7 @@ pub mod probe;
 
 mod backend_report;
 mod certificate_report;
+mod health;
 mod key_report;
 mod reload;
 mod supervisor;

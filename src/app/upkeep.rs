@@ -1,4 +1,4 @@
-//! What goes on beside requests: looking up names, fetching keys, ending what is late, forgetting what is over.
+//! What goes on beside requests: looking up names, asking backends, fetching keys, ending what is late, forgetting what is over.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -22,6 +22,7 @@ use crate::upstream::Upstream;
 
 use super::backend_report::BackendReport;
 use super::certificate_report::CertificateReport;
+use super::health::HealthChecks;
 use super::key_report::KeyReport;
 
 /// For the first look-up of upstreams; after it the gateway starts without them.
@@ -199,7 +200,18 @@ impl BackgroundService for Upkeep {
                 self.tell_counters();
             }
         };
+        let clock = self.state.clock().clone();
+        let health = HealthChecks::new(Arc::clone(&self.live), self.metrics.clone(), clock);
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        tokio::join!(names, deadlines, counters, keys, telling, self.state.counters().run(), self.engine.run());
+        tokio::join!(
+            names,
+            deadlines,
+            counters,
+            keys,
+            telling,
+            health.run(),
+            self.state.counters().run(),
+            self.engine.run()
+        );
     }
 }

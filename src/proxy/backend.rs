@@ -5,7 +5,7 @@
 //! 500 are the API's own. Not here: when it is left out (`upstream::condition`).
 
 use crate::telemetry::trace::TryFailure;
-use crate::upstream::{Change, Upstream};
+use crate::upstream::Change;
 
 use super::Proxy;
 use super::ctx::Ctx;
@@ -56,7 +56,7 @@ impl Proxy {
         match change {
             Change::Ejected { time, failures } => {
                 self.metrics.count_ejection(name, label);
-                let then = self.left(upstream);
+                let then = upstream.who_is_left(self.state.clock().now());
                 log::warn!(
                     "backend {label} of upstream {name} is left out for {time:?} after {failures} failures in a row, the last: {why}; {then}"
                 );
@@ -68,13 +68,5 @@ impl Proxy {
             }
         }
         self.metrics.set_backend_up(name, label, i64::from(change == Change::Returned));
-    }
-
-    fn left(&self, upstream: &Upstream) -> &'static str {
-        let now = self.state.clock().now();
-        match upstream.backends().iter().any(|backend| upstream.gets_requests(backend, now)) {
-            true => "requests go to the others",
-            false => "none is left",
-        }
     }
 }

@@ -256,3 +256,112 @@ impl Drop for Visit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::TestClock;
+
+    fn rules() -> Rules {
+        Rules { after: 2, time: Duration::from_secs(10), max: Duration::from_secs(60), all_out: AllOut::Try }
+    }
+
+    fn visit(condition: &Arc<Condition>, role: Role) -> Visit {
+        Visit::begin(condition, Some(rules()), role)
+    }
+
+    fn seconds(change: Option<Change>) -> Option<u64> {
+        match change? {
+            Change::Ejected { time, .. } | Change::StillOut { time } => Some(time.as_secs()),
+            Change::Returned => None,
+        }
+    }
+
+    #[test]
+    fn times_double_and_are_bounded() {
+        let rules = rules();
+        let lengths = [1, 2, 3, 4, 40, u32::MAX].map(|number| rules.length(number).as_secs());
+        assert_eq!(lengths, [10, 20, 40, 60, 60, 60]);
+    }
+
+    #[test]
+    fn only_failures_in_a_row_count() {
+        let now = TestClock::new().clock().now();
+        let condition = Arc::new(Condition::new(now));
+        for _ in 0..5 {
+            assert_eq!(visit(&condition, Role::Ordinary).failed(now), None);
+            assert_eq!(visit(&condition, Role::Ordinary).went_well(now), None);
+        }
+        let mut broken = visit(&condition, Role::Ordinary);
+        broken.went_well(now);
+        assert_eq!(broken.failed(now), None, "it broke behind its head");
+        assert_eq!(broken.failed(now), None, "one try fails once");
+        drop(broken);
+        assert_eq!(condition.standing(now), Standing::In);
+        assert_eq!(seconds(visit(&condition, Role::Ordinary).failed(now)), Some(10));
+        assert_eq!(condition.in_flight(), 0);
+    }
+
+    #[test]
+    fn who_is_ill_again_soon_is_out_for_longer() {
+        let time = TestClock::new();
+        let clock = time.clock();
+        let condition = Arc::new(Condition::new(clock.now()));
+        let fail = || {
+            let changes = [(), ()].map(|()| visit(&condition, Role::Ordinary).failed(clock.now()));
+            seconds(changes[1])
+        };
+        let come_back = |wait| {
+            time.advance(Duration::from_secs(wait));
+            let Standing::Due(due) = condition.standing(clock.now()) else { panic!("it is not due") };
+            let role = condition.ask(due, &rules(), clock.now()).unwrap();
+            assert_eq!(condition.ask(due, &rules(), clock.now()), None, "one alone asks");
+            assert_eq!(visit(&condition, role).went_well(clock.now()), Some(Change::Returned));
+        };
+        assert_eq!(fail(), Some(10));
+        come_back(10);
+        assert_eq!(fail(), Some(20));
+        come_back(20);
+        time.advance(Duration::from_secs(30));
+        assert_eq!(fail(), Some(10), "it was well for longer than it was out");
+    }
+
+    #[test]
+    fn what_began_before_speaks_for_nobody() {
+        let now = TestClock::new().clock().now();
+        let condition = Arc::new(Condition::new(now));
+        let mut early = visit(&condition, Role::Ordinary);
+        let _ = [(), ()].map(|()| visit(&condition, Role::Ordinary).failed(now));
+        assert_eq!(condition.standing(now), Standing::Out);
+        assert_eq!(early.went_well(now), None);
+        drop(early);
+        assert_eq!(condition.standing(now), Standing::Out);
+        assert_eq!(visit(&condition, Role::Desperate).failed(now), None);
+        assert_eq!(visit(&condition, Role::Desperate).went_well(now), Some(Change::Returned));
+    }
+
+    #[test]
+    fn who_asks_and_never_tells_is_followed_by_another() {
+        let time = TestClock::new();
+        let clock = time.clock();
+        let condition = Arc::new(Condition::new(clock.now()));
+        let _ = [(), ()].map(|()| visit(&condition, Role::Ordinary).failed(clock.now()));
+        time.advance(Duration::from_secs(10));
+        let Standing::Due(due) = condition.standing(clock.now()) else { panic!("it is not due") };
+        let role = condition.ask(due, &rules(), clock.now()).unwrap();
+        drop(visit(&condition, role));
+        assert_eq!(condition.standing(clock.now()), Standing::Out);
+        time.advance(Duration::from_secs(10));
+        assert!(matches!(condition.standing(clock.now()), Standing::Due(_)));
+    }
+
+    #[test]
+    fn who_passes_its_health_checks_again_has_nothing_held_against_it() {
+        let now = TestClock::new().clock().now();
+        let condition = Arc::new(Condition::new(now));
+        let _ = [(), ()].map(|()| visit(&condition, Role::Ordinary).failed(now));
+        assert!(condition.set_down(true) && !condition.set_down(true));
+        assert!(condition.set_down(false));
+        assert_eq!(condition.standing(now), Standing::In);
+    }
+}

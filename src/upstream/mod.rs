@@ -193,6 +193,17 @@ impl Upstream {
         }
     }
 
+    /// What becomes of requests while a backend is left out, for the log.
+    pub fn who_is_left(&self, now: Instant) -> &'static str {
+        let others = self.backends.iter().any(|backend| self.gets_requests(backend, now));
+        let rules = self.watch.as_ref().and_then(|watch| watch.rules.as_ref());
+        match (others, rules.map(|rules| rules.all_out)) {
+            (true, _) => "requests go to the others",
+            (false, Some(section::AllOut::Refuse)) => "none is left, and requests answer 503",
+            (false, _) => "none is left, and all are tried",
+        }
+    }
+
     /// Takes over what health checks say of a backend; true where that is another thing than before.
     pub fn set_down(&self, backend: &Backend, down: bool) -> bool {
         backend.condition().set_down(down)

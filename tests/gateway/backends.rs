@@ -336,3 +336,99 @@ async fn a_backend_that_never_answers_counts_as_failed() {
     assert_eq!(gw.metric(&ejections(&b.addr().to_string())).await, 1.0);
     assert_eq!(gw.metric(&up(&b.addr().to_string())).await, 0.0);
 }
+
+/// Turns the clock until `holds` says so: health checks and their waits go by it.
+async fn turning<F: Future<Output = bool>>(time: &TestClock, what: &str, mut holds: impl FnMut() -> F) {
+    eventually_async(what, || {
+        time.advance(Duration::from_secs(1));
+        holds()
+    })
+    .await;
+}
+
+fn asked(origin: &MockOrigin, path: &str) -> usize {
+    origin.received().iter().filter(|request| request.target == path).count()
+}
+
+#[tokio::test]
+async fn who_fails_its_health_checks_gets_no_requests_until_it_passes_them() {
+    for ill in [Answer::status(503), Answer::status(404), Answer::redirect("/"), Answer::reset(), Answer::never()] {
+        let time = TestClock::new();
+        let b = MockOrigin::start();
+        b.on_path("/health", ill);
+        let keys = format!("{ONCE}, health: {{ path: '/health?deep=1', every: 5s }}");
+        let gw = TestGateway::with_clock(&sections(&[&b.url()], &keys), &time);
+        let up = up(&b.addr().to_string());
+        eventually_async("the first word of it", || async { gw.metrics().await.contains(&up) }).await;
+        turning(&time, "it to be out", || async { gw.metric(&up).await == 0.0 }).await;
+        assert!(asked(&b, "/health?deep=1") >= 3, "not after the first");
+        let before = asked(&b, "/v0/pipes/a.json");
+        assert_eq!(statuses(&gw, 10).await, [200; 10]);
+        assert_eq!(asked(&b, "/v0/pipes/a.json"), before);
+        b.on_path("/health", Answer::ok());
+        turning(&time, "it to be back", || async { gw.metric(&up).await == 1.0 }).await;
+        assert_eq!(statuses(&gw, 10).await, [200; 10]);
+        assert!(asked(&b, "/v0/pipes/a.json") > before);
+        let checks = |result: &str| {
+            let backend = b.addr();
+            format!("tollgate_upstream_health_checks_total{{backend=\"{backend}\",result=\"{result}\",upstream=\"t\"}}")
+        };
+        assert!(gw.metric(&checks("ok")).await >= 2.0);
+        assert!(gw.metric(&checks("failed")).await >= 3.0);
+    }
+}
+
+#[tokio::test]
+async fn a_health_check_carries_no_credential_unless_that_is_wanted() {
+    for (further, token) in [("", None), (", authorized: true", Some(format!("Bearer {TOKEN}")))] {
+        let gw = TestGateway::with(&format!(
+            "upstreams: {{ t: {{ url: '{{origin}}/base', token: '{TOKEN}', health: {{ path: /ping{further} }} }} }}\n{ROUTES}"
+        ));
+        let request = gw.origin.requests(1).await.remove(0);
+        assert_eq!((request.method.as_str(), request.target.as_str()), ("GET", "/base/ping"));
+        assert_eq!(request.header("authorization"), token);
+        assert_eq!(request.header("host"), Some(gw.origin.addr().to_string()));
+    }
+}
+
+#[tokio::test]
+async fn while_all_fail_their_health_checks_all_are_tried() {
+    let time = TestClock::new();
+    let b = MockOrigin::start();
+    let keys = format!("{ONCE}, health: {{ path: /health, down_after: 1 }}");
+    let origin = MockOrigin::start();
+    for origin in [&origin, &b] {
+        origin.on_path("/health", Answer::status(500));
+    }
+    let gw = TestGateway::start(origin, &sections(&[&b.url()], &keys), time.clock());
+    for origin in [&gw.origin, &b] {
+        let up = up(&origin.addr().to_string());
+        let told = || async { gw.metrics().await.contains(&format!("{up} 0")) };
+        turning(&time, "it to be out", told).await;
+    }
+    assert_eq!(statuses(&gw, 10).await, [200; 10]);
+    assert_eq!(gw.metric("tollgate_upstream_all_out_total{upstream=\"t\"}").await, 10.0);
+}
+
+#[tokio::test]
+async fn without_health_checks_nothing_of_them_is_held_against_a_backend() {
+    let time = TestClock::new();
+    let b = MockOrigin::start();
+    b.on_path("/health", Answer::status(500));
+    let gw = TestGateway::from_file(&sections(&[&b.url()], "health: { path: /health, down_after: 1 }"), time.clock());
+    let up = up(&b.addr().to_string());
+    turning(&time, "it to be out", || async { gw.metrics().await.contains(&format!("{up} 0")) }).await;
+    gw.rewrite(&sections(&[&b.url()], ONCE));
+    let report = gw.reload().await;
+    assert_eq!(report.status, 200, "{}", report.body_text());
+    assert_eq!(statuses(&gw, 10).await, [200; 10]);
+    assert!(asked(&b, "/v0/pipes/a.json") >= 4);
+    turning(&time, "the gauge to follow", || async { gw.metric(&up).await == 1.0 }).await;
+    eventually_async("nobody to ask any more", || async {
+        let before = asked(&b, "/health");
+        time.advance(Duration::from_secs(60));
+        statuses(&gw, 10).await;
+        asked(&b, "/health") == before
+    })
+    .await;
+}

@@ -18,6 +18,7 @@ use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::outbound::{Answer, Call, CertificateFault, Client, Facts, Failure, Stage, Target, Trust, hidden_headers};
 use crate::upstream::catalogue::{self, Names};
 
+use super::super::health;
 use super::{ENDS_SOON_DAYS, Grade, PipeRoute, Problem, TIME, Trial, Trials, days};
 
 /// More names than these help nobody.
@@ -54,6 +55,7 @@ pub(super) async fn probe(
         Ok(answer) => {
             prober.stages(&answer.facts, Stage::Answer, clock.wall());
             prober.answer(answer, path).await;
+            prober.health().await;
         }
         Err(failure) => {
             prober.stages(&failure.facts, failure.stage, clock.wall());
@@ -176,6 +178,24 @@ impl Prober<'_> {
         match self.pipes.is_empty() {
             true => self.status_of_any(answer.status, path),
             false => self.catalogue(answer, path).await,
+        }
+    }
+
+    /// Whether it would pass its health checks.
+    async fn health(&mut self) {
+        let Some(health) = &self.section.health else { return };
+        let Some(call) = health::call(self.section, health, self.endpoint) else { return };
+        let left = TIME.saturating_sub(self.clock.now().saturating_duration_since(self.began));
+        let call = Call { time: call.time.min(left), ..call };
+        let name = self.name;
+        match health::ask(&Client::direct(self.clock.clone()), &call).await {
+            Ok(()) => self.note(Trial::Answer, Grade::Ok, format!("is well by GET {}", call.target.path())),
+            Err(why) => self.problem(
+                Trial::Answer,
+                IssueCode::NoUsefulAnswer,
+                format!("`{name}` fails its health check: {why}"),
+                "it would get no requests: is `health.path` right, and does it want the credential (`authorized: true`)?",
+            ),
         }
     }
 
