@@ -8,7 +8,7 @@ use tollgate::config::issue::IssueCode;
 use tollgate::config::section::log::Log;
 use tollgate::config::section::state::State;
 use tollgate::config::section::tls::{Acme, Tls};
-use tollgate::config::section::upstreams::Concurrency;
+use tollgate::config::section::upstreams::{Concurrency, Eject, Health};
 use tollgate::config::section::usage::Usage;
 use tollgate::config::section::white_label::WhiteLabel;
 use tollgate::config::{Config, load_text};
@@ -83,6 +83,9 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(upstream, least.upstreams["tinybird"]);
     let least_queue: Concurrency = serde_yaml::from_str("max: 64").unwrap();
     assert_eq!(upstreams["minted"].concurrency.as_ref(), Some(&least_queue));
+    assert_eq!(upstreams["warehouse"].eject.as_ref(), Some(&Eject::default()));
+    let least_checks: Health = serde_yaml::from_str("path: /health").unwrap();
+    assert_eq!(upstreams["warehouse"].health.as_ref(), Some(&least_checks));
     let pipe = routes.values().find(|route| route.pipe.is_some()).unwrap();
     let bare = least.routes.values().next().unwrap();
     assert_eq!(pipe.params.conflict, bare.params.conflict);
@@ -115,6 +118,8 @@ fn every_page_of_the_reference_has_every_key() {
         ("tls.on_demand", "tls"),
         ("upstreams.*", "upstreams"),
         ("upstreams.*.concurrency", "upstreams"),
+        ("upstreams.*.eject", "upstreams"),
+        ("upstreams.*.health", "upstreams"),
         ("upstreams.*.mint", "upstreams"),
         ("upstreams.*.retry", "retry"),
         ("upstreams.*.timeouts", "upstreams"),
