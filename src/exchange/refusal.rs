@@ -242,8 +242,8 @@ refusal_codes! {
         "The upstream did not connect or answer within `timeouts`.",
         "Operator: see [timeouts](reference/upstreams.md).";
     UpstreamUnavailable = "upstream_unavailable", SERVICE_UNAVAILABLE,
-        "The upstream's host name has no address yet.",
-        "Operator: see `tollgate_upstream_resolved` and the program's log.";
+        "The upstream's host name has no address yet, or all its backends are left out and `eject.all_out` is `refuse`.",
+        "Operator: see `tollgate_upstream_resolved`, `tollgate_upstream_backend_up` and the program's log. Callers: wait as long as `Retry-After` says, where it is there.";
     UriTooLong = "uri_too_long", URI_TOO_LONG,
         "Path and query are longer than `server.max_uri`.",
         "Caller: send long parameters by POST.";

@@ -125,7 +125,7 @@ families! {
         "[Health checks](reference/upstreams.md#health-checks) of the backend. `result`: `ok`, `failed`.";
     ALL_OUT: Counter "tollgate_upstream_all_out_total" ["upstream"],
         "Tries that found every backend of an upstream left out",
-        "Tries that found every backend left out, and went to one all the same, or were refused. Alert on it.";
+        "Tries that found every backend left out, and went to one all the same, or were refused.";
     UPSTREAM_IN_FLIGHT: Gauge "tollgate_upstream_in_flight" ["upstream"],
         "Requests on their way at an upstream with `concurrency` or `rate`",
         "Requests that the upstream has now, until their answers have ended. This and the next two are there for \

@@ -83,15 +83,21 @@ fn the_full_file_has_the_defaults() {
     assert_eq!(upstream, least.upstreams["tinybird"]);
     let least_queue: Concurrency = serde_yaml::from_str("max: 64").unwrap();
     assert_eq!(upstreams["minted"].concurrency.as_ref(), Some(&least_queue));
-    assert_eq!(upstreams["warehouse"].eject.as_ref(), Some(&Eject::default()));
-    let least_checks: Health = serde_yaml::from_str("path: /health").unwrap();
-    assert_eq!(upstreams["warehouse"].health.as_ref(), Some(&least_checks));
     let pipe = routes.values().find(|route| route.pipe.is_some()).unwrap();
     let bare = least.routes.values().next().unwrap();
     assert_eq!(pipe.params.conflict, bare.params.conflict);
     assert_eq!(pipe.params.allow_public_tenant, bare.params.allow_public_tenant);
     assert_eq!(pipe.pass_headers, bare.pass_headers);
     assert_eq!(pipe.limits, bare.limits);
+}
+
+#[test]
+fn the_full_file_has_the_defaults_of_backends() {
+    let full = load_with_a_token("full.yaml", &read(&project("conf/full.yaml"))).unwrap().config;
+    let warehouse = &full.upstreams["warehouse"];
+    assert_eq!(warehouse.eject.as_ref(), Some(&Eject::default()));
+    let least_checks: Health = serde_yaml::from_str("path: /health").unwrap();
+    assert_eq!(warehouse.health.as_ref(), Some(&least_checks));
 }
 
 #[test]

@@ -34,8 +34,10 @@ pub(super) async fn probe(
     pipes: Vec<PipeRoute>,
     clock: Clock,
 ) -> Trials {
+    let (shown, path) = called(&name, &section, &endpoint);
     let mut prober = Prober {
-        name: &name,
+        name: &shown,
+        path: &path.iter().map(String::as_str).collect::<Vec<_>>(),
         subject,
         section: &section,
         endpoint: &endpoint,
@@ -65,8 +67,28 @@ pub(super) async fn probe(
     prober.found
 }
 
+/// What a backend is called, and the keys that lead to it: an upstream with one is meant as a whole.
+fn called(name: &str, section: &Upstream, endpoint: &Endpoint) -> (String, Vec<String>) {
+    let path = ["upstreams", name].map(str::to_owned).to_vec();
+    match section
+        .urls
+        .as_ref()
+        .filter(|urls| urls.len() > 1)
+        .and_then(|urls| urls.iter().position(|url| url == endpoint))
+    {
+        None => (name.to_owned(), path),
+        Some(index) => {
+            let item = ["urls".to_owned(), index.to_string()];
+            (format!("{name} at {}", endpoint.authority()), path.into_iter().chain(item).collect())
+        }
+    }
+}
+
 struct Prober<'a> {
+    /// What it is called in sentences.
     name: &'a str,
+    /// Where it stands in the file.
+    path: &'a [&'a str],
     subject: String,
     section: &'a Upstream,
     endpoint: &'a Endpoint,
@@ -85,7 +107,7 @@ impl Prober<'_> {
 
     /// A problem of the upstream as a whole.
     fn problem(&mut self, trial: Trial, code: IssueCode, title: impl Into<String>, help: impl Into<String>) {
-        let problem = Problem::new(code, &["upstreams", self.name], title, help);
+        let problem = Problem::new(code, self.path, title, help);
         self.found.problem(&self.subject, trial, problem);
     }
 
