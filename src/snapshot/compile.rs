@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::Method;
 
+use crate::clock::Clock;
 use crate::config::scalar::{ByteSize, Endpoint, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
 use crate::config::section::hosts::Host;
@@ -129,7 +129,7 @@ impl<'a> Shared<'a> {
             book,
             config,
             state,
-            upstreams: continued(upstreams, previous, state.clock().now()),
+            upstreams: continued(upstreams, previous, state.clock()),
             queues: queues(upstreams, state),
             suspended: suspended(tenants),
             vault: vault(providers.values(), state),
@@ -366,12 +366,12 @@ fn providers<'a>(
 fn continued<'a>(
     sections: &'a BTreeMap<String, upstreams::Upstream>,
     previous: Option<&Snapshot>,
-    now: Instant,
+    clock: &Clock,
 ) -> BTreeMap<&'a str, Arc<Upstream>> {
     let before = previous.map_or(&[][..], |previous| &previous.upstreams);
     let before: BTreeMap<&str, &Arc<Upstream>> = before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
     let compiled = |(name, section): (&'a String, &upstreams::Upstream)| {
-        (name.as_str(), Upstream::compile_after(before.get(name.as_str()).copied(), name, section, now))
+        (name.as_str(), Upstream::compile_after(before.get(name.as_str()).copied(), name, section, clock))
     };
     sections.iter().map(compiled).collect()
 }

@@ -8,12 +8,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
 
+use crate::clock::Clock;
 use crate::config::scalar::Endpoint;
 use crate::config::section::upstreams as section;
 
@@ -41,18 +41,18 @@ impl Backend {
         (name, section): (&str, &section::Upstream),
         endpoint: &Endpoint,
         previous: &[Backend],
-        now: Instant,
+        clock: &Clock,
     ) -> Self {
         let addresses = Addresses::default();
         let same = previous.iter().find(|backend| backend.endpoint == *endpoint);
         let backend = Backend {
             label: endpoint.authority().into(),
             host: HeaderValue::from_str(&endpoint.authority()).unwrap_or(HeaderValue::from_static("")),
-            template: PeerTemplate::compile((name, section), endpoint, Arc::clone(&addresses)),
+            template: PeerTemplate::compile((name, section), endpoint, Arc::clone(&addresses), clock),
             peers: ArcSwap::default(),
             addresses,
             resolved: AtomicBool::new(false),
-            condition: same.map_or_else(|| Arc::new(Condition::new(now)), |same| Arc::clone(&same.condition)),
+            condition: same.map_or_else(|| Arc::new(Condition::new(clock.now())), |same| Arc::clone(&same.condition)),
             endpoint: endpoint.clone(),
         };
         let same_host = |other: &&Backend| other.endpoint.host() == endpoint.host();

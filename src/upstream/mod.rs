@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use pingora::upstreams::peer::HttpPeer;
 
+use crate::clock::Clock;
 use crate::config::section::upstreams as section;
 
 use balance::Choice;
@@ -103,19 +104,19 @@ impl Upstream {
         previous: Option<&Arc<Upstream>>,
         name: &str,
         section: &section::Upstream,
-        now: Instant,
+        clock: &Clock,
     ) -> Arc<Self> {
         match previous {
             Some(previous) if previous.section == *section => Arc::clone(previous),
             previous => {
                 let before = previous.map_or(&[][..], |previous| &previous.backends);
-                Arc::new(Upstream::compile(name, section, before, now))
+                Arc::new(Upstream::compile(name, section, before, clock))
             }
         }
     }
 
-    fn compile(name: &str, section: &section::Upstream, before: &[Backend], now: Instant) -> Self {
-        let backend = |endpoint| Backend::compile((name, section), endpoint, before, now);
+    fn compile(name: &str, section: &section::Upstream, before: &[Backend], clock: &Clock) -> Self {
+        let backend = |endpoint| Backend::compile((name, section), endpoint, before, clock);
         let backends: Box<[Backend]> = section.endpoints().map(backend).collect();
         Upstream {
             name: name.into(),

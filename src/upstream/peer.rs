@@ -10,6 +10,7 @@ use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::utils::tls::{WrappedX509, parse_x509};
 
+use crate::clock::Clock;
 use crate::config::scalar::{Endpoint, Scheme};
 use crate::config::section::upstreams as section;
 
@@ -37,6 +38,7 @@ impl PeerTemplate {
         (name, section): (&str, &section::Upstream),
         endpoint: &Endpoint,
         addresses: Addresses,
+        clock: &Clock,
     ) -> Self {
         let certificates: Vec<WrappedX509> =
             section.tls.ca_certificates.iter().map(|der| WrappedX509::new(der.clone(), parse_x509)).collect();
@@ -46,7 +48,7 @@ impl PeerTemplate {
             group: group(name, section, endpoint),
             ca: (!certificates.is_empty()).then(|| certificates.into()),
             timeouts: section.timeouts.clone(),
-            dialer: Arc::new(Dialer::new(section.timeouts.connect.duration(), addresses)),
+            dialer: Arc::new(Dialer::new(section.timeouts.connect.duration(), addresses, clock.clone())),
         }
     }
 
