@@ -134,7 +134,7 @@ async fn each_backend_is_tried_and_asked_whether_it_is_well() {
         refused.addr().port()
     );
     let fine = probed(&text("/ping"), &Clock::system()).await;
-    assert_eq!(found(&fine), [dead.clone()]);
+    assert_eq!(found(&fine), std::slice::from_ref(&dead));
     let subject = format!("upstream t at {}", well.addr());
     let words = fine.findings.iter().filter(|finding| finding.subject == subject);
     assert_eq!(

@@ -57,13 +57,17 @@ pub(super) async fn probe(
         Ok(answer) => {
             prober.stages(&answer.facts, Stage::Answer, clock.wall());
             prober.answer(answer, path).await;
-            prober.health().await;
         }
         Err(failure) => {
             prober.stages(&failure.facts, failure.stage, clock.wall());
             prober.failure(&failure, path);
+            if failure.facts.status.is_none() {
+                // Who does not answer that does not answer this.
+                return prober.found;
+            }
         }
     }
+    prober.health().await;
     prober.found
 }
 
