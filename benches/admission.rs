@@ -67,7 +67,12 @@ fn admission(criterion: &mut Criterion) {
                         body,
                     };
                     let permit = admit(case).expect("nothing to refuse");
-                    let trial = Trial { traceparent: trace, tracestate: None, now: SystemTime::UNIX_EPOCH };
+                    let trial = Trial {
+                        host: HeaderValue::from_static("t.test"),
+                        traceparent: trace,
+                        tracestate: None,
+                        now: SystemTime::UNIX_EPOCH,
+                    };
                     let parts = route.rewrite.apply(black_box(&head), &permit, &headers, trial);
                     // Returned, so that dropping them is not measured.
                     (permit, parts.expect("a target that can be passed on"))

@@ -137,7 +137,12 @@ fn known_callers(criterion: &mut Criterion) {
                     let Visit { route, head, captures, .. } = &visit;
                     let case = Case { params: &route.params, head, captures: captures.clone(), grant, body: None };
                     let permit = admit(case).expect("nothing to refuse");
-                    let trial = Trial { traceparent, tracestate: None, now: gate.state.clock().wall() };
+                    let trial = Trial {
+                        host: HeaderValue::from_static("t.test"),
+                        traceparent,
+                        tracestate: None,
+                        now: gate.state.clock().wall(),
+                    };
                     let parts = route.rewrite.apply(head, &permit, &visit.headers, trial);
                     // Returned, so that dropping them is not measured.
                     (permit, parts.expect("a target that can be passed on"))

@@ -326,7 +326,15 @@ const FENCES: [Fence; 14] = [
     Fence {
         what: "Pingora",
         is: |path| path[0].starts_with("pingora"),
-        only_in: &["proxy/", "upstream/dial.rs", "upstream/mod.rs", "upstream/peer.rs", "admin/", "app/"],
+        only_in: &[
+            "proxy/",
+            "upstream/backend.rs",
+            "upstream/dial.rs",
+            "upstream/mod.rs",
+            "upstream/peer.rs",
+            "admin/",
+            "app/",
+        ],
         advice: "speak `http::` types here and let `proxy` translate",
     },
     Fence {

@@ -5,9 +5,11 @@
 
 pub mod probe;
 
+mod backend_report;
 mod base;
 mod certificate_report;
 mod claims;
+mod health;
 mod key_report;
 mod load_report;
 mod operators;

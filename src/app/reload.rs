@@ -255,7 +255,7 @@ impl Reloader {
     /// Looks up the hosts of upstreams that have no address yet, and tells which have none then; they are looked up again
     /// and again later.
     async fn find(&self, upstreams: &[Arc<Upstream>]) -> Vec<String> {
-        let new = || upstreams.iter().filter(|upstream| upstream.needs_resolving() && !upstream.is_resolved());
+        let new = || upstreams.iter().filter(|upstream| upstream.lacks_addresses());
         let looked_up = tokio::time::timeout(LOOK_UP, look_up(new())).await.unwrap_or_default();
         let why = |name: &str| {
             let failed = looked_up.iter().find(|(upstream, _)| upstream.name().as_ref() == name);
@@ -264,12 +264,11 @@ impl Reloader {
         let mut notes = Vec::new();
         for upstream in upstreams.iter().filter(|upstream| upstream.needs_resolving()) {
             let name = upstream.name();
-            self.metrics.set_resolved(name, i64::from(upstream.is_resolved()));
-            if !upstream.is_resolved() {
+            self.metrics.set_resolved(name, i64::from(!upstream.lacks_addresses()));
+            if upstream.lacks_addresses() {
                 let why = why(name);
-                notes.push(format!(
-                    "the host of upstream {name} cannot be looked up ({why}): requests to it answer 503"
-                ));
+                let then = if upstream.is_resolved() { "go to its other backends" } else { "to it answer 503" };
+                notes.push(format!("the host of upstream {name} cannot be looked up ({why}): requests {then}"));
             }
         }
         notes

@@ -1,4 +1,4 @@
-//! What goes on beside requests: looking up names, fetching keys, ending what is late, forgetting what is over.
+//! What goes on beside requests: looking up names, asking backends, fetching keys, ending what is late, forgetting what is over.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,7 +20,9 @@ use crate::telemetry::metrics::Metrics;
 use crate::tls::acme::Engine;
 use crate::upstream::Upstream;
 
+use super::backend_report::BackendReport;
 use super::certificate_report::CertificateReport;
+use super::health::HealthChecks;
 use super::key_report::KeyReport;
 use super::load_report::LoadReport;
 
@@ -86,7 +88,7 @@ impl Upkeep {
         // A reload may have taken one away.
         failing.retain(|name| upstreams.iter().any(|upstream| upstream.name() == name));
         let mut all = true;
-        for (upstream, result) in look_up(upstreams.iter().filter(|upstream| upstream.needs_resolving())).await {
+        for (upstream, result) in look_up(upstreams.iter()).await {
             all &= self.report(&upstream, result, failing);
         }
         all
@@ -119,32 +121,39 @@ impl Upkeep {
             Err(error) => {
                 self.metrics.set_resolved(upstream.name(), 0);
                 if failing.insert(Arc::clone(upstream.name())) {
-                    let kept = if upstream.is_resolved() {
-                        "its last addresses are kept"
-                    } else {
-                        "requests to it answer 503"
+                    let kept = match (upstream.lacks_addresses(), upstream.is_resolved()) {
+                        (false, _) => "its last addresses are kept",
+                        (true, true) => "requests go to its other backends",
+                        (true, false) => "requests to it answer 503",
                     };
                     log::warn!("the host of upstream {} cannot be looked up, {kept}: {error}", upstream.name());
                 }
-                upstream.is_resolved()
+                !upstream.lacks_addresses()
             }
         }
     }
 }
 
-/// Looks these upstreams' hosts up, and tells what came of each.
+/// Looks these upstreams' hosts up, and tells what came of each; of several, the first that failed.
 pub(super) async fn look_up<'a>(
     upstreams: impl Iterator<Item = &'a Arc<Upstream>>,
 ) -> Vec<(Arc<Upstream>, io::Result<()>)> {
     let mut look_ups = JoinSet::new();
     // At the same time: a name server that does not answer holds up nobody else's name.
     for upstream in upstreams {
-        let upstream = Arc::clone(upstream);
-        look_ups.spawn(async move { (Arc::clone(&upstream), upstream.resolve().await) });
+        for (index, _) in upstream.backends().iter().enumerate().filter(|(_, backend)| backend.needs_resolving()) {
+            let upstream = Arc::clone(upstream);
+            look_ups.spawn(async move { (Arc::clone(&upstream), upstream.resolve(index).await) });
+        }
     }
-    let mut results = Vec::new();
+    let mut results: Vec<(Arc<Upstream>, io::Result<()>)> = Vec::new();
     while let Some(looked_up) = look_ups.join_next().await {
-        results.extend(looked_up.ok());
+        let Ok((upstream, result)) = looked_up else { continue };
+        match results.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &upstream)) {
+            Some((_, known)) if known.is_ok() => *known = result,
+            Some(_) => {}
+            None => results.push((upstream, result)),
+        }
     }
     results
 }
@@ -180,6 +189,7 @@ impl BackgroundService for Upkeep {
         let keys = self.state.key_sources().run(Client::direct(self.state.clock().clone()));
         let telling = async {
             let mut report = KeyReport::new(self.metrics.clone());
+            let mut backends = BackendReport::new(self.metrics.clone());
             let mut certificates = CertificateReport::new(self.metrics.clone(), self.engine.clone());
             let mut load = LoadReport::new(self.metrics.clone(), self.state.load());
             let mut tick = tokio::time::interval(TELL_EVERY);
@@ -188,11 +198,23 @@ impl BackgroundService for Upkeep {
                 load.tell();
                 let running = self.live.load();
                 report.tell(&running.snapshot.provider_keys);
+                backends.tell(&running.snapshot.upstreams, self.state.clock().now());
                 certificates.tell(&running.snapshot.config, self.state.domains());
                 self.tell_counters();
             }
         };
+        let clock = self.state.clock().clone();
+        let health = HealthChecks::new(Arc::clone(&self.live), self.metrics.clone(), clock);
         // Requests that drain have deadlines too, so only the end of the process ends this.
-        tokio::join!(names, deadlines, counters, keys, telling, self.state.counters().run(), self.engine.run());
+        tokio::join!(
+            names,
+            deadlines,
+            counters,
+            keys,
+            telling,
+            health.run(),
+            self.state.counters().run(),
+            self.engine.run()
+        );
     }
 }

@@ -152,7 +152,9 @@ fn rule_json(rule: Option<&AuthRule>) -> Value {
 fn row(config: &Config, path: &ServedPath<'_>) -> Row {
     let route = path.route.route;
     let name = config.upstream_of(route).unwrap_or_default();
-    let base = config.upstreams.get(name).map(|upstream| upstream.url.to_string()).unwrap_or_default();
+    let mut bases = config.upstreams.get(name).into_iter().flat_map(|upstream| upstream.endpoints());
+    let base = bases.next().map(ToString::to_string).unwrap_or_default();
+    let others: String = bases.map(|other| format!(", or at {}", other.authority())).collect();
     let target = match (&route.pipe, &route.proxy) {
         (Some(pipe), _) => {
             format!("{base}/v0/pipes/{pipe}.{}", path.format.unwrap_or(Format::Json).extension())
@@ -172,7 +174,7 @@ fn row(config: &Config, path: &ServedPath<'_>) -> Row {
         path: path.pattern.to_string(),
         methods,
         upstream: name.to_owned(),
-        target,
+        target: target + &others,
         tenants: callers.iter().filter_map(|(host, _)| tenant((*host)?)).collect(),
         auth: callers.into_iter().map(|(host, rule)| (host.map(ToString::to_string), rule.cloned())).collect(),
     }

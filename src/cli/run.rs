@@ -109,7 +109,7 @@ pub(super) fn announce(config: &Config, app: &App) {
         log::info!("only for {} under `hosts`", count(config.hosts.len(), "host"));
     }
     for (name, upstream) in &config.upstreams {
-        log::info!("upstream {name}: {}", upstream.url);
+        log::info!("upstream {name}: {}", upstream.places());
     }
     log::info!("health and metrics on http://{} (/livez, /readyz, /metrics)", app.admin_address());
     if config.all_routes().next().is_some() && is_open(config) && !app.addresses().iter().all(is_local) {

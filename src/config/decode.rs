@@ -22,9 +22,6 @@ use super::show::{self, Item};
 /// a bound a hundred mistakes in one list of a megabyte would be read a hundred times.
 const MAX_REPEATED: usize = 1_000_000;
 
-/// A host that does not exist, for an upstream whose own URL was reported.
-const STAND_IN_URL: &str = "https://stand-in.invalid";
-
 /// Names that no operator writes, by section: for a route or a host whose own name was reported.
 const STAND_IN_NAMES: [(&str, &str); 2] = [("hosts", "stand-in.invalid"), ("routes", "/stand-in-for-a-path")];
 
@@ -331,7 +328,6 @@ fn repair_at(document: &mut Document, path: &[String], message: &str, issues: &m
 fn stand_in(document: &mut Document, path: &[&str], key: &str) -> bool {
     let text = |text: &str| NodeKind::Scalar(Scalar { text: text.to_owned(), plain: false, hidden: false });
     let kind = match (path, key) {
-        (["upstreams", _], "url") => text(STAND_IN_URL),
         (["listeners", _], "address") => text("127.0.0.1:0"),
         (["limits", _], "by") => text("gateway"),
         (_, "origins") => NodeKind::List(Vec::new()),

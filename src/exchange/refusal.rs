@@ -96,8 +96,11 @@ pub enum Refusal {
     UpstreamFailed,
     /// The upstream did not answer in time.
     UpstreamTimeout,
-    /// There is no address to reach the upstream at.
-    UpstreamUnavailable,
+    /// There is no address to reach the upstream at, or all its backends are left out.
+    UpstreamUnavailable {
+        /// In seconds, where it is known when to come again.
+        retry_after: Option<u64>,
+    },
     /// The request target is longer than allowed.
     UriTooLong {
         /// In bytes.
@@ -241,8 +244,8 @@ refusal_codes! {
         "The upstream did not connect or answer within `timeouts`.",
         "Operator: see [timeouts](reference/upstreams.md).";
     UpstreamUnavailable = "upstream_unavailable", SERVICE_UNAVAILABLE,
-        "The upstream's host name has no address yet.",
-        "Operator: see `tollgate_upstream_resolved` and the program's log.";
+        "The upstream's host name has no address yet, or all its backends are left out and `eject.all_out` is `refuse`.",
+        "Operator: see `tollgate_upstream_resolved`, `tollgate_upstream_backend_up` and the program's log. Callers: wait as long as `Retry-After` says, where it is there.";
     UriTooLong = "uri_too_long", URI_TOO_LONG,
         "Path and query are longer than `server.max_uri`.",
         "Caller: send long parameters by POST.";
@@ -262,6 +265,11 @@ impl Refusal {
     /// A quota is used up, for who may come again after this time.
     pub fn quota_exhausted(wait: Duration) -> Self {
         Refusal::QuotaExhausted { retry_after: whole_seconds(wait) }
+    }
+
+    /// All backends are left out, for who may come again after this time.
+    pub fn upstream_unavailable(wait: Duration) -> Self {
+        Refusal::UpstreamUnavailable { retry_after: Some(whole_seconds(wait).max(1)) }
     }
 
     /// Too many requests, for who may come again after this time; who comes then is not sent away once more.
@@ -296,7 +304,7 @@ impl Refusal {
             | Refusal::UnsupportedBody(_)
             | Refusal::UpstreamFailed
             | Refusal::UpstreamTimeout
-            | Refusal::UpstreamUnavailable
+            | Refusal::UpstreamUnavailable { .. }
             | Refusal::UriTooLong { .. }) => other,
         }
     }
@@ -326,7 +334,7 @@ impl Refusal {
             Refusal::UnsupportedBody(_) => RefusalCode::UnsupportedBody,
             Refusal::UpstreamFailed => RefusalCode::UpstreamFailed,
             Refusal::UpstreamTimeout => RefusalCode::UpstreamTimeout,
-            Refusal::UpstreamUnavailable => RefusalCode::UpstreamUnavailable,
+            Refusal::UpstreamUnavailable { .. } => RefusalCode::UpstreamUnavailable,
             Refusal::UriTooLong { .. } => RefusalCode::UriTooLong,
         }
     }
@@ -355,7 +363,7 @@ impl Refusal {
             | Refusal::UnsupportedBody(_)
             | Refusal::UpstreamFailed
             | Refusal::UpstreamTimeout
-            | Refusal::UpstreamUnavailable
+            | Refusal::UpstreamUnavailable { .. }
             | Refusal::UriTooLong { .. } => self.code().status(),
         }
     }
@@ -400,7 +408,7 @@ impl Refusal {
             Refusal::TenantMissing => "This request does not say whose data it asks for.".into(),
             Refusal::UpstreamFailed => "The service behind this address failed to answer. Try again later.".into(),
             Refusal::UpstreamTimeout => "The service behind this address did not answer in time.".into(),
-            Refusal::UpstreamUnavailable => {
+            Refusal::UpstreamUnavailable { .. } => {
                 "The service behind this address cannot be reached now. Try again later.".into()
             }
             Refusal::UriTooLong { limit } => {

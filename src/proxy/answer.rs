@@ -116,6 +116,7 @@ impl Proxy {
         if end {
             // The upstream is done, even if the caller still reads.
             ctx.attempt.place = None;
+            ctx.attempt.visit = None;
         }
         let Some(body) = &mut ctx.error_body else { return ctx.measured.pass(piece, end) };
         if let Some(piece) = piece.take() {

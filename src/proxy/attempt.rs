@@ -16,9 +16,10 @@ use crate::exchange::refusal::Refusal;
 use crate::pipeline::retry::{Failure, Verdict, retry_after};
 use crate::state::deadlines::{Armed, Passed};
 use crate::telemetry::trace::{Trace, TryFailure};
-use crate::upstream::socket_of;
+use crate::upstream::{Nowhere, Pick, Seeker, Visit, socket_of};
 
-use super::ctx::Ctx;
+use super::backend::BackendFailure;
+use super::ctx::{Attempt, Ctx};
 use super::measure::Measured;
 use super::queue::while_there;
 use super::request::is_repeatable;
@@ -38,6 +39,7 @@ impl Proxy {
         ctx.attempt.number += 1;
         ctx.attempt.answered = false;
         ctx.attempt.deadline = None;
+        ctx.attempt.visit = None;
         ctx.body.handed_over = false;
         if ctx.permit.as_ref().is_some_and(|permit| permit.body().is_none()) {
             // A body that passes as bytes is counted as it passes, in each try from its beginning.
@@ -59,11 +61,30 @@ impl Proxy {
             ctx.refusal = Some(Refusal::UpstreamTimeout);
             return Err(Error::new_up(DECIDED));
         }
-        match upstream.pick(ctx.attempt.number, ctx.attempt.first) {
-            Some(peer) => Ok(peer),
-            None => {
-                ctx.fault = Some("the host name of the upstream has no address yet".to_owned());
-                ctx.refusal = Some(Refusal::UpstreamUnavailable);
+        let Attempt { first, number, tried, .. } = ctx.attempt;
+        match upstream.pick(&Seeker { first, number, tried, now }) {
+            Ok(Pick { backend, peer, visit }) => {
+                if visit.as_ref().is_some_and(Visit::is_desperate) {
+                    self.metrics.count_all_out(upstream.name());
+                }
+                ctx.attempt.backend = backend;
+                ctx.attempt.tried.add(backend);
+                ctx.attempt.visit = visit;
+                Ok(peer)
+            }
+            Err(nowhere) => {
+                let (fault, refusal) = match nowhere {
+                    Nowhere::AllOut(wait) => {
+                        self.metrics.count_all_out(upstream.name());
+                        ("every backend of the upstream is left out", Refusal::upstream_unavailable(wait))
+                    }
+                    Nowhere::Unresolved => (
+                        "the host name of the upstream has no address yet",
+                        Refusal::UpstreamUnavailable { retry_after: None },
+                    ),
+                };
+                ctx.fault = Some(fault.to_owned());
+                ctx.refusal = Some(refusal);
                 Err(Error::new_up(DECIDED))
             }
         }
@@ -89,6 +110,7 @@ impl Proxy {
     pub(super) fn judge_answer(&self, session: &Session, response: &ResponseHeader, ctx: &mut Ctx) -> Result<()> {
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody was let ask for it, and what follows would be no HTTP.
+            self.backend_failed(ctx, BackendFailure::Try(TryFailure::Broken));
             ctx.fault = Some("the upstream switched protocols unasked".to_owned());
             ctx.refusal = Some(Refusal::UpstreamFailed);
             return Err(Error::new_up(DECIDED));
@@ -100,6 +122,11 @@ impl Proxy {
         let status = response.status.as_u16();
         if let Some(tried) = ctx.trace.as_mut().and_then(Trace::current_try) {
             tried.status = Some(status);
+        }
+        match status {
+            // What stands before an API says so of it, or it does itself.
+            502..=504 => self.backend_failed(ctx, BackendFailure::Status(status)),
+            _ => self.backend_answers(ctx),
         }
         let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
         let timeouts = route.upstream.timeouts();
@@ -160,7 +187,9 @@ impl Proxy {
     /// A connection that could not be opened: nothing was sent, so any request may try again.
     pub(super) fn judge_connect(&self, ctx: &mut Ctx, mut e: Box<Error>) -> Box<Error> {
         self.end_wait(ctx);
-        self.end_try(ctx, TryEnd::Failed(connect_failure(&e)));
+        let failure = connect_failure(&e);
+        self.end_try(ctx, TryEnd::Failed(failure));
+        self.backend_failed(ctx, BackendFailure::Try(failure));
         let again = self.tries_again(ctx, Failure::Connect);
         e.set_retry(again);
         e
@@ -184,7 +213,12 @@ impl Proxy {
         let is_late = ctx.attempt.deadline.take().is_some_and(|deadline| deadline.disarm() == Passed::Yes);
         if *e.esource() == ErrorSource::Upstream {
             let timed_out = is_late || matches!(e.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout);
-            self.end_try(ctx, TryEnd::Failed(if timed_out { TryFailure::Timeout } else { TryFailure::Broken }));
+            let failure = if timed_out { TryFailure::Timeout } else { TryFailure::Broken };
+            self.end_try(ctx, TryEnd::Failed(failure));
+            // A connection that nobody used for a while may close at any time.
+            if timed_out || answered || !reused {
+                self.backend_failed(ctx, BackendFailure::Try(failure));
+            }
         }
         if is_late {
             // The shut-down connection looks closed by the upstream; it was out of time.
@@ -212,6 +246,7 @@ impl Proxy {
                 ctx.attempt.wait = Some(wait);
                 // Others may go while this one waits.
                 ctx.attempt.place = None;
+                ctx.attempt.visit = None;
                 true
             }
         }

@@ -19,6 +19,7 @@ use crate::state::deadlines::Armed;
 use crate::state::queue::Place;
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::trace::{Sampling, Trace};
+use crate::upstream::{Tried, Visit};
 
 use super::Running;
 use super::limits::Limited;
@@ -72,8 +73,14 @@ pub(super) struct Attempt {
     pub(super) number: u32,
     /// The place of the current try, where the upstream has a queue.
     pub(super) place: Option<Place>,
-    /// Where in the list of addresses this request began.
+    /// Where in the list of backends and addresses this request began.
     pub(super) first: usize,
+    /// The backend of the current try.
+    pub(super) backend: usize,
+    /// The backends of all tries.
+    pub(super) tried: Tried,
+    /// Where the backend of the current try is told how it went.
+    pub(super) visit: Option<Visit>,
     /// Whether any try got as far as the upstream.
     pub(super) reach: Reach,
     /// The wait before the next try.

@@ -16,6 +16,7 @@ impl Proxy {
     pub(super) async fn answer_failure(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
         let mut result = FailToProxy { error_code: 0, can_reuse_downstream: false };
         ctx.attempt.place = None;
+        ctx.attempt.visit = None;
         if *e.etype() != DECIDED {
             ctx.fault.get_or_insert_with(|| describe(e));
         }

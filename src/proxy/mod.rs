@@ -8,6 +8,7 @@
 mod account;
 mod answer;
 mod attempt;
+mod backend;
 mod body;
 mod caller;
 mod ctx;

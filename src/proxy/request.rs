@@ -9,7 +9,7 @@ use pingora::http::RequestHeader;
 use pingora::{Error, Result};
 use pingora_proxy::Session;
 
-use crate::config::scalar::Scheme;
+use crate::config::scalar::{Endpoint, Scheme};
 use crate::exchange::captures::Captures;
 use crate::exchange::grant::Grant;
 use crate::exchange::refusal::Refusal;
@@ -229,10 +229,12 @@ pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx, now: SystemTim
     let (Some(route), Some(head), Some(permit), Some(trace)) = (ctx.route(), &ctx.head, &ctx.permit, &ctx.trace) else {
         return Err(Error::new_in(DECIDED));
     };
-    let trial = Trial { traceparent: trace.header(), tracestate: trace.state().cloned(), now };
+    let backend = route.upstream.backend(ctx.attempt.backend).ok_or_else(|| Error::new_in(DECIDED))?;
+    let trial =
+        Trial { host: backend.host().clone(), traceparent: trace.header(), tracestate: trace.state().cloned(), now };
     match route.rewrite.apply(head, permit, &request.headers, trial) {
         Ok(parts) => {
-            let url = trace.spans().map(|_| shown_url(route, parts.uri.path()));
+            let url = trace.spans().map(|_| shown_url(backend.endpoint(), parts.uri.path()));
             *request = RequestHeader::from(parts);
             ctx.attempt.reach = Reach::Upstream;
             if let (Some(tried), Some(url)) = (ctx.trace.as_mut().and_then(Trace::current_try), url) {
@@ -261,8 +263,7 @@ fn identify(request: &RequestHeader, ctx: &mut Ctx) {
 }
 
 /// Where a try goes, as traces show it: without the query, in which values stand that callers must not choose.
-fn shown_url(route: &Route, path: &str) -> String {
-    let endpoint = route.upstream.endpoint();
+fn shown_url(endpoint: &Endpoint, path: &str) -> String {
     let scheme = match endpoint.scheme() {
         Scheme::Http => "http",
         Scheme::Https => "https",

@@ -76,6 +76,9 @@ fn of_credentials(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
         Refusal::Overloaded { retry_after }
         | Refusal::QuotaExhausted { retry_after }
         | Refusal::RateLimited { retry_after } => Some((header::RETRY_AFTER, HeaderValue::from(*retry_after))),
+        Refusal::UpstreamUnavailable { retry_after } => {
+            retry_after.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds)))
+        }
         Refusal::KeysUnavailable => Some((header::RETRY_AFTER, HeaderValue::from(KEYS_RETRY_AFTER))),
         Refusal::CredentialMissing { header: Some(_) } => challenge("Bearer"),
         // RFC 6750 section 3.1.
@@ -103,7 +106,6 @@ fn of_credentials(refusal: &Refusal) -> Option<(HeaderName, HeaderValue)> {
         | Refusal::UnsupportedBody(_)
         | Refusal::UpstreamFailed
         | Refusal::UpstreamTimeout
-        | Refusal::UpstreamUnavailable
         | Refusal::UriTooLong { .. } => None,
     }
 }

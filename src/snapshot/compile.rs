@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use crate::clock::Clock;
 use crate::config::scalar::{ByteSize, Endpoint, HostPattern, PathPattern, Secret, TenantName};
 use crate::config::section::auth::{self, AuthRule, ProviderKind};
 use crate::config::section::hosts::Host;
@@ -128,12 +129,14 @@ impl<'a> Shared<'a> {
             book,
             config,
             state,
-            upstreams: continued(upstreams, previous),
+            upstreams: continued(upstreams, previous, state.clock()),
             queues: queues(upstreams, state),
             suspended: suspended(tenants),
             vault: vault(providers.values(), state),
             providers,
-            wording: Arc::new(Wording::compile(upstreams.values().map(|upstream| upstream.url.host()))),
+            wording: Arc::new(Wording::compile(
+                upstreams.values().flat_map(|upstream| upstream.endpoints()).map(Endpoint::host),
+            )),
             tripwire: Arc::new(Tripwire::compile(credentials(config).map(Secret::expose))),
             strip: Names::compile(&white_label.strip),
             phrases: Arc::new(Phrases::compile(&white_label.errors, &Errors::new())),
@@ -209,7 +212,7 @@ impl Shared<'_> {
         let timeouts = &upstream_section.timeouts;
         let meter = around.or(meter::of_route(self.config, path));
         let rewrite = Rewrite::compile(route, path.format, upstream_section, &self.vault);
-        let scrub = self.scrub(path, &upstream_section.url);
+        let scrub = self.scrub(path, upstream_section);
         Some(Route {
             index,
             label: path.pattern.as_str().into(),
@@ -279,10 +282,11 @@ impl<'a> Documents<'a> {
 
 impl Shared<'_> {
     /// What of the answers on a path may leave.
-    fn scrub(&self, path: &ServedPath<'_>, url: &Endpoint) -> Scrub {
+    fn scrub(&self, path: &ServedPath<'_>, upstream: &upstreams::Upstream) -> Scrub {
         let public = (&path.pattern, path.route.route.proxy.as_ref());
+        let upstream: Vec<Endpoint> = upstream.endpoints().cloned().collect();
         let (wording, tripwire) = (Arc::clone(&self.wording), Arc::clone(&self.tripwire));
-        let scrub = Scrub::compile(self.config.white_label.error_text, url, public, wording, tripwire);
+        let scrub = Scrub::compile(self.config.white_label.error_text, &upstream, public, wording, tripwire);
         match path.format == Some(Format::Json) {
             true => scrub.stripping(self.strip.clone()),
             false => scrub,
@@ -362,11 +366,12 @@ fn providers<'a>(
 fn continued<'a>(
     sections: &'a BTreeMap<String, upstreams::Upstream>,
     previous: Option<&Snapshot>,
+    clock: &Clock,
 ) -> BTreeMap<&'a str, Arc<Upstream>> {
     let before = previous.map_or(&[][..], |previous| &previous.upstreams);
     let before: BTreeMap<&str, &Arc<Upstream>> = before.iter().map(|upstream| (&**upstream.name(), upstream)).collect();
     let compiled = |(name, section): (&'a String, &upstreams::Upstream)| {
-        (name.as_str(), Upstream::compile_after(before.get(name.as_str()).copied(), name, section))
+        (name.as_str(), Upstream::compile_after(before.get(name.as_str()).copied(), name, section, clock))
     };
     sections.iter().map(compiled).collect()
 }

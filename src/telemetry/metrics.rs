@@ -38,6 +38,10 @@ pub struct Metrics {
     counters_gateways: IntGauge,
     counters_failures: IntCounter,
     upstream_resolved: IntGaugeVec,
+    backend_up: IntGaugeVec,
+    backend_ejections: IntCounterVec,
+    health_checks: IntCounterVec,
+    all_out: IntCounterVec,
     upstream_in_flight: IntGaugeVec,
     connections: IntGauge,
     connections_refused: IntCounterVec,
@@ -103,6 +107,10 @@ impl Metrics {
             counters_gateways: IntGauge::with_opts(opts(names::COUNTERS_GATEWAYS))?,
             counters_failures: IntCounter::with_opts(opts(names::COUNTERS_FAILURES))?,
             upstream_resolved: gauges(names::UPSTREAM_RESOLVED)?,
+            backend_up: gauges(names::BACKEND_UP)?,
+            backend_ejections: counters(names::BACKEND_EJECTIONS)?,
+            health_checks: counters(names::HEALTH_CHECKS)?,
+            all_out: counters(names::ALL_OUT)?,
             upstream_in_flight: gauges(names::UPSTREAM_IN_FLIGHT)?,
             upstream_waiting: gauges(names::UPSTREAM_WAITING)?,
             upstream_tap_closed: gauges(names::UPSTREAM_TAP_CLOSED)?,
@@ -148,6 +156,10 @@ impl Metrics {
         registry.register(Box::new(self.counters_gateways.clone()))?;
         registry.register(Box::new(self.counters_failures.clone()))?;
         registry.register(Box::new(self.upstream_resolved.clone()))?;
+        registry.register(Box::new(self.backend_up.clone()))?;
+        registry.register(Box::new(self.backend_ejections.clone()))?;
+        registry.register(Box::new(self.health_checks.clone()))?;
+        registry.register(Box::new(self.all_out.clone()))?;
         registry.register(Box::new(self.upstream_in_flight.clone()))?;
         registry.register(Box::new(self.upstream_waiting.clone()))?;
         registry.register(Box::new(self.upstream_tap_closed.clone()))?;
@@ -247,6 +259,31 @@ impl Metrics {
     /// Notes whether a host name could be looked up.
     pub fn set_resolved(&self, upstream: &str, resolved: i64) {
         self.upstream_resolved.with_label_values(&[upstream]).set(resolved);
+    }
+
+    /// Notes whether a backend gets requests.
+    pub fn set_backend_up(&self, upstream: &str, backend: &str, up: i64) {
+        self.backend_up.with_label_values(&[upstream, backend]).set(up);
+    }
+
+    /// Forgets a backend that is not asked any more.
+    pub fn forget_backend(&self, upstream: &str, backend: &str) {
+        let _ = self.backend_up.remove_label_values(&[upstream, backend]);
+    }
+
+    /// Counts that a backend was left out after failures of requests.
+    pub fn count_ejection(&self, upstream: &str, backend: &str) {
+        self.backend_ejections.with_label_values(&[upstream, backend]).inc();
+    }
+
+    /// Counts a health check.
+    pub fn count_health_check(&self, upstream: &str, backend: &str, result: &str) {
+        self.health_checks.with_label_values(&[upstream, backend, result]).inc();
+    }
+
+    /// Counts a try that found every backend left out.
+    pub fn count_all_out(&self, upstream: &str) {
+        self.all_out.with_label_values(&[upstream]).inc();
     }
 
     /// Notes how many requests an upstream has, and how many wait for it.

@@ -118,6 +118,20 @@ families! {
         "1 if the last look-up of an upstream's host name succeeded, else 0",
         "1 if the last look-up of the upstream's host name succeeded, else 0. Not there for upstreams whose URL has \
          an address.";
+    BACKEND_UP: Gauge "tollgate_upstream_backend_up" ["upstream", "backend"],
+        "1 while a backend of an upstream gets requests, 0 while it is left out",
+        "1 while the backend gets requests, 0 while it is [left out](reference/upstreams.md#several-backends). Not there \
+         for an upstream with one URL and neither `eject` nor `health`. Alert on it.";
+    BACKEND_EJECTIONS: Counter "tollgate_upstream_ejections_total" ["upstream", "backend"],
+        "Times that a backend was left out after failures of requests",
+        "Times that the backend was left out because requests to it failed, those that were to find out whether it is \
+         well again among them.";
+    HEALTH_CHECKS: Counter "tollgate_upstream_health_checks_total" ["upstream", "backend", "result"],
+        "Health checks of backends by result",
+        "[Health checks](reference/upstreams.md#health-checks) of the backend. `result`: `ok`, `failed`.";
+    ALL_OUT: Counter "tollgate_upstream_all_out_total" ["upstream"],
+        "Tries that found every backend of an upstream left out",
+        "Tries that found every backend left out, and went to one all the same, or were refused.";
     UPSTREAM_IN_FLIGHT: Gauge "tollgate_upstream_in_flight" ["upstream"],
         "Requests on their way at an upstream with `concurrency` or `rate`",
         "Requests that the upstream has now, until their answers have ended. This and the next two are there for \

@@ -1,4 +1,4 @@
-//! Where requests go: named upstreams and their addresses.
+//! Where requests go: named upstreams, their backends and addresses.
 //!
 //! In: an `upstreams` section. Out: an [`Upstream`] that hands out peers.
 //! Not here: whether to try again (`pipeline::retry`), what is sent
@@ -7,36 +7,55 @@
 
 pub mod catalogue;
 
+mod backend;
+mod balance;
+mod condition;
 mod dial;
 mod peer;
 
+pub use backend::Backend;
+pub use balance::{Nowhere, Seeker, Tried};
+pub use condition::{Change, Visit};
 pub use dial::socket_of;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use pingora::upstreams::peer::HttpPeer;
 
-use crate::config::scalar::Endpoint;
+use crate::clock::Clock;
 use crate::config::section::upstreams as section;
 
-use dial::Addresses;
-use peer::PeerTemplate;
+use balance::Choice;
+use condition::{Rules, Standing};
 
 /// A named API behind the gateway.
 #[derive(Debug)]
 pub struct Upstream {
     name: Arc<str>,
     section: section::Upstream,
-    template: PeerTemplate,
     timeouts: Timeouts,
-    peers: ArcSwap<Vec<HttpPeer>>,
-    addresses: Addresses,
+    backends: Box<[Backend]>,
+    /// None where there is one backend, and nobody wants to know how it is doing.
+    watch: Option<Watch>,
     turn: AtomicUsize,
+}
+
+/// What of its backends' condition counts.
+#[derive(Debug)]
+struct Watch {
+    /// When requests leave a backend out.
+    rules: Option<Rules>,
+    checks: Checks,
+}
+
+/// Whether health checks are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checks {
+    Made,
+    None,
 }
 
 /// Time-outs that the edge enforces, see `timeouts` in the configuration.
@@ -50,44 +69,67 @@ pub struct Timeouts {
     pub idle: Duration,
 }
 
+/// Where a try goes.
+#[derive(Debug)]
+pub struct Pick {
+    /// The index of the backend, see [`Upstream::backend`].
+    pub backend: usize,
+    /// One of its addresses.
+    pub peer: Box<HttpPeer>,
+    /// What is to be told how it went; none where nobody wants to know.
+    pub visit: Option<Visit>,
+}
+
+impl Watch {
+    fn compile(section: &section::Upstream, backends: usize) -> Option<Self> {
+        let rules = section.ejection().map(Rules::compile);
+        let checks = if section.health.is_some() { Checks::Made } else { Checks::None };
+        (backends > 1 || rules.is_some() || checks == Checks::Made).then_some(Watch { rules, checks })
+    }
+
+    fn standing(&self, backend: &Backend, now: Instant) -> Standing {
+        let is_down = self.checks == Checks::Made && backend.condition().is_down();
+        if is_down || !backend.is_resolved() {
+            return Standing::Out;
+        }
+        self.rules.map_or(Standing::In, |_| backend.condition().standing(now))
+    }
+}
+
 impl Upstream {
     /// As [`Upstream::compile`], after one of the same name: if nothing is
-    /// different it goes on, and else its addresses do while the host is the same.
-    pub fn compile_after(previous: Option<&Arc<Upstream>>, name: &str, section: &section::Upstream) -> Arc<Self> {
-        let same_host = |previous: &&Arc<Upstream>| previous.section.url.host() == section.url.host();
+    /// different it goes on, and else its addresses do while the host is the
+    /// same, and what is known of its backends while their URLs are.
+    pub fn compile_after(
+        previous: Option<&Arc<Upstream>>,
+        name: &str,
+        section: &section::Upstream,
+        clock: &Clock,
+    ) -> Arc<Self> {
         match previous {
             Some(previous) if previous.section == *section => Arc::clone(previous),
             previous => {
-                let upstream = Upstream::compile(name, section);
-                if let Some(previous) = previous.filter(same_host) {
-                    let addresses: Vec<IpAddr> = previous.addresses.load().iter().map(|address| address.ip()).collect();
-                    upstream.set_addresses(&addresses);
-                }
-                Arc::new(upstream)
+                let before = previous.map_or(&[][..], |previous| &previous.backends);
+                Arc::new(Upstream::compile(name, section, before, clock))
             }
         }
     }
 
-    /// An upstream without addresses, unless its URL names one.
-    pub fn compile(name: &str, section: &section::Upstream) -> Self {
-        let addresses = Addresses::default();
-        let upstream = Upstream {
+    fn compile(name: &str, section: &section::Upstream, before: &[Backend], clock: &Clock) -> Self {
+        let backend = |endpoint| Backend::compile((name, section), endpoint, before, clock);
+        let backends: Box<[Backend]> = section.endpoints().map(backend).collect();
+        Upstream {
             name: name.into(),
-            section: section.clone(),
-            template: PeerTemplate::compile(name, section, Arc::clone(&addresses)),
             timeouts: Timeouts {
                 attempt: section.timeouts.attempt.duration(),
                 total: section.timeouts.total.duration(),
                 idle: section.timeouts.idle.duration(),
             },
-            peers: ArcSwap::default(),
-            addresses,
+            watch: Watch::compile(section, backends.len()),
+            section: section.clone(),
+            backends,
             turn: AtomicUsize::new(0),
-        };
-        if let Some(address) = section.url.address() {
-            upstream.set_addresses(&[address]);
         }
-        upstream
     }
 
     /// Its name in the configuration.
@@ -95,9 +137,19 @@ impl Upstream {
         &self.name
     }
 
-    /// Where it lives.
-    pub fn endpoint(&self) -> &Endpoint {
-        &self.section.url
+    /// What was written of it.
+    pub fn section(&self) -> &section::Upstream {
+        &self.section
+    }
+
+    /// Its backends, in the order of the file.
+    pub fn backends(&self) -> &[Backend] {
+        &self.backends
+    }
+
+    /// One of them, see [`Pick`].
+    pub fn backend(&self, index: usize) -> Option<&Backend> {
+        self.backends.get(index)
     }
 
     /// Its time-outs.
@@ -105,12 +157,23 @@ impl Upstream {
         self.timeouts
     }
 
-    /// The peer for an attempt (from 1): each request begins with the next
-    /// address, and each further attempt takes the one after.
-    pub fn pick(&self, attempt: u32, first: usize) -> Option<Box<HttpPeer>> {
-        let peers = self.peers.load();
-        let index = first.wrapping_add(attempt as usize).checked_rem(peers.len())?;
-        peers.get(index).cloned().map(Box::new)
+    /// Where a try goes: another backend, or another address, than the tries before it, where there is one.
+    ///
+    /// # Errors
+    /// Where there is nowhere to go.
+    pub fn pick(&self, seeker: &Seeker) -> Result<Pick, Nowhere> {
+        let turn = seeker.first.wrapping_add(seeker.number as usize);
+        let Some(watch) = &self.watch else {
+            let peer = self.backends.first().and_then(|backend| backend.peer(turn)).ok_or(Nowhere::Unresolved)?;
+            return Ok(Pick { backend: 0, peer, visit: None });
+        };
+        let Choice { index, role } = balance::choose(&self.backends, watch, seeker)?;
+        let backend = self.backends.get(index).ok_or(Nowhere::Unresolved)?;
+        let visit = Visit::begin(backend.condition(), watch.rules, role);
+        // The addresses of each take turns, too: with two backends, every second request would find the same.
+        let turn = (seeker.first / self.backends.len().max(1)).wrapping_add(seeker.number as usize);
+        let peer = backend.peer(turn).ok_or(Nowhere::Unresolved)?;
+        Ok(Pick { backend: index, peer, visit: Some(visit) })
     }
 
     /// A starting point for [`Upstream::pick`].
@@ -118,50 +181,59 @@ impl Upstream {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Whether anybody wants to know how its backends are doing.
+    pub fn is_watched(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.rules.is_some() || watch.checks == Checks::Made)
+    }
+
+    /// Whether a backend gets requests as long as another does.
+    pub fn gets_requests(&self, backend: &Backend, now: Instant) -> bool {
+        match &self.watch {
+            None => backend.is_resolved(),
+            Some(watch) => watch.standing(backend, now) == Standing::In,
+        }
+    }
+
+    /// What becomes of requests while a backend is left out, for the log.
+    pub fn who_is_left(&self, now: Instant) -> &'static str {
+        let others = self.backends.iter().any(|backend| self.gets_requests(backend, now));
+        let rules = self.watch.as_ref().and_then(|watch| watch.rules.as_ref());
+        match (others, rules.map(|rules| rules.all_out)) {
+            (true, _) => "requests go to the others",
+            (false, Some(section::AllOut::Refuse)) => "none is left, and requests answer 503",
+            (false, _) => "none is left, and all are tried",
+        }
+    }
+
+    /// Takes over what health checks say of a backend; true where that is another thing than before.
+    pub fn set_down(&self, backend: &Backend, down: bool) -> bool {
+        backend.condition().set_down(down)
+    }
+
     /// Whether there is an address to go to.
     pub fn is_resolved(&self) -> bool {
-        !self.peers.load().is_empty()
+        self.backends.iter().any(Backend::is_resolved)
     }
 
-    /// Whether its URL names a host that must be looked up.
+    /// Whether a URL names a host that must be looked up.
     pub fn needs_resolving(&self) -> bool {
-        self.section.url.address().is_none()
+        self.backends.iter().any(Backend::needs_resolving)
     }
 
-    /// Looks the host up and takes over the addresses; keeps the old ones on failure.
+    /// Whether a host has no address, be it one of several.
+    pub fn lacks_addresses(&self) -> bool {
+        self.backends.iter().any(|backend| !backend.is_resolved())
+    }
+
+    /// Looks the host of a backend up and takes over the addresses; keeps the old ones on failure.
     ///
     /// # Errors
     /// What the resolver says, or that it found nothing.
-    pub async fn resolve(&self) -> io::Result<()> {
-        let found = tokio::net::lookup_host((self.section.url.host(), self.section.url.port())).await?;
-        let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no addresses"));
-        }
-        self.set_addresses(&addresses);
-        Ok(())
+    pub async fn resolve(&self, index: usize) -> io::Result<()> {
+        let Some(backend) = self.backends.get(index) else { return Ok(()) };
+        backend.resolve().await.map_err(|error| match self.backends.len() {
+            1 => error,
+            _ => io::Error::new(error.kind(), format!("{}: {error}", backend.endpoint().host())),
+        })
     }
-
-    fn set_addresses(&self, addresses: &[IpAddr]) {
-        let port = self.section.url.port();
-        let mut addresses: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
-        if addresses.iter().any(is_routed) {
-            addresses.retain(is_routed);
-        }
-        let peers = addresses.iter().map(|address| self.template.peer(*address)).collect();
-        self.addresses.store(Arc::new(addresses));
-        self.peers.store(Arc::new(peers));
-    }
-}
-
-/// Whether this machine has a way to an address at all: many have none to IPv6.
-/// Connecting a UDP socket asks the routing table and sends nothing.
-fn is_routed(address: &SocketAddr) -> bool {
-    let any: SocketAddr = match address.ip() {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    UdpSocket::bind(any).and_then(|socket| socket.connect(address)).is_ok()
 }

@@ -10,7 +10,8 @@ use pingora::protocols::tls::CaType;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::utils::tls::{WrappedX509, parse_x509};
 
-use crate::config::scalar::Scheme;
+use crate::clock::Clock;
+use crate::config::scalar::{Endpoint, Scheme};
 use crate::config::section::upstreams as section;
 
 use super::dial::{Addresses, Dialer};
@@ -33,16 +34,21 @@ impl std::fmt::Debug for PeerTemplate {
 }
 
 impl PeerTemplate {
-    pub(super) fn compile(name: &str, section: &section::Upstream, addresses: Addresses) -> Self {
+    pub(super) fn compile(
+        (name, section): (&str, &section::Upstream),
+        endpoint: &Endpoint,
+        addresses: Addresses,
+        clock: &Clock,
+    ) -> Self {
         let certificates: Vec<WrappedX509> =
             section.tls.ca_certificates.iter().map(|der| WrappedX509::new(der.clone(), parse_x509)).collect();
         PeerTemplate {
-            tls: section.url.scheme() == Scheme::Https,
-            sni: section.url.host().to_owned(),
-            group: group(name, section),
+            tls: endpoint.scheme() == Scheme::Https,
+            sni: endpoint.host().to_owned(),
+            group: group(name, section, endpoint),
             ca: (!certificates.is_empty()).then(|| certificates.into()),
             timeouts: section.timeouts.clone(),
-            dialer: Arc::new(Dialer::new(section.timeouts.connect.duration(), addresses)),
+            dialer: Arc::new(Dialer::new(section.timeouts.connect.duration(), addresses, clock.clone())),
         }
     }
 
@@ -66,11 +72,11 @@ impl PeerTemplate {
 }
 
 /// Pingora shares connections between peers that differ only in their CA or
-/// time-outs; this keeps each upstream's to itself.
-fn group(name: &str, section: &section::Upstream) -> u64 {
+/// time-outs; this keeps each backend's to itself.
+fn group(name: &str, section: &section::Upstream, endpoint: &Endpoint) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
-    section.url.to_string().hash(&mut hasher);
+    endpoint.to_string().hash(&mut hasher);
     section.tls.ca_certificates.hash(&mut hasher);
     hasher.finish()
 }

@@ -102,6 +102,29 @@ fn changes_of_hosts_read_well() {
 }
 
 #[test]
+fn changes_of_backends_read_well() {
+    let file = |upstream: &str| format!("upstreams: {{ t: {{ {upstream} }} }}\nroutes: {{ /a: {{ proxy: /a }} }}\n");
+    let one = file("url: 'https://a.example.com'");
+    let two = file("urls: ['https://a.example.com', 'https://b.example.com']");
+    let turned = file("urls: ['https://b.example.com', 'https://a.example.com'], health: { path: /ping }");
+    let strict = file("urls: ['https://a.example.com', 'https://c.example.com'], eject: { for: 5s, all_out: refuse }");
+    let expected = "\
+- upstreams.t.url
++ upstreams.t.urls: [https://a.example.com, https://b.example.com]
+";
+    assert_eq!(between(&one, &two), expected);
+    let expected = "\
++ upstreams.t.health: { path: /ping, every: 10s, timeout: 2s, down_after: 3, up_after: 2 }
+";
+    assert_eq!(between(&two, &turned), expected, "their order means nothing");
+    let expected = "\
+~ upstreams.t.urls: [https://a.example.com, https://b.example.com] -> [https://a.example.com, https://c.example.com]
++ upstreams.t.eject: { after: 5, for: 5s, max: 1m, all_out: refuse }
+";
+    assert_eq!(between(&two, &strict), expected);
+}
+
+#[test]
 fn how_a_file_is_written_is_no_change() {
     let same = "\
 # Another order, other quotes, defaults written out.

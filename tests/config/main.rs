@@ -182,7 +182,7 @@ fn summary(config: &Config) -> String {
     }
     let _ = writeln!(text, "admin {}", config.admin.address);
     for (name, upstream) in &config.upstreams {
-        let _ = writeln!(text, "upstream {name} = {}, token {:?}", upstream.url, upstream.token);
+        let _ = writeln!(text, "upstream {name} = {}, token {:?}", upstream.places(), upstream.token);
     }
     for (pattern, host) in &config.hosts {
         let tenant = host.tenant.as_ref().map(|tenant| format!(", tenant {tenant}")).unwrap_or_default();

@@ -10,7 +10,7 @@ use tollgate::config::section::log::Log;
 use tollgate::config::section::server::{Overload, Server};
 use tollgate::config::section::state::State;
 use tollgate::config::section::tls::{Acme, Tls};
-use tollgate::config::section::upstreams::Concurrency;
+use tollgate::config::section::upstreams::{Concurrency, Eject, Health};
 use tollgate::config::section::usage::Usage;
 use tollgate::config::section::white_label::WhiteLabel;
 use tollgate::config::{Config, load_text};
@@ -94,6 +94,15 @@ fn the_full_file_has_the_defaults() {
 }
 
 #[test]
+fn the_full_file_has_the_defaults_of_backends() {
+    let full = load_with_a_token("full.yaml", &read(&project("conf/full.yaml"))).unwrap().config;
+    let warehouse = &full.upstreams["warehouse"];
+    assert_eq!(warehouse.eject.as_ref(), Some(&Eject::default()));
+    let least_checks: Health = serde_yaml::from_str("path: /health").unwrap();
+    assert_eq!(warehouse.health.as_ref(), Some(&least_checks));
+}
+
+#[test]
 fn every_page_of_the_reference_has_every_key() {
     let pages = [
         ("admin", "admin"),
@@ -118,6 +127,8 @@ fn every_page_of_the_reference_has_every_key() {
         ("tls.on_demand", "tls"),
         ("upstreams.*", "upstreams"),
         ("upstreams.*.concurrency", "upstreams"),
+        ("upstreams.*.eject", "upstreams"),
+        ("upstreams.*.health", "upstreams"),
         ("upstreams.*.mint", "upstreams"),
         ("upstreams.*.retry", "retry"),
         ("upstreams.*.timeouts", "upstreams"),

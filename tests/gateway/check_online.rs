@@ -15,6 +15,7 @@ use tollgate::demo::{Demo, DemoOptions};
 
 use crate::support::caller_certificate::Signer;
 use crate::support::identity_provider::{IdentityProvider, Lie};
+use crate::support::origin::{Answer, MockOrigin};
 use crate::support::tls_origin::{Authority, TlsOrigin};
 use crate::support::unreachable::RefusedPort;
 
@@ -117,6 +118,32 @@ async fn a_name_that_does_not_resolve_and_a_port_that_refuses() {
         issues(&file(&format!("url: '{}'", refused.url()), PROXY)).await,
         [format!("TG0302 at 2:3: `t` takes no connection on port {}: connection refused", refused.addr().port())]
     );
+}
+
+#[tokio::test]
+async fn each_backend_is_tried_and_asked_whether_it_is_well() {
+    let (well, refused) = (MockOrigin::start(), RefusedPort::reserve());
+    let text = |health: &str| {
+        file(&format!("urls: ['{}', '{}'], health: {{ path: {health} }}", well.url(), refused.url()), PROXY)
+    };
+    well.on_path("/ill", Answer::status(404));
+    let column = 15 + well.url().len() + 4;
+    let dead = format!(
+        "TG0302 at 2:{column}: `t at {}` takes no connection on port {}: connection refused",
+        refused.addr(),
+        refused.addr().port()
+    );
+    let fine = probed(&text("/ping"), &Clock::system()).await;
+    assert_eq!(found(&fine), std::slice::from_ref(&dead));
+    let subject = format!("upstream t at {}", well.addr());
+    let words = fine.findings.iter().filter(|finding| finding.subject == subject);
+    assert_eq!(
+        words.map(|finding| finding.words.as_str()).collect::<Vec<_>>(),
+        [format!("{} takes connections", well.addr()).as_str(), "answers 200 to GET /", "is well by GET /ping"]
+    );
+    let ill = issues(&text("/ill")).await;
+    let fails = format!("`t at {}` fails its health check: it answers 404 to GET /ill", well.addr());
+    assert_eq!(ill, [format!("TG0307 at 2:15: {fails}"), dead]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tollgate::snapshot::explain::{Explanation, Question, Sent, Verdict, explain}
 
 use crate::support::client::{RawClient, Request, Response, raw};
 use crate::support::gateway::{TOKEN, TestGateway};
-use crate::support::origin::Received;
+use crate::support::origin::{MockOrigin, Received};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -208,6 +208,20 @@ async fn what_goes_upstream_is_told_to_the_byte() {
         let explanation = compare(&gw, &call).await;
         assert_eq!(explanation.verdict, Verdict::Upstream, "{call:?}\n{explanation}");
     }
+}
+
+#[tokio::test]
+async fn every_backend_that_a_request_may_go_to_is_told() {
+    let other = MockOrigin::start();
+    let gw = TestGateway::with(&format!(
+        "upstreams: {{ t: {{ urls: ['{{origin}}', '{}'], token: '{TOKEN}' }} }}\nroutes: {{ /a: {{ pipe: a }} }}\n",
+        other.url()
+    ));
+    let explanation = call("GET", "/a", &[], "").explain(&gw);
+    let sent = explanation.upstream.as_ref().expect("it goes upstream");
+    assert_eq!(sent.url, format!("{}/v0/pipes/a.json", gw.origin.url()));
+    assert_eq!(sent.or_at, [other.url()]);
+    assert!(explanation.to_string().contains(&format!("or at {}", other.url())), "{explanation}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod admin;
 mod api_keys;
 mod audit;
 mod auth;
+mod backends;
 mod callers;
 mod check_online;
 mod client_certificates;

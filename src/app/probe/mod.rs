@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::issue::{Issue, IssueCode, Issues, Severity};
+use crate::config::scalar::Endpoint;
+use crate::config::section::upstreams::Upstream;
 use crate::config::{Config, Loaded};
 
 /// For everything together: upstreams are tried side by side.
@@ -90,9 +92,13 @@ pub enum Grade {
 /// Tries everything that `loaded` names.
 pub async fn probe(loaded: &Loaded, clock: &Clock) -> Probed {
     let config = &loaded.config;
-    let upstreams = config.upstreams.iter().map(|(name, section)| {
-        let trial = upstream::probe(name.clone(), section.clone(), pipes_of(config, name), clock.clone());
-        (name.clone(), trial)
+    let upstreams = config.upstreams.iter().flat_map(|(name, section)| {
+        section.endpoints().map(move |endpoint| {
+            let subject = subject(name, section, endpoint);
+            let (about, of) = ((subject.clone(), name.clone()), (section.clone(), endpoint.clone()));
+            let trial = upstream::probe(about, of, pipes_of(config, name), clock.clone());
+            ((subject, name.clone()), trial)
+        })
     });
     let (trials, keys, certificates, ledger) = tokio::join!(
         side_by_side(upstreams),
@@ -110,25 +116,33 @@ pub async fn probe(loaded: &Loaded, clock: &Clock) -> Probed {
     probed
 }
 
-/// The trials of upstreams by name, whichever ends first. One that breaks off has failed: what nobody tried is not fine.
-async fn side_by_side<T>(upstreams: impl Iterator<Item = (String, T)>) -> BTreeMap<String, Trials>
+/// What is tried: an upstream, or one of its backends.
+fn subject(name: &str, section: &Upstream, endpoint: &Endpoint) -> String {
+    match section.endpoints().nth(1) {
+        None => format!("upstream {name}"),
+        Some(_) => format!("upstream {name} at {}", endpoint.authority()),
+    }
+}
+
+/// The trials of upstreams by subject, whichever ends first. One that breaks off has failed: what nobody tried is not fine.
+async fn side_by_side<T>(upstreams: impl Iterator<Item = ((String, String), T)>) -> BTreeMap<String, Trials>
 where
     T: Future<Output = Trials> + Send + 'static,
 {
     let mut tasks = JoinSet::new();
     let mut trials = BTreeMap::new();
-    for (name, trial) in upstreams {
+    for ((subject, name), trial) in upstreams {
         let mut untried = Trials::default();
         let title = format!("`{name}` could not be tried: the trial itself broke off");
         let help = "this is a fault of the program: please report it, with what stands above";
         let problem = Problem::new(IssueCode::NoUsefulAnswer, &["upstreams", &name], title, help);
-        untried.problem(&format!("upstream {name}"), Trial::Answer, problem);
-        trials.insert(name.clone(), untried);
-        tasks.spawn(async move { (name, trial.await) });
+        untried.problem(&subject, Trial::Answer, problem);
+        trials.insert(subject.clone(), untried);
+        tasks.spawn(async move { (subject, trial.await) });
     }
     while let Some(ended) = tasks.join_next().await {
-        if let Ok((name, found)) = ended {
-            trials.insert(name, found);
+        if let Ok((subject, found)) = ended {
+            trials.insert(subject, found);
         }
     }
     trials
@@ -218,7 +232,7 @@ mod tests {
     #[tokio::test]
     async fn a_trial_that_breaks_off_has_failed() {
         let tried = side_by_side(["a", "b"].into_iter().map(|name| {
-            (name.to_owned(), async move {
+            ((format!("upstream {name}"), name.to_owned()), async move {
                 if name == "a" {
                     panic!("on purpose");
                 }
@@ -227,9 +241,9 @@ mod tests {
         }));
         let trials = tried.await;
         assert_eq!(trials.len(), 2);
-        let broken = &trials["a"];
+        let broken = &trials["upstream a"];
         assert_eq!((broken.findings.len(), broken.problems.len()), (1, 1));
         assert_eq!((broken.findings[0].grade, broken.findings[0].subject.as_str()), (Grade::Failed, "upstream a"));
-        assert!(trials["b"].findings.is_empty());
+        assert!(trials["upstream b"].findings.is_empty());
     }
 }

@@ -13,11 +13,12 @@ use http::header::{self, HeaderValue};
 use crate::clock::Clock;
 use crate::config::issue::IssueCode;
 use crate::config::nearest;
-use crate::config::scalar::Scheme;
+use crate::config::scalar::{Endpoint, Scheme};
 use crate::config::section::upstreams::{Upstream, UpstreamAuth};
 use crate::outbound::{Answer, Call, CertificateFault, Client, Facts, Failure, Stage, Target, Trust, hidden_headers};
 use crate::upstream::catalogue::{self, Names};
 
+use super::super::health;
 use super::{ENDS_SOON_DAYS, Grade, PipeRoute, Problem, TIME, Trial, Trials, days};
 
 /// More names than these help nobody.
@@ -26,12 +27,20 @@ const MAX_NAMES: usize = 8;
 const MAX_SOUGHT: usize = 20;
 const MAX_COMPARED: usize = 5_000;
 
-pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>, clock: Clock) -> Trials {
-    let subject = format!("upstream {name}");
+/// Tries one backend; `subject` says which, where there are several.
+pub(super) async fn probe(
+    (subject, name): (String, String),
+    (section, endpoint): (Upstream, Endpoint),
+    pipes: Vec<PipeRoute>,
+    clock: Clock,
+) -> Trials {
+    let (shown, path) = called(&name, &section, &endpoint);
     let mut prober = Prober {
-        name: &name,
+        name: &shown,
+        path: &path.iter().map(String::as_str).collect::<Vec<_>>(),
         subject,
         section: &section,
+        endpoint: &endpoint,
         pipes: &pipes,
         began: clock.now(),
         clock: &clock,
@@ -39,7 +48,7 @@ pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>
         sought: 0,
     };
     let path = if pipes.is_empty() { "/" } else { catalogue::PATH };
-    let Some(target) = Target::of(&section.url, path) else {
+    let Some(target) = Target::of(&endpoint, path) else {
         prober.problem(Trial::Answer, IssueCode::NoUsefulAnswer, "its URL cannot be called", "write another `url`");
         return prober.found;
     };
@@ -52,15 +61,41 @@ pub(super) async fn probe(name: String, section: Upstream, pipes: Vec<PipeRoute>
         Err(failure) => {
             prober.stages(&failure.facts, failure.stage, clock.wall());
             prober.failure(&failure, path);
+            if failure.facts.status.is_none() {
+                // Who does not answer that does not answer this.
+                return prober.found;
+            }
         }
     }
+    prober.health().await;
     prober.found
 }
 
+/// What a backend is called, and the keys that lead to it: an upstream with one is meant as a whole.
+fn called(name: &str, section: &Upstream, endpoint: &Endpoint) -> (String, Vec<String>) {
+    let path = ["upstreams", name].map(str::to_owned).to_vec();
+    match section
+        .urls
+        .as_ref()
+        .filter(|urls| urls.len() > 1)
+        .and_then(|urls| urls.iter().position(|url| url == endpoint))
+    {
+        None => (name.to_owned(), path),
+        Some(index) => {
+            let item = ["urls".to_owned(), index.to_string()];
+            (format!("{name} at {}", endpoint.authority()), path.into_iter().chain(item).collect())
+        }
+    }
+}
+
 struct Prober<'a> {
+    /// What it is called in sentences.
     name: &'a str,
+    /// Where it stands in the file.
+    path: &'a [&'a str],
     subject: String,
     section: &'a Upstream,
+    endpoint: &'a Endpoint,
     pipes: &'a [PipeRoute],
     began: Instant,
     clock: &'a Clock,
@@ -76,7 +111,7 @@ impl Prober<'_> {
 
     /// A problem of the upstream as a whole.
     fn problem(&mut self, trial: Trial, code: IssueCode, title: impl Into<String>, help: impl Into<String>) {
-        let problem = Problem::new(code, &["upstreams", self.name], title, help);
+        let problem = Problem::new(code, self.path, title, help);
         self.found.problem(&self.subject, trial, problem);
     }
 
@@ -101,15 +136,15 @@ impl Prober<'_> {
 
     /// The stages before the one that it came to.
     fn stages(&mut self, facts: &Facts, reached: Stage, now: SystemTime) {
-        let host = self.section.url.host().to_owned();
-        if reached > Stage::Lookup && self.section.url.address().is_none() {
+        let host = self.endpoint.host().to_owned();
+        if reached > Stage::Lookup && self.endpoint.address().is_none() {
             let addresses: Vec<String> = facts.addresses.iter().map(|address| address.ip().to_string()).collect();
             self.note(Trial::Lookup, Grade::Ok, format!("{host} is {}", some_of(addresses.iter())));
         }
         if let Some(address) = facts.connected {
             self.note(Trial::Connect, Grade::Ok, format!("{address} takes connections"));
         }
-        if reached > Stage::Tls && self.section.url.scheme() == Scheme::Https {
+        if reached > Stage::Tls && self.endpoint.scheme() == Scheme::Https {
             self.certificate(facts.certificate_ends, now);
         }
     }
@@ -119,7 +154,7 @@ impl Prober<'_> {
         let left = ends.duration_since(now).unwrap_or_default();
         let days = days(left);
         let date = chrono::DateTime::<chrono::Utc>::from(ends).format("%Y-%m-%d");
-        let words = format!("the certificate of `{}` ends in {days} days, on {date}", self.section.url.host());
+        let words = format!("the certificate of `{}` ends in {days} days, on {date}", self.endpoint.host());
         match days < ENDS_SOON_DAYS {
             false => self.note(Trial::Tls, Grade::Ok, words),
             true => {
@@ -130,8 +165,8 @@ impl Prober<'_> {
     }
 
     fn failure(&mut self, failure: &Failure, path: &str) {
-        let (name, host) = (self.name, self.section.url.host());
-        let port = self.section.url.port();
+        let (name, host) = (self.name, self.endpoint.host());
+        let port = self.endpoint.port();
         let why = &failure.why;
         match failure.stage {
             Stage::Lookup => self.problem(
@@ -169,6 +204,24 @@ impl Prober<'_> {
         match self.pipes.is_empty() {
             true => self.status_of_any(answer.status, path),
             false => self.catalogue(answer, path).await,
+        }
+    }
+
+    /// Whether it would pass its health checks.
+    async fn health(&mut self) {
+        let Some(health) = &self.section.health else { return };
+        let Some(call) = health::call(self.section, health, self.endpoint) else { return };
+        let left = TIME.saturating_sub(self.clock.now().saturating_duration_since(self.began));
+        let call = Call { time: call.time.min(left), ..call };
+        let name = self.name;
+        match health::ask(&Client::direct(self.clock.clone()), &call).await {
+            Ok(()) => self.note(Trial::Answer, Grade::Ok, format!("is well by GET {}", call.target.path())),
+            Err(why) => self.problem(
+                Trial::Answer,
+                IssueCode::NoUsefulAnswer,
+                format!("`{name}` fails its health check: {why}"),
+                "it would get no requests: is `health.path` right, and does it want the credential (`authorized: true`)?",
+            ),
         }
     }
 

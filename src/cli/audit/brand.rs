@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
 
 use crate::config::Config;
-use crate::config::scalar::Secret;
+use crate::config::scalar::{Endpoint, Secret};
 
 use super::wire::Answer;
 
@@ -179,14 +179,20 @@ fn is_whole(text: &[u8], start: usize, end: usize) -> bool {
 
 /// The upstreams' hosts. An address, and a name that every machine has, says nothing without its port.
 fn hosts(config: &Config) -> BTreeSet<String> {
-    let host = |upstream: &crate::config::section::upstreams::Upstream| {
-        let host = upstream.url.host();
+    let host = |endpoint: &Endpoint| {
+        let host = endpoint.host();
         let is_common = host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-        if is_common { upstream.url.authority() } else { host.to_owned() }.to_ascii_lowercase()
+        if is_common { endpoint.authority() } else { host.to_owned() }.to_ascii_lowercase()
     };
     // What callers know already.
     let own: BTreeSet<&str> = config.hosts.keys().map(|pattern| pattern.as_str()).collect();
-    config.upstreams.values().map(host).filter(|host| !own.contains(host.as_str())).collect()
+    config
+        .upstreams
+        .values()
+        .flat_map(|upstream| upstream.endpoints())
+        .map(host)
+        .filter(|host| !own.contains(host.as_str()))
+        .collect()
 }
 
 fn secrets(config: &Config) -> impl Iterator<Item = &Secret> {

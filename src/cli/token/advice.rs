@@ -153,7 +153,7 @@ impl Refused<'_> {
             | Refusal::UnsupportedBody(_)
             | Refusal::UpstreamFailed
             | Refusal::UpstreamTimeout
-            | Refusal::UpstreamUnavailable
+            | Refusal::UpstreamUnavailable { .. }
             | Refusal::UriTooLong { .. } => None,
         }
     }

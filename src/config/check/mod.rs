@@ -4,6 +4,7 @@
 //! Not here: what one value may be (`scalar`, `decode`).
 
 mod auth;
+mod backends;
 mod conflicts;
 mod files;
 mod hosts;
@@ -32,7 +33,7 @@ use super::Config;
 use super::document::{self, Document, Key, Node, NodeKind};
 use super::issue::{Issue, IssueCode, Issues, Place};
 use super::mask::quotable;
-use super::scalar::{ByteSize, OriginPattern, Period};
+use super::scalar::{ByteSize, OriginPattern, Period, is_this_machine};
 use super::section::cors::Cors;
 use super::section::retry::Retry;
 use super::section::routes::Route;
@@ -299,6 +300,9 @@ impl Checker<'_> {
     fn upstreams(&mut self) {
         self.present("upstreams", "routes lead to upstreams");
         for (name, upstream) in &self.config.upstreams {
+            self.backends(name, upstream);
+            self.ejection(name, upstream);
+            self.health(name, upstream);
             self.header_names(name);
             self.credentials(name, upstream);
             self.upstream_auth(name, upstream);
@@ -461,8 +465,5 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 fn is_loopback(upstream: &Upstream) -> bool {
-    let host = upstream.url.host();
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || upstream.url.address().is_some_and(|address: IpAddr| address.is_loopback())
+    upstream.endpoints().all(|endpoint| is_this_machine(endpoint.host()))
 }

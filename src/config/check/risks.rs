@@ -28,7 +28,7 @@ impl Checker<'_> {
     }
 
     fn plain_http(&mut self, name: &str, upstream: &Upstream) {
-        if upstream.url.scheme() != Scheme::Http || is_loopback(upstream) {
+        if upstream.scheme() != Some(Scheme::Http) || is_loopback(upstream) {
             return;
         }
         let title = match upstream.token.is_some() || !upstream.headers.is_empty() {
@@ -36,16 +36,16 @@ impl Checker<'_> {
             false => format!("requests to `{name}` and its answers travel without TLS"),
         };
         let help = "use https:// unless every machine on the way is yours";
-        self.at_value(IssueCode::PlainHttp, &["upstreams", name, "url"], title, help);
+        self.at_value(IssueCode::PlainHttp, &["upstreams", name, upstream.url_key()], title, help);
     }
 
     /// `/v0/pipes/…` is added behind the URL, so what ends in `/v0` leads to `/v0/v0/pipes/…`.
     fn doubled_version(&mut self, name: &str, upstream: &Upstream) {
-        let Some(before) = upstream.url.base_path().strip_suffix("/v0") else { return };
+        let Some(before) = upstream.base_path().strip_suffix("/v0") else { return };
         if self.with_pipes.contains(name) {
             let title = format!("the pipes of `{name}` would be asked for at `{before}/v0/v0/pipes/`");
             let help = "leave `/v0` out of the URL: the gateway adds it for pipes";
-            self.at_value(IssueCode::DoubledVersion, &["upstreams", name, "url"], title, help);
+            self.at_value(IssueCode::DoubledVersion, &["upstreams", name, upstream.url_key()], title, help);
         }
     }
 

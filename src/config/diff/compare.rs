@@ -28,7 +28,7 @@ use crate::config::section::server::{Overload, Server};
 use crate::config::section::state::State;
 use crate::config::section::tenants::Tenant;
 use crate::config::section::tls::{Acme, Eab, OnDemand, Tls};
-use crate::config::section::upstreams::{Concurrency, Mint, Timeouts, Upstream, UpstreamTls};
+use crate::config::section::upstreams::{Concurrency, Eject, Health, Mint, Timeouts, Upstream, UpstreamTls};
 use crate::config::section::usage::{Export, Usage};
 use crate::config::section::white_label::WhiteLabel;
 use crate::config::show::{key_of, one_line};
@@ -111,6 +111,7 @@ sections! {
     Log { level, format, access, sample, traces }
     Traces { url, sample, headers, service }
     Concurrency { max, queue, wait }
+    Health { path, every, timeout, down_after, up_after, authorized }
     Limit { by, rate, burst, quota, anchor, cost, assume, dry_run }
     Params { allow, fixed, default, conflict, allow_public_tenant }
     Plan { limits }
@@ -197,8 +198,10 @@ impl Compare for State {
 
 impl Compare for Upstream {
     fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
-        let Upstream { url, token, auth, mint, headers, timeouts, retry, concurrency, rate, tls } = self;
+        let Upstream { url, urls, token, auth, mint, headers, timeouts, retry, concurrency, rate, tls, eject, health } =
+            self;
         walk.at("url", |walk| url.compare(&new.url, walk));
+        walk.at("urls", |walk| urls.compare(&new.urls, walk));
         walk.at("token", |walk| token.compare(&new.token, walk));
         walk.at("auth", |walk| auth.compare(&new.auth, walk));
         walk.at("mint", |walk| mint.compare(&new.mint, walk));
@@ -208,10 +211,26 @@ impl Compare for Upstream {
         walk.at("concurrency", |walk| concurrency.compare(&new.concurrency, walk));
         walk.at("rate", |walk| rate.compare(&new.rate, walk));
         walk.at("tls", |walk| tls.compare(&new.tls, walk));
+        walk.at("eject", |walk| eject.compare(&new.eject, walk));
+        walk.at("health", |walk| health.compare(&new.health, walk));
     }
 
     fn summary(&self) -> String {
-        self.url.to_string()
+        self.places()
+    }
+}
+
+impl Compare for Eject {
+    fn compare(&self, new: &Self, walk: &mut Walk<'_>) {
+        let Eject { after, time, max, all_out } = self;
+        walk.at("after", |walk| after.compare(&new.after, walk));
+        walk.at("for", |walk| time.compare(&new.time, walk));
+        walk.at("max", |walk| max.compare(&new.max, walk));
+        walk.at("all_out", |walk| all_out.compare(&new.all_out, walk));
+    }
+
+    fn summary(&self) -> String {
+        text(self)
     }
 }
 

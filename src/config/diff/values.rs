@@ -27,7 +27,7 @@ use crate::config::section::routes::Format;
 use crate::config::section::server::Threads;
 use crate::config::section::state::OnCounterFailure;
 use crate::config::section::tls::{Acme, CertificateFiles, DefaultCertificate, HostTls};
-use crate::config::section::upstreams::UpstreamAuth;
+use crate::config::section::upstreams::{AllOut, UpstreamAuth};
 use crate::config::section::usage::DataSource;
 use crate::config::section::white_label::{AnswerKey, ErrorText, Sentence};
 
@@ -51,6 +51,7 @@ macro_rules! values {
 values!(
     bool,
     AcmeDirectory,
+    AllOut,
     Amount,
     By,
     Cost,
@@ -107,7 +108,7 @@ macro_rules! sets {
     };
 }
 
-sets!(u16, AddressRange, Algorithm, AnswerKey, FieldName, TenantName, OriginPattern, String);
+sets!(u16, AddressRange, Algorithm, AnswerKey, Endpoint, FieldName, TenantName, OriginPattern, String);
 
 fn sorted(values: &[impl Serialize]) -> Vec<String> {
     let mut texts: Vec<String> = values.iter().map(text).collect();

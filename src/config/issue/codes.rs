@@ -124,4 +124,5 @@ issue_codes! {
     CertificateDue = "TG0314", Warning, "A certificate soon expires.";
     NoAuthority = "TG0315", Error, "Who issues certificates, or approves of names, does not answer as it should.";
     LedgerUnusable = "TG0316", Error, "The Postgres of the ledger cannot be written from here.";
+    BackendRules = "TG0317", Error, "The URLs of an upstream contradict each other.";
 }

@@ -7,7 +7,7 @@
 use super::{WORDS_OF_AUTH, stars};
 
 /// Keys whose values are no credentials; of what is written behind any other nothing is shown.
-const PLAIN: [&str; 61] = [
+const PLAIN: [&str; 62] = [
     "access",
     "address",
     "allow",
@@ -68,6 +68,7 @@ const PLAIN: [&str; 61] = [
     "trusted_proxies",
     "upstream",
     "url",
+    "urls",
     "wait",
 ];
 

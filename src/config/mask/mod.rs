@@ -18,8 +18,8 @@ use super::scalar::{MASK, api_key, is_credential_name};
 /// Longer sentences than this are cut: they quote what no one wrote by hand.
 const MAX_SENTENCE: usize = 2_000;
 /// Keys of an upstream that hold no credential, but for what stands in a section where nothing is known of it.
-const PLAIN_UPSTREAM_KEYS: [&str; 9] =
-    ["auth", "concurrency", "headers", "mint", "rate", "retry", "timeouts", "tls", "url"];
+const PLAIN_UPSTREAM_KEYS: [&str; 12] =
+    ["auth", "concurrency", "eject", "headers", "health", "mint", "rate", "retry", "timeouts", "tls", "url", "urls"];
 /// As [`PLAIN_UPSTREAM_KEYS`], of a provider. Not `key`: a private one may have been put there.
 const PLAIN_PROVIDER_KEYS: [&str; 17] = [
     "algorithms",
@@ -41,8 +41,29 @@ const PLAIN_PROVIDER_KEYS: [&str; 17] = [
     "workspace_id",
 ];
 /// Keys of the sections of an upstream.
-const PLAIN_INNER_KEYS: [&str; 12] =
-    ["attempt", "attempts", "base", "budget", "ca", "connect", "idle", "max", "on", "queue", "total", "wait"];
+const PLAIN_INNER_KEYS: [&str; 21] = [
+    "after",
+    "all_out",
+    "attempt",
+    "attempts",
+    "authorized",
+    "base",
+    "budget",
+    "ca",
+    "connect",
+    "down_after",
+    "every",
+    "for",
+    "idle",
+    "max",
+    "on",
+    "path",
+    "queue",
+    "timeout",
+    "total",
+    "up_after",
+    "wait",
+];
 /// Keys of `state`.
 const PLAIN_STATE_KEYS: [&str; 5] = ["counters", "dir", "max_counters", "on_counter_failure", "store"];
 /// Keys whose names sound like a credential's, and are not.
@@ -59,7 +80,9 @@ pub(super) fn is_credential(path: &[&str]) -> bool {
         ["log", "traces", key, ..] => !["headers", "sample", "service", "url"].contains(key),
         // A key that does not exist may be a misspelt one, and all that can be meant but these are credentials.
         ["upstreams", _, key, ..] if !PLAIN_UPSTREAM_KEYS.contains(key) => true,
-        ["upstreams", _, "concurrency" | "retry" | "timeouts" | "tls", key, ..] => !PLAIN_INNER_KEYS.contains(key),
+        ["upstreams", _, "concurrency" | "eject" | "health" | "retry" | "timeouts" | "tls", key, ..] => {
+            !PLAIN_INNER_KEYS.contains(key)
+        }
         ["upstreams", _, "mint", key, ..] => !["ttl", "workspace_id"].contains(key),
         ["upstreams", ..] => false,
         // As for upstreams: what is not known may be a misspelt secret.
@@ -101,7 +124,11 @@ pub(super) fn is_confidential(path: &[&str]) -> bool {
                 | ["log", "traces", "headers"]
                 | ["usage", "export"]
                 | ["auth" | "upstreams", _]
-                | ["upstreams", _, "auth" | "concurrency" | "headers" | "mint" | "retry" | "timeouts" | "tls"]
+                | [
+                    "upstreams",
+                    _,
+                    "auth" | "concurrency" | "eject" | "headers" | "health" | "mint" | "retry" | "timeouts" | "tls"
+                ]
         )
 }
 
@@ -225,7 +252,7 @@ fn collect<'a>(text: &str, node: &'a Node, path: &mut Vec<&'a str>, spans: &mut 
             spans.extend(login::hidden_of(text, &node.span));
         }
         NodeKind::Scalar(_) => {
-            let is_url = matches!(path.as_slice(), ["upstreams", _, "url"]);
+            let is_url = matches!(path.as_slice(), ["upstreams", _, "url"] | ["upstreams", _, "urls", _]);
             spans.extend(credential_of_url(text, &node.span, is_url));
         }
         NodeKind::Map(entries) => {

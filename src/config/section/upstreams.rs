@@ -7,14 +7,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::retry::Retry;
-use crate::config::scalar::{Endpoint, FieldName, Period, Rate, Secret};
+use crate::config::scalar::{Endpoint, FieldName, Period, Rate, Scheme, Secret};
 
 /// One API behind the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
     /// Its base URL: `https://api.tinybird.co`.
-    pub url: Endpoint,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<Endpoint>,
+    /// Instead of `url`: the base URLs of several backends that answer alike. Requests are shared out among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urls: Option<Vec<Endpoint>>,
     /// The credential that the gateway sends as `Authorization: Bearer`; callers never see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
@@ -42,6 +46,49 @@ pub struct Upstream {
     /// TLS towards the upstream; always verified.
     #[serde(default)]
     pub tls: UpstreamTls,
+    /// When a backend that fails is left out. With `urls` this is on unless `after` is 0; with `url` it is off unless it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eject: Option<Eject>,
+    /// Asks each backend now and then whether it is well. Left out: nothing is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+impl Upstream {
+    /// Its backends, in the order of the file; one at least, unless the file is wrong.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> + Clone {
+        self.url.iter().chain(self.urls.iter().flatten())
+    }
+
+    /// Plain or TLS, as all its backends; none where the file is wrong.
+    pub fn scheme(&self) -> Option<Scheme> {
+        self.endpoints().next().map(Endpoint::scheme)
+    }
+
+    /// What stands before every path, at all its backends.
+    pub fn base_path(&self) -> &str {
+        self.endpoints().next().map_or("", Endpoint::base_path)
+    }
+
+    /// Its URLs as they are written, for people.
+    pub fn places(&self) -> String {
+        self.endpoints().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// When its backends are left out; none if they never are.
+    pub fn ejection(&self) -> Option<&Eject> {
+        let eject = match &self.eject {
+            Some(eject) => eject,
+            None if self.endpoints().nth(1).is_some() => &USUAL_EJECT,
+            None => return None,
+        };
+        (eject.after > 0).then_some(eject)
+    }
+
+    /// The key that its URLs stand under.
+    pub fn url_key(&self) -> &'static str {
+        if self.urls.is_some() { "urls" } else { "url" }
+    }
 }
 
 /// Whose credential reaches the upstream.
@@ -127,6 +174,82 @@ fn default_queue() -> u32 {
 
 fn default_wait() -> Period {
     Period::of_millis(2_000)
+}
+
+/// When a backend that fails is left out: after failures in a row, which are no connection, no answer in time, a broken connection, and the statuses 502, 503 and 504.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Eject {
+    /// How many failures in a row it takes. 0: none is left out.
+    pub after: u32,
+    /// How long it is left out the first time; each further time is twice as long. Then one request finds out whether it is well again.
+    #[serde(rename = "for")]
+    pub time: Period,
+    /// No time is longer.
+    pub max: Period,
+    /// What happens while all are left out: `try` (they are tried all the same) or `refuse` (503 at once).
+    pub all_out: AllOut,
+}
+
+static USUAL_EJECT: Eject =
+    Eject { after: 5, time: Period::of_millis(10_000), max: Period::of_millis(60_000), all_out: AllOut::Try };
+
+impl Default for Eject {
+    fn default() -> Self {
+        USUAL_EJECT.clone()
+    }
+}
+
+/// What happens while all backends are left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AllOut {
+    /// Requests are refused with 503 at once.
+    Refuse,
+    /// They are tried all the same.
+    #[default]
+    Try,
+}
+
+/// How backends are asked whether they are well: a GET that is to answer with a status from 200 to 299.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// What is asked for, behind the path of the URL: `/health`.
+    pub path: String,
+    /// The time from an answer to the next question.
+    #[serde(default = "default_every")]
+    pub every: Period,
+    /// How long an answer may take.
+    #[serde(default = "default_answer")]
+    pub timeout: Period,
+    /// So many failures in a row, and the backend gets no requests.
+    #[serde(default = "default_down_after")]
+    #[schemars(range(min = 1))]
+    pub down_after: u32,
+    /// So many good answers in a row, and it gets requests again.
+    #[serde(default = "default_up_after")]
+    #[schemars(range(min = 1))]
+    pub up_after: u32,
+    /// Whether `token` and `headers` are sent along.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub authorized: bool,
+}
+
+fn default_every() -> Period {
+    Period::of_millis(10_000)
+}
+
+fn default_answer() -> Period {
+    Period::of_millis(2_000)
+}
+
+fn default_down_after() -> u32 {
+    3
+}
+
+fn default_up_after() -> u32 {
+    2
 }
 
 /// TLS towards an upstream.

@@ -53,7 +53,6 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tollgate/", en
 #[derive(Clone, Debug)]
 pub struct Rewrite {
     path: Box<[Piece]>,
-    host: HeaderValue,
     set: Box<[(HeaderName, HeaderValue)]>,
     own: Own,
     passed: Box<[HeaderName]>,
@@ -92,6 +91,8 @@ pub struct Vault {
 /// What differs from try to try.
 #[derive(Clone, Debug)]
 pub struct Trial {
+    /// The value of `Host`: each backend has its own.
+    pub host: HeaderValue,
     /// The `traceparent` of this try.
     pub traceparent: HeaderValue,
     /// What the caller sent beside its own.
@@ -112,7 +113,7 @@ enum Piece {
 impl Rewrite {
     /// The way of `route`, answering in `format` where it is a pipe.
     pub fn compile(route: &Route, format: Option<Format>, upstream: &Upstream, vault: &Vault) -> Self {
-        let mut path = vec![Piece::Literal(upstream.url.base_path().into())];
+        let mut path = vec![Piece::Literal(upstream.base_path().into())];
         let mut passed = PASSED.to_vec();
         if let Some(pipe) = &route.pipe {
             path.push(Piece::Literal("/v0/pipes/".into()));
@@ -128,7 +129,6 @@ impl Rewrite {
         passed.retain(|name| !vault.credentials.contains(name) && *name != TRACESTATE);
         Rewrite {
             path: path.into(),
-            host: HeaderValue::from_str(&upstream.url.authority()).unwrap_or(HeaderValue::from_static("")),
             set: credentials(upstream),
             own: own(route, upstream, &vault.minted),
             passed: passed.into(),
@@ -172,7 +172,7 @@ impl Rewrite {
         let uri = Uri::from_maybe_shared(Bytes::from(self.target(permit)))
             .map_err(|_| Refusal::BadRequest("The path cannot be passed on."))?;
         let mut headers = HeaderMap::with_capacity(16);
-        headers.insert(header::HOST, self.host.clone());
+        headers.insert(header::HOST, trial.host);
         // Callers send few headers: looking at each is cheaper than looking each allowed name up.
         for (name, value) in inbound.iter().filter(|(name, _)| self.passed.contains(name)) {
             headers.append(name, value.clone());

@@ -72,7 +72,7 @@ impl Scrub {
     /// The rules for answers of one upstream on one route.
     pub fn compile(
         error_text: ErrorText,
-        upstream: &Endpoint,
+        upstream: &[Endpoint],
         public: (&PathPattern, Option<&Template>),
         wording: Arc<Wording>,
         tripwire: Arc<Tripwire>,

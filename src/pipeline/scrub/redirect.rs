@@ -12,27 +12,29 @@ use super::Wording;
 /// How paths of the upstream map back to the route.
 #[derive(Clone, Debug)]
 pub(super) struct Redirect {
-    host: String,
+    /// Those of all its backends.
+    hosts: Box<[Box<str>]>,
     /// Upstream path prefix and public path prefix, where a tail maps one to the other.
     mapping: Option<(String, String)>,
 }
 
 impl Redirect {
-    pub(super) fn compile(upstream: &Endpoint, (pattern, proxy): (&PathPattern, Option<&Template>)) -> Self {
+    pub(super) fn compile(upstream: &[Endpoint], (pattern, proxy): (&PathPattern, Option<&Template>)) -> Self {
         let tail = proxy.and_then(|template| match template.parts() {
             [Part::Literal(prefix), Part::Path(name)] if name == "rest" => Some(prefix.as_str()),
             _ => None,
         });
         let public = pattern.as_str().strip_suffix('*').filter(|prefix| !prefix.contains('{'));
-        let mapping =
-            tail.zip(public).map(|(tail, public)| (format!("{}{tail}", upstream.base_path()), public.to_owned()));
-        Redirect { host: upstream.host().to_owned(), mapping }
+        let base = upstream.first().map_or("", Endpoint::base_path);
+        let mapping = tail.zip(public).map(|(tail, public)| (format!("{base}{tail}"), public.to_owned()));
+        Redirect { hosts: upstream.iter().map(|endpoint| endpoint.host().into()).collect(), mapping }
     }
 
     /// The location as callers may see it.
     pub(super) fn public(&self, location: &str, wording: &Wording) -> Option<String> {
         let uri: Uri = location.parse().ok()?;
-        if let Some(host) = uri.host().map(plain).filter(|host| *host != self.host) {
+        let is_own = |host: &str| self.hosts.iter().any(|own| **own == *host);
+        if let Some(host) = uri.host().map(plain).filter(|host| !is_own(host)) {
             // Another site's address, such as a signed download: its own affair. A script is no site, and what
             // another door of the upstream is called concerns nobody.
             let leads_out = matches!(uri.scheme_str(), Some("http" | "https")) && !wording.is_inside(&host);

@@ -16,7 +16,7 @@ fn scrub(error_text: ErrorText, pattern: &str, proxy: Option<&str>) -> Scrub {
     let template: Option<Template> = proxy.map(|proxy| proxy.parse().unwrap());
     let wording = Arc::new(Wording::compile(["api.tinybird.co"].into_iter()));
     let tripwire = Arc::new(Tripwire::compile([TOKEN].into_iter()));
-    Scrub::compile(error_text, &endpoint, (&pattern.parse().unwrap(), template.as_ref()), wording, tripwire)
+    Scrub::compile(error_text, &[endpoint], (&pattern.parse().unwrap(), template.as_ref()), wording, tripwire)
 }
 
 fn body(text: &str) -> ErrorBody {

@@ -153,8 +153,11 @@ pub struct Sent {
     pub name: String,
     /// The method.
     pub method: String,
-    /// The whole URL.
+    /// The whole URL; of several backends, at the first.
     pub url: String,
+    /// The other backends that it may go to, with their own host in `Host`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub or_at: Vec<String>,
     /// Every header.
     pub headers: Vec<Field>,
     /// The body, where there is one.
@@ -175,10 +178,12 @@ pub struct SentBody {
 impl Sent {
     pub(super) fn new(route: &Route, parts: &request::Parts, body: &Bytes) -> Self {
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let mut backends = route.upstream.backends().iter().map(|backend| origin(backend.endpoint()));
         Sent {
             name: route.upstream.name().to_string(),
             method: parts.method.to_string(),
-            url: format!("{}{}", origin(route.upstream.endpoint()), masked_target(target)),
+            url: format!("{}{}", backends.next().unwrap_or_default(), masked_target(target)),
+            or_at: backends.collect(),
             headers: parts.headers.iter().map(|(name, value)| Field::shown(name, value)).collect(),
             body: (!body.is_empty())
                 .then(|| SentBody { bytes: body.len() as u64, text: std::str::from_utf8(body).ok().map(masked_body) }),
@@ -364,7 +369,7 @@ fn rule(refusal: &Refusal, route: Option<&Route>) -> String {
             Some(BodyRule::PassThrough) => "`params` of the route confine callers, and a body could say more",
             Some(BodyRule::Parameters) | None => "the body of a pipe's call holds parameters and nothing else",
         },
-        Refusal::UpstreamFailed | Refusal::UpstreamTimeout | Refusal::UpstreamUnavailable => "the upstream",
+        Refusal::UpstreamFailed | Refusal::UpstreamTimeout | Refusal::UpstreamUnavailable { .. } => "the upstream",
         Refusal::UriTooLong { .. } => "`server.max_uri`",
     };
     rule.to_owned()

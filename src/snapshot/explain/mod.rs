@@ -265,7 +265,9 @@ impl Journey<'_> {
     /// What would be sent, and why it is refused though it began to pass.
     fn send(&self, permit: &Permit) -> Result<(Sent, Option<Refusal>), Refusal> {
         let inbound = wire::onward(&self.parsed.headers)?;
-        let trial = Trial { traceparent: TRACEPARENT, tracestate: None, now: self.desk.now };
+        let host =
+            self.route.upstream.backend(0).map_or(HeaderValue::from_static(""), |backend| backend.host().clone());
+        let trial = Trial { host, traceparent: TRACEPARENT, tracestate: None, now: self.desk.now };
         let mut parts = self.route.rewrite.apply(self.head, permit, &inbound, trial)?;
         if self.route.body == BodyRule::PassThrough {
             wire::frame(&mut parts, &self.parsed.body);

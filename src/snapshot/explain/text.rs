@@ -198,8 +198,9 @@ fn row(parameter: &Parameter) -> [String; 4] {
 }
 
 fn of_sent(sent: &Sent) -> Vec<String> {
-    let Sent { name, method, url, headers, body } = sent;
+    let Sent { name, method, url, or_at, headers, body } = sent;
     let mut lines = vec![name.clone(), format!("{method} {url}")];
+    lines.extend(or_at.iter().map(|other| format!("or at {other}")));
     lines.extend(headers.iter().map(|field| format!("{}: {}", field.name, tame(&field.value))));
     if let Some(body) = body {
         lines.push(String::new());

@@ -146,7 +146,11 @@ upstreams:
     token: {TOKEN}
     concurrency: {{ max: 8 }}
     retry: {{ base: 1ms, max: 1ms }}
-  gone: {{ url: 'http://127.0.0.1:9', retry: {{ attempts: 1 }} }}
+  gone:
+    urls: ['http://127.0.0.1:9', 'http://127.0.0.2:9']
+    retry: {{ attempts: 1 }}
+    eject: {{ after: 1 }}
+    health: {{ path: /, every: 1s }}
 auth:
   idp: {{ type: jwt, issuer: '{}', jwks: '{}', audience: analytics, tenant: '{{claims.tenant}}' }}
 default_auth: public

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -31,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::state::usage) struct Destination {
-    url: Endpoint,
+    urls: Vec<Endpoint>,
     events: DataSource,
     token: Secret,
     headers: BTreeMap<FieldName, Secret>,
@@ -52,7 +53,9 @@ pub(super) enum Sent {
 /// Makes the calls.
 pub(super) struct Delivery {
     destination: Destination,
-    target: Option<Target>,
+    /// One for each backend; the first is asked until it cannot be reached, then the next.
+    targets: Vec<Target>,
+    turn: AtomicUsize,
     headers: HeaderMap,
     client: Client,
 }
@@ -63,7 +66,7 @@ impl Destination {
         let export = config.usage.export.as_ref()?;
         let upstream = config.upstreams.get(&export.upstream)?;
         Some(Destination {
-            url: upstream.url.clone(),
+            urls: upstream.endpoints().cloned().collect(),
             events: export.events.clone(),
             token: export.token.clone().or_else(|| upstream.token.clone())?,
             headers: upstream.headers.clone(),
@@ -72,21 +75,28 @@ impl Destination {
     }
 }
 
+impl Destination {
+    fn places(&self) -> String {
+        self.urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the data source {} at {}", self.events, self.url)
+        write!(f, "the data source {} at {}", self.events, self.places())
     }
 }
 
 impl Delivery {
     pub(super) fn new(destination: Destination, clock: Clock) -> Self {
-        let target = Target::of(&destination.url, "/v0/events");
+        let targets = destination.urls.iter().filter_map(|url| Target::of(url, "/v0/events"));
         let query = format!("name={}&wait=true", destination.events);
         let mut headers = hidden_headers(&destination.headers);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         Delivery {
-            target: target.map(|target| target.with_query(Some(&query))),
+            targets: targets.map(|target| target.with_query(Some(&query))).collect(),
+            turn: AtomicUsize::new(0),
             client: Client::direct(clock),
             headers,
             destination,
@@ -99,7 +109,9 @@ impl Delivery {
 
     /// Sends one batch of so many lines, once.
     pub(super) async fn send(&self, lines: &str, count: u64) -> Sent {
-        let Some(target) = self.target.clone() else {
+        let turn = self.turn.load(Ordering::Relaxed);
+        let Some(target) = turn.checked_rem(self.targets.len()).and_then(|index| self.targets.get(index)).cloned()
+        else {
             return Sent::Later("has no address that can be called".to_owned(), Duration::ZERO);
         };
         let call = Call {
@@ -110,7 +122,10 @@ impl Delivery {
         };
         match self.client.call(&call.bearer(&self.destination.token).within(TIME)).await {
             Ok(answer) => self.judge(&answer, count),
-            Err(failure) => Sent::Later(format!("cannot be reached: {failure}"), Duration::ZERO),
+            Err(failure) => {
+                self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+                Sent::Later(format!("cannot be reached: {failure}"), Duration::ZERO)
+            }
         }
     }
 
