@@ -53,7 +53,8 @@ impl LoadReport {
             *before = refused;
         }
         let Some(mark) = self.load.marks().memory else { return };
-        let Some(bytes) = memory() else { return };
+        // What cannot be read is no reason to refuse anybody.
+        let bytes = memory().unwrap_or(0);
         let (now, mark) = (bytes >> 20, mark >> 20);
         match self.load.note_memory(bytes) {
             Memory::AsBefore => {}
@@ -84,7 +85,8 @@ fn advice(why: Full, load: &Load) -> String {
 /// The memory of the process in bytes, as far as the system tells.
 fn memory() -> Option<u64> {
     let status = std::fs::read_to_string(STATUS).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    // What is in files can be given back at any time.
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
 }
 

@@ -43,7 +43,11 @@ impl Proxy {
             path,
             route: route.map(|route| std::sync::Arc::clone(&route.label)),
             upstream: route
-                .filter(|_| ctx.attempt.number > 0 || matches!(ctx.refusal, Some(Refusal::Overloaded { .. })))
+                // Without a right to go there it did not find its queue full.
+                .filter(|_| {
+                    let is_overloaded = matches!(ctx.refusal, Some(Refusal::Overloaded { .. }));
+                    ctx.attempt.number > 0 || (is_overloaded && ctx.permit.is_some())
+                })
                 .map(|route| std::sync::Arc::clone(route.upstream.name())),
             // 499 as operators know it: the caller closed before there was an answer.
             status: if status == 0 { 499 } else { status },

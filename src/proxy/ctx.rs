@@ -16,6 +16,7 @@ use crate::pipeline::statistics::Reach;
 use crate::snapshot::hosts::Site;
 use crate::snapshot::route::Route;
 use crate::state::deadlines::Armed;
+use crate::state::load::Underway;
 use crate::state::queue::Place;
 use crate::telemetry::metrics::InFlight;
 use crate::telemetry::trace::{Sampling, Trace};
@@ -62,8 +63,10 @@ pub struct Ctx {
     pub(super) replaced: Option<Box<ResponseHeader>>,
     pub(super) refusal: Option<Refusal>,
     pub(super) fault: Option<String>,
+    /// Its place among the requests that the gateway takes at once.
+    pub(super) underway: Option<Underway>,
     /// Counts the exchange until it ends, even by a panic.
-    pub(super) in_flight: InFlight,
+    _in_flight: InFlight,
 }
 
 /// Where the tries towards the upstream stand.
@@ -132,7 +135,8 @@ impl Ctx {
             replaced: None,
             refusal: None,
             fault: None,
-            in_flight,
+            underway: None,
+            _in_flight: in_flight,
         }
     }
 

@@ -26,9 +26,9 @@ use pingora::protocols::http::v2::server::H2Options;
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
-use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Interval, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::state::load::{Full, Load};
 
@@ -45,6 +45,8 @@ const TOO_MANY_REQUESTS: &[u8] =
 /// Where there are as many connections as there may be.
 const SERVICE_UNAVAILABLE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n";
+/// For the answer to reach who is turned away.
+const LINGER: Duration = Duration::from_millis(100);
 /// The length of HTTP/2's whole preface.
 const PREFACE: usize = 24;
 
@@ -131,11 +133,8 @@ impl Door {
         }
     }
 
-    /// Whether HTTP/2 begins here; none if the connection is over before that is known.
+    /// Whether HTTP/2 begins on a connection without TLS; none if it is over before that is known.
     async fn is_http2(&self, stream: &mut Stream) -> Option<bool> {
-        if stream.get_ssl_digest().is_some() {
-            return Some(stream.selected_alpn_proto() == Some(ALPN::H2));
-        }
         let look = async {
             let mut start = [0; START.len()];
             stream.try_peek(&mut start).await.ok()?;
@@ -146,21 +145,30 @@ impl Door {
             stream.try_peek(&mut [0; PREFACE]).await.ok()?;
             Some(true)
         };
-        tokio::time::timeout(self.patience, look).await.ok().flatten()
+        timeout(self.patience, look).await.ok().flatten()
     }
-}
 
-impl Door {
     /// Waits until a request begins to come; none if the connection is over, or has rested too long, before that. Until then
     /// nothing is there but the connection: what an exchange needs is twice as large as that.
-    async fn next(&self, stream: &mut Stream) -> Option<()> {
+    async fn next(
+        &self,
+        stream: &mut Stream,
+        patience: &mut Interval,
+        closing: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<()> {
         // Nothing is taken: what comes stays in front of whoever reads next.
         let begun = poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut ReadBuf::new(&mut [])));
+        let end = Instant::now() + self.patience;
+        let rested = async {
+            // Most requests come before that; only who rests for longer has a timer of its own.
+            patience.tick().await;
+            sleep_until(end).await;
+        };
         tokio::select! {
             biased;
             begun = begun => begun.ok(),
-            () = self.closing.begun() => None,
-            () = tokio::time::sleep(self.patience) => None,
+            () = closing => None,
+            () = rested => None,
         }
     }
 
@@ -206,6 +214,9 @@ async fn turn_away(mut stream: Stream, full: Full) -> Option<Stream> {
     // There is always room for that in a new connection; a peer that is gone misses nothing.
     drop(stream.write_all(answer).await);
     drop(stream.shutdown().await);
+    // Most have sent a request by now. Were it not read, the system would take the answer back.
+    let unread = async { while stream.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
+    drop(timeout(LINGER, unread).await);
     None
 }
 
@@ -253,12 +264,14 @@ impl ServerApp for Door {
         let arrived = HeadArrived::default();
         // One timer for the whole connection, so that a request costs none.
         let mut patience = interval(self.patience);
+        patience.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Else its first tick would come at once.
         patience.reset();
         let (mut stream, mut settings): (Stream, _) = (Box::new(Quiet::new(stream, arrived.clone())), None);
+        let mut closing = pin!(self.closing.begun());
         // As Pingora does it for connections that are not HTTP/2, but for the wait.
         loop {
-            self.next(&mut stream).await?;
+            self.next(&mut stream, &mut patience, closing.as_mut()).await?;
             let mut session = ServerSession::new_http1(stream);
             match settings {
                 None => self.introduce(&mut session, shutdown),

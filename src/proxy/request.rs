@@ -96,9 +96,12 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     ctx.site = opened.site.map(|site| site.index);
     ctx.route = opened.route.map(|route| route.index);
     let place = Place { snapshot, site: opened.site, route: opened.route };
-    if let Some(strain) = state.load().strain(ctx.in_flight.of_all()) {
-        ctx.fault = Some(strain.as_str().to_owned());
-        return Ok(Next::Refuse(Refusal::overloaded(OVERLOAD_WAIT), of_strain(strain)));
+    match state.load().begin() {
+        Ok(underway) => ctx.underway = Some(underway),
+        Err(strain) => {
+            ctx.fault = Some(strain.as_str().to_owned());
+            return Ok(Next::Refuse(Refusal::overloaded(OVERLOAD_WAIT), of_strain(strain)));
+        }
     }
     // Before anything else becomes of it: who tries many paths, or many credentials, pays for each.
     if let Err(refusal) = limits::arrive(ctx, place, state).await {

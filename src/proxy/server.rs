@@ -31,8 +31,8 @@ use super::{Proxy, tls};
 const POOL: usize = 512;
 /// Requests on one connection before it is closed, so that its memory is returned.
 const REQUESTS_PER_CONNECTION: u32 = 10_000;
-/// What a connection of a caller reads ahead; Pingora's 64 KiB are most of what an idle one holds. No larger than what it
-/// reads a head into: then most reads go there at once. Bodies are read into 64 KiB of their own, while there is one.
+/// What a connection of a caller reads ahead; Pingora's 64 KiB are most of what an idle one holds. Most heads
+/// fit; bodies are read into 64 KiB of their own, while there is one.
 const READ_BUFFER: L4BufferSettings = L4BufferSettings { read: Some(4 << 10), write: None };
 /// As [`READ_BUFFER`]: a record of TLS has 16 KiB.
 const READ_BUFFER_OF_TLS: L4BufferSettings = L4BufferSettings { read: Some(16 << 10), write: None };

@@ -21,8 +21,8 @@ use super::network::network;
 
 /// Parts of the table of addresses, so that connections seldom wait for each other.
 const SHARDS: usize = 16;
-/// Memory must have come down to so many percent of its mark before requests are taken again: else every other one would be.
-const ENOUGH: u64 = 95;
+/// What is shared out where nothing is written: some systems allow a billion files, and have no memory for as many connections.
+const MOST_FILES: u64 = 1 << 17;
 
 /// Lets the process open as many files as the system would let it, of which it uses few until callers come.
 pub fn raise_open_files() {
@@ -41,6 +41,7 @@ pub struct Load {
     open_files: u64,
     marks: ArcSwap<Marks>,
     connections: AtomicU64,
+    requests: AtomicU64,
     addresses: [Mutex<HashMap<IpAddr, u64>>; SHARDS],
     hasher: RandomState,
     is_short_of_memory: AtomicBool,
@@ -66,14 +67,14 @@ impl Marks {
     /// The marks of a configuration, where the system allows so many open files.
     ///
     /// A connection is one, and a request in flight has two more towards its upstream; a quarter is left for connections that
-    /// are kept, listeners and files.
+    /// are kept, listeners and files. One address has a quarter of the connections: over HTTP/1.1 that is half of the requests.
     fn of(server: &Server, open_files: u64) -> Self {
         let given = |number: Option<std::num::NonZeroU32>| number.map(|number| u64::from(number.get()));
-        let room = (open_files / 8 * 3).max(16);
+        let room = (open_files.min(MOST_FILES) / 8 * 3).max(16);
         let connections = given(server.overload.connections).unwrap_or(room);
         Marks {
             connections,
-            connections_per_address: given(server.overload.connections_per_address).unwrap_or(connections.div_ceil(2)),
+            connections_per_address: given(server.overload.connections_per_address).unwrap_or(connections.div_ceil(4)),
             in_flight: given(server.overload.in_flight).unwrap_or(room / 2),
             memory: server.overload.memory.map(|size| size.bytes()),
             trusted: server.trusted_proxies.clone(),
@@ -143,6 +144,7 @@ impl Load {
             open_files,
             marks: ArcSwap::from_pointee(Marks::of(&Server::default(), open_files)),
             connections: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
             addresses: Default::default(),
             hasher: RandomState::new(),
             is_short_of_memory: AtomicBool::new(false),
@@ -152,7 +154,11 @@ impl Load {
 
     /// Takes over the marks of a configuration. Who is there stays.
     pub fn follow(&self, server: &Server) {
-        self.marks.store(Arc::new(Marks::of(server, self.open_files)));
+        let marks = Marks::of(server, self.open_files);
+        if marks.memory.is_none() {
+            self.is_short_of_memory.store(false, Ordering::Relaxed);
+        }
+        self.marks.store(Arc::new(marks));
     }
 
     /// How much there may be.
@@ -192,12 +198,19 @@ impl Load {
         self.turned_away(why).load(Ordering::Relaxed)
     }
 
-    /// Whether a request is too much, where so many are on their way with it.
-    pub fn strain(&self, in_flight: u64) -> Option<Strain> {
+    /// Takes a request, unless that is too much. Those that are not taken do not count, however long their refusals take.
+    ///
+    /// # Errors
+    /// It is too much.
+    pub fn begin(self: &Arc<Self>) -> Result<Underway, Strain> {
         if self.is_short_of_memory.load(Ordering::Relaxed) {
-            return Some(Strain::Memory);
+            return Err(Strain::Memory);
         }
-        (in_flight > self.marks.load().in_flight).then_some(Strain::InFlight)
+        let request = Underway(Arc::clone(self));
+        match self.requests.fetch_add(1, Ordering::Relaxed) < self.marks.load().in_flight {
+            true => Ok(request),
+            false => Err(Strain::InFlight),
+        }
     }
 
     /// Takes note of the memory that the process has; says whether that is another state than before.
@@ -207,7 +220,8 @@ impl Load {
         let is_short = match (mark, was_short) {
             (None, _) => false,
             (Some(mark), false) => bytes > mark,
-            (Some(mark), true) => bytes > mark / 100 * ENOUGH,
+            // Else every other one would be taken.
+            (Some(mark), true) => bytes > mark - mark / 20,
         };
         self.is_short_of_memory.store(is_short, Ordering::Relaxed);
         match (was_short, is_short) {
@@ -237,6 +251,16 @@ impl Load {
             counts.remove(&address);
         }
         count
+    }
+}
+
+/// A request that is counted until this is dropped.
+#[derive(Debug)]
+pub struct Underway(Arc<Load>);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -20,7 +20,7 @@ fn address(last: u8) -> Option<IpAddr> {
 
 #[test]
 fn one_address_cannot_take_every_place() {
-    let load = load("{ overload: { connections: 10 } }");
+    let load = load("{ overload: { connections: 10, connections_per_address: 5 } }");
     let taken: Vec<_> = (0..5).map(|_| load.enter(address(1)).expect("room")).collect();
     assert_eq!(load.enter(address(1)).unwrap_err(), Full::Address);
     assert_eq!(load.connections(), 5, "who is turned away is not there");
@@ -52,12 +52,17 @@ fn the_addresses_of_one_network_are_one_and_proxies_are_none() {
 #[test]
 fn what_is_left_out_follows_from_the_open_files() {
     let marks = Marks::of(&server("{}"), 20_000);
-    assert_eq!((marks.connections, marks.connections_per_address, marks.in_flight), (7_500, 3_750, 3_750));
+    assert_eq!((marks.connections, marks.connections_per_address, marks.in_flight), (7_500, 1_875, 3_750));
     assert!(marks.connections + 2 * marks.in_flight <= 20_000 / 4 * 3);
     let marks = Marks::of(&server("{ overload: { connections: 7, in_flight: 3, memory: 1MiB } }"), 20_000);
-    assert_eq!((marks.connections, marks.connections_per_address, marks.in_flight), (7, 4, 3));
+    assert_eq!((marks.connections, marks.connections_per_address, marks.in_flight), (7, 2, 3));
     assert_eq!(marks.memory, Some(1 << 20));
     assert!(Marks::of(&server("{}"), 0).connections > 0, "some can always come");
+    assert_eq!(
+        Marks::of(&server("{}"), u64::MAX),
+        Marks::of(&server("{}"), 1 << 20),
+        "there is no end to what systems allow"
+    );
 }
 
 #[test]
@@ -66,11 +71,27 @@ fn memory_must_have_come_down_before_it_is_enough() {
     let steps = [(999, Memory::AsBefore), (1_001, Memory::GotShort), (990, Memory::AsBefore), (950, Memory::Recovered)];
     for (bytes, expected) in steps {
         assert_eq!(load.note_memory(bytes), expected, "{bytes}");
-        assert_eq!(load.strain(1), (bytes > 950).then_some(Strain::Memory).filter(|_| bytes != 999), "{bytes}");
+        let is_short = [1_001, 990].contains(&bytes);
+        assert_eq!(load.begin().err(), is_short.then_some(Strain::Memory), "{bytes}");
     }
     assert_eq!(load.note_memory(2_000), Memory::GotShort);
     load.follow(&server("{}"));
-    assert_eq!(load.note_memory(u64::MAX), Memory::Recovered, "there is no mark any more");
+    assert!(load.begin().is_ok(), "there is no mark any more");
+    assert_eq!(load.note_memory(u64::MAX), Memory::AsBefore);
+}
+
+#[test]
+fn who_is_refused_takes_no_place() {
+    let load = load("{ overload: { in_flight: 2 } }");
+    let first = load.begin().expect("room");
+    let second = load.begin().expect("room");
+    for _ in 0..3 {
+        assert_eq!(load.begin().unwrap_err(), Strain::InFlight);
+    }
+    drop(first);
+    let third = load.begin().expect("room again");
+    drop((second, third));
+    assert_eq!(load.requests.load(Ordering::Relaxed), 0);
 }
 
 proptest! {

@@ -73,13 +73,6 @@ pub struct Metrics {
 #[derive(Debug)]
 pub struct InFlight(IntGauge);
 
-impl InFlight {
-    /// How many are under way, this one among them.
-    pub fn of_all(&self) -> u64 {
-        u64::try_from(self.0.get()).unwrap_or(0)
-    }
-}
-
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.dec();

@@ -110,7 +110,9 @@ families! {
         "Connections of callers, idle ones among them.";
     CONNECTIONS_REFUSED: Counter "tollgate_connections_refused_total" ["reason"],
         "Connections of callers closed at once because there were too many",
-        "Connections that were closed at once, because there were as many as a mark of          [`server.overload`](reference/server.md#overload) allows, which `reason` names: `connections` or          `connections_per_address`.";
+        "Connections that were closed at once, because there were as many as a mark of \
+         [`server.overload`](reference/server.md#overload) allows, which `reason` names: `connections` or \
+         `connections_per_address`.";
     LOG_DROPPED: Counter "tollgate_access_log_dropped_total" [],
         "Access log lines dropped because the queue was full",
         "Access log lines dropped because the queue was full: the disk is slower than the traffic.";

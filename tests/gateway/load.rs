@@ -27,9 +27,11 @@ async fn refused(gw: &TestGateway, reason: &str, count: usize) {
     eventually_async(&what, || async { gw.metric(&series).await == count as f64 }).await;
 }
 
-/// What a new connection is told before it says anything.
+/// What a new connection is told.
 async fn told(gw: &TestGateway) -> String {
     let mut client = RawClient::connect(gw.addr()).await;
+    // As callers do, before anything is said.
+    client.send(Request::get("/top").bytes()).await;
     String::from_utf8(client.read_to_end_raw().await).expect("ASCII")
 }
 
@@ -131,6 +133,7 @@ async fn one_request_too_many_is_refused_and_the_upstream_does_not_hear_of_it() 
     let log = gw.log(7).await;
     let faults: Vec<_> = log.iter().filter_map(|line| line["fault"].as_str()).collect();
     assert_eq!(faults, ["as many requests are on their way as server.overload.in_flight allows"; 4]);
+    assert_eq!(log.iter().filter(|line| line["upstream"].is_null()).count(), 4, "no upstream is to blame");
 }
 
 #[tokio::test]
@@ -148,4 +151,10 @@ async fn while_memory_is_short_requests_are_refused_until_it_is_not() {
     gw.rewrite(&sections("memory: 1000GiB"));
     assert_eq!(gw.reload().await.status, 200);
     eventually_async("requests to be taken", || async { gw.get("/top").await.status == 200 }).await;
+    gw.rewrite(&sections("memory: 1MiB"));
+    assert_eq!(gw.reload().await.status, 200);
+    eventually_async("requests to be refused", || async { gw.get("/top").await.status == 429 }).await;
+    gw.rewrite(&sections(""));
+    assert_eq!(gw.reload().await.status, 200);
+    assert_eq!(gw.get("/top").await.status, 200, "there is no mark any more");
 }

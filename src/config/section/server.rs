@@ -37,15 +37,15 @@ pub struct Server {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overload {
-    /// Connections of callers; one more is closed. Left out: three eighths of the open files that the system allows.
+    /// Connections of callers; one more is closed. Left out: three eighths of the open files that the system allows, 49152 at most.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub connections: Option<NonZeroU32>,
-    /// Connections from one address, or from one /64 of IPv6; one more is closed. Trusted proxies may have any number. Left out: half of `connections`.
+    /// Connections from one address, or from one /64 of IPv6; one more is closed. Trusted proxies may have any number. Left out: a quarter of `connections`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub connections_per_address: Option<NonZeroU32>,
-    /// Requests on their way; one more is refused with 429. Left out: half of `connections`' default.
+    /// Requests on their way; one more is refused with 429. Left out: half of what `connections` is when it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub in_flight: Option<NonZeroU32>,
