@@ -9,7 +9,11 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CONFIG ?= conf/tollgate.yaml
 LISTEN ?= 127.0.0.1:8080
 
-.PHONY: help demo run test lint conformance bench
+# How long: each fuzz target, and the soak.
+fuzz: SECONDS ?= 60
+soak: SECONDS ?= 3600
+
+.PHONY: help demo run test lint conformance bench fuzz soak
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,3 +56,14 @@ bench: ## Measure: criterion benches, load against nginx, HAProxy, Caddy and a b
 	python3 benches/end_to_end/reload.py
 	python3 benches/end_to_end/metering.py
 	benches/tls/run.py
+
+fuzz: ## Invent inputs for whatever reads what strangers write (SECONDS=60 for each part), and say how to repeat what breaks it
+	@.ci/setup build
+	@.ci/setup fuzz
+	@.ci/fuzz $(SECONDS)
+
+soak: ## Let a gateway run at half load among faults (SECONDS=3600), and judge memory, files and answers (into docs/soak.md)
+	@.ci/setup build
+	@.ci/setup soak
+	cargo build --locked --release
+	SECONDS=$(SECONDS) python3 tests/soak/soak.py

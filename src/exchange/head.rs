@@ -77,12 +77,10 @@ pub fn normalise_path(path: &str) -> Result<String, Refusal> {
     if decoded.bytes().any(|byte| byte.is_ascii_control() || byte == b'\\') {
         return Err(Refusal::BadRequest("The path has a character that is not allowed there."));
     }
-    // Byte by byte: setting up a search for so short a text costs more than the search.
-    let has = |pair: (u8, u8)| decoded.bytes().zip(decoded.bytes().skip(1)).any(|here| here == pair);
-    if has((b'/', b'/')) {
+    if has_pair(&decoded, (b'/', b'/')) {
         return Err(Refusal::BadRequest("The path has an empty segment."));
     }
-    if has((b'/', b'.')) && decoded.split('/').any(|segment| segment == "." || segment == "..") {
+    if has_pair(&decoded, (b'/', b'.')) && decoded.split('/').any(|segment| segment == "." || segment == "..") {
         return Err(Refusal::BadRequest("The path has a dot segment."));
     }
     Ok(decoded)
@@ -116,10 +114,17 @@ pub fn normalise_host(authority: &str) -> Result<String, Refusal> {
     };
     let host = host.strip_suffix('.').unwrap_or(host);
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    if host.is_empty() || host.len() > MAX_HOST || host.starts_with('.') || !host.bytes().all(allowed) {
+    // Two names for one host if the upstream, or whoever is asked for the name's address, leaves the empty label out.
+    let has_empty_label = host.starts_with('.') || host.ends_with('.') || has_pair(host, (b'.', b'.'));
+    if host.is_empty() || host.len() > MAX_HOST || has_empty_label || !host.bytes().all(allowed) {
         return Err(wrong());
     }
     Ok(host.to_ascii_lowercase())
+}
+
+/// Byte by byte: setting up a search for so short a text costs more than the search.
+fn has_pair(text: &str, pair: (u8, u8)) -> bool {
+    text.bytes().zip(text.bytes().skip(1)).any(|here| here == pair)
 }
 
 fn check_port(port: &str) -> Result<(), Refusal> {

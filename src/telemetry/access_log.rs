@@ -2,8 +2,8 @@
 //!
 //! In: an [`Outcome`] each. Out: text or JSON lines to stdout or a file, in
 //! batches, by one thread. Not here: queries and credentials; an outcome has
-//! none. A full queue drops the line and counts it: a slow disk must not slow
-//! requests.
+//! none. A full queue drops the line and counts it, as does a disk that takes no
+//! more: neither may slow requests.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -77,10 +77,11 @@ impl AccessLog {
         let (queue, lines) = sync_channel(QUEUE);
         let format = section.format;
         let written = Arc::clone(&progress);
+        let writer = Writer { sink, dropped: dropped.clone(), is_torn: false, lost: 0 };
         // It ends with the queue. Nobody joins it: a log that nobody reads must not hold the end of the process.
         std::thread::Builder::new()
             .name("access-log".to_owned())
-            .spawn(move || write_lines(&lines, sink, format, &written))?;
+            .spawn(move || write_lines(&lines, writer, format, &written))?;
         Ok(AccessLog { queue: Some(queue), progress, dropped, sample })
     }
 
@@ -131,10 +132,14 @@ enum Sink {
 }
 
 impl Sink {
-    fn write(&mut self, text: &str) -> io::Result<()> {
+    /// How many of these bytes are there now, and why the others are not.
+    fn write(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
         match self {
-            Sink::File(file, _) => file.write_all(text.as_bytes()),
-            Sink::Stdout => io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()),
+            Sink::File(file, _) => write_most(file, bytes),
+            Sink::Stdout => match io::stdout().write_all(bytes).and_then(|()| io::stdout().flush()) {
+                Ok(()) => (bytes.len(), Ok(())),
+                Err(error) => (0, Err(error)),
+            },
         }
     }
 
@@ -158,7 +163,65 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-fn write_lines(lines: &Receiver<Message>, mut sink: Sink, format: Format, progress: &Progress) {
+/// As [`Write::write_all`], which does not say how far it came.
+fn write_most(file: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
+/// Lines on their way into the sink. A full disk or a closed pipe loses lines, never requests.
+struct Writer {
+    sink: Sink,
+    dropped: IntCounter,
+    /// The last line has begun and not ended: the next one must not be taken for the rest of it.
+    is_torn: bool,
+    /// Lines that are lost since one was last written.
+    lost: u64,
+}
+
+impl Writer {
+    fn write(&mut self, text: &str) {
+        let ended;
+        let text = match self.is_torn && !text.is_empty() {
+            true => {
+                ended = format!("\n{text}");
+                &ended
+            }
+            false => text,
+        };
+        let (written, result) = self.sink.write(text.as_bytes());
+        let (there, missing) = text.as_bytes().split_at_checked(written).unwrap_or_default();
+        self.is_torn = there.last().map_or(self.is_torn, |last| *last != b'\n');
+        match result {
+            Ok(()) if self.lost > 0 && !there.is_empty() => {
+                log::warn!("the access log is written again; {} lines are lost", self.lost);
+                self.lost = 0;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                let lines = memchr::memchr_iter(b'\n', missing.trim_ascii_start()).count() as u64;
+                if self.lost == 0 {
+                    log::error!(
+                        "the access log cannot be written: {error}. Its lines are lost and counted in \
+                         `tollgate_access_log_dropped_total`; requests are answered as before"
+                    );
+                }
+                self.lost += lines;
+                self.dropped.inc_by(lines);
+            }
+        }
+    }
+}
+
+fn write_lines(lines: &Receiver<Message>, mut writer: Writer, format: Format, progress: &Progress) {
     let mut text = String::with_capacity(BATCH + 1024);
     loop {
         // Lines appear at once when there are few, and in batches when there are many.
@@ -176,13 +239,12 @@ fn write_lines(lines: &Receiver<Message>, mut sink: Sink, format: Format, progre
             next = if text.len() < BATCH { lines.try_recv().ok() } else { None };
         }
         let is_full = text.len() >= BATCH;
-        // A full disk or a closed pipe loses lines, never requests.
-        let _ = sink.write(&text);
+        writer.write(&text);
         text.clear();
         progress.written.fetch_add(count, Ordering::Release);
         // After the lines that were there before.
         if progress.reopen.swap(false, Ordering::AcqRel) {
-            sink.reopen();
+            writer.sink.reopen();
         }
         if !is_full {
             std::thread::sleep(GATHER);

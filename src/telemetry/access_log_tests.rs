@@ -152,3 +152,58 @@ fn what_was_queued_is_written_before_the_end() {
     assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1000);
     assert_eq!(metrics.log_dropped().get(), 0);
 }
+
+/// Takes so many bytes, and then none.
+struct Disk {
+    has: Vec<u8>,
+    room: usize,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(self.room - self.has.len());
+        if taken == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.has.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn how_far_a_full_disk_let_it_come_is_known() {
+    let mut disk = Disk { has: Vec::new(), room: 5 };
+    let (written, result) = write_most(&mut disk, b"one\ntwo\n");
+    assert_eq!((written, result.unwrap_err().kind()), (5, io::ErrorKind::StorageFull));
+    disk.room = 100;
+    assert_eq!(write_most(&mut disk, b"").0, 0);
+    assert_eq!(write_most(&mut disk, b"x\n").0, 2);
+    assert_eq!(disk.has, b"one\ntx\n");
+}
+
+#[test]
+fn a_full_disk_loses_lines_that_are_counted_and_tears_none_of_the_next() {
+    let dropped = IntCounter::new("dropped", "dropped").unwrap();
+    let path = tempfile::tempdir().unwrap().keep().join("access.log");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut writer = Writer { sink: Sink::File(full, path.clone()), dropped: dropped.clone(), is_torn: false, lost: 0 };
+    writer.write("one\ntwo\n");
+    writer.write("three\n");
+    writer.write("");
+    assert_eq!((dropped.get(), writer.lost, writer.is_torn), (3, 3, false));
+    // Half a line had gone out when it was full; then there is room again.
+    std::fs::write(&path, "{\"half").unwrap();
+    writer.is_torn = true;
+    writer.write("four\n");
+    assert_eq!((dropped.get(), writer.is_torn), (4, true));
+    writer.sink.reopen();
+    writer.write("five\n");
+    writer.write("six\n");
+    assert_eq!((dropped.get(), writer.lost, writer.is_torn), (4, 0, false));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"half\nfive\nsix\n");
+    std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+}

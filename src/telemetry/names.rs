@@ -114,8 +114,9 @@ families! {
          [`server.overload`](reference/server.md#overload) allows, which `reason` names: `connections` or \
          `connections_per_address`.";
     LOG_DROPPED: Counter "tollgate_access_log_dropped_total" [],
-        "Access log lines dropped because the queue was full",
-        "Access log lines dropped because the queue was full: the disk is slower than the traffic.";
+        "Access log lines lost: the queue was full, or they could not be written",
+        "Access log lines lost: the queue was full, because the disk is slower than the traffic, or they could not \
+         be written, because it is full.";
     UPSTREAM_RESOLVED: Gauge "tollgate_upstream_resolved" ["upstream"],
         "1 if the last look-up of an upstream's host name succeeded, else 0",
         "1 if the last look-up of the upstream's host name succeeded, else 0. Not there for upstreams whose URL has \

@@ -1,4 +1,4 @@
-//! Faults of upstreams and of callers, each while others are being served: whoever is at fault gets what is documented, and
+//! Faults of upstreams, of callers and of the machine that the operator gave it, each while others are being served: whoever is at fault gets what is documented, and
 //! nobody else notices.
 //!
 //! A gateway that is a process of its own, an upstream that says any bytes, callers who say any bytes, and beside every fault
@@ -19,6 +19,7 @@ mod answers;
 mod bytes;
 mod http2;
 mod load;
+mod operator;
 mod origin;
 mod slow;
 mod smuggling;

@@ -33,12 +33,21 @@ pub(crate) struct Stand {
 impl Stand {
     /// `sections` without `listeners` and `admin`; `{origin}` in it is the upstream's URL.
     pub(crate) async fn start(sections: &str, scripts: impl IntoIterator<Item = (String, Vec<Step>)>) -> Self {
+        Self::start_under(&[], sections, scripts).await
+    }
+
+    /// As [`Stand::start`], the gateway run by this command.
+    pub(crate) async fn start_under(
+        wrapper: &[&str],
+        sections: &str,
+        scripts: impl IntoIterator<Item = (String, Vec<Step>)>,
+    ) -> Self {
         let origin = Origin::start(scripts).await;
         let sections = sections.replace("{origin}", &origin.url);
         let log = if sections.contains("log:") { "" } else { "log: { access: off }\n" };
         let text =
             format!("listeners: [{{ address: 127.0.0.1:0 }}]\nadmin: {{ address: 127.0.0.1:0 }}\n{log}{sections}\n");
-        let gateway = Process::start(&text).await;
+        let gateway = Process::run_under(wrapper, &text).listening().await;
         let addr = gateway.addr();
         let load = Load::start(addr, CANARY);
         Self { gateway, origin, addr, load }
@@ -60,6 +69,13 @@ impl Stand {
     pub(crate) async fn assert_serves(&self, path: &str) -> Result<(), String> {
         canary(&mut RawClient::connect(self.addr).await, path).await?;
         canary_h2(&H2Client::connect(self.addr).await, path).await
+    }
+
+    /// Ends the healthy callers before the end, and says what they saw.
+    pub(crate) async fn settle(&mut self) {
+        let load = std::mem::replace(&mut self.load, Load::none()).end().await;
+        println!("{} healthy answers, the slowest after {:.1?}", load.answers, load.worst);
+        assert!(load.wrong.is_empty(), "healthy callers saw {:#?}", load.wrong);
     }
 
     /// The verdict, whatever the fault was.

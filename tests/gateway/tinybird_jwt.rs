@@ -360,3 +360,30 @@ async fn required_scopes_are_words_and_all_of_them() {
     }
     gw.origin.assert_untouched();
 }
+
+#[tokio::test]
+async fn a_clock_that_jumps_by_an_hour_changes_only_what_goes_by_the_time_of_day() {
+    let time = TestClock::new();
+    let limited = "limits: { few: { by: ip, rate: 3/h, burst: 3 } }\nroutes:\n  /open: { pipe: open, auth: public, limits: [few] }\n";
+    let top = "  /top: { pipe: top, params: { fixed: { company_id: \"{tenant}\" } } }\n";
+    let gw = TestGateway::with_clock(&format!("{AUTH}{limited}{top}"), &time);
+    let token = tinybird(&tinybird_with("top", &json!({ "exp": NOW + 600 })));
+    let open = async || Request::get("/open").send(gw.addr()).await;
+    for _ in 0..3 {
+        assert_eq!(open().await.status, 200);
+    }
+    for (ahead, is_good) in
+        [(0, true), (3_600, false), (0, true), (-3_600, true), (3_600, false), (-3_600, true), (0, true)]
+    {
+        time.set_wall_ahead(ahead);
+        // An hour of the time of day is no hour that has passed.
+        assert_refused(&open().await, 429, "rate_limited");
+        let response = call(&gw, "/top", &token).await;
+        match is_good {
+            true => assert_eq!(response.status, 200, "{ahead} s ahead: {}", response.body_text()),
+            false => assert_refused(&response, 403, "credential_expired"),
+        }
+    }
+    time.advance(Duration::from_secs(3_600));
+    assert_eq!(open().await.status, 200, "now it has passed");
+}

@@ -136,6 +136,9 @@ fn parse(path: &str) -> Result<Named<'_>, &'static str> {
     if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
         return Err("the name of the pipe has other characters than letters, digits, `_` and `-`");
     }
+    if name.len() > MAX_NAME {
+        return Err("the name of the pipe is longer than 200 bytes");
+    }
     let ending = match ending.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         Some(parameter) => Ending::Parameter(parameter),
         None => Ending::Format(format(ending).ok_or("the gateway does not serve this format")?),

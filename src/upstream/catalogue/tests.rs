@@ -245,3 +245,14 @@ fn names_are_read_without_what_is_below_them() {
     assert_eq!(names.paths, 5);
     assert!(Names::read(b"{\"openapi\": \"3.0.0\", \"paths\": []}").unwrap_err().contains("`paths` is a list"));
 }
+
+#[test]
+fn a_pipe_that_is_taken_over_is_among_the_names() {
+    for (length, is_one) in [(200, true), (201, false)] {
+        let path = format!("/v0/pipes/{}.json", "a".repeat(length));
+        let text = json!({ "openapi": "3.0.3", "paths": { path: { "get": {} } } }).to_string();
+        let (catalogue, names) = (Catalogue::read(text.as_bytes()).unwrap(), Names::read(text.as_bytes()).unwrap());
+        assert_eq!((catalogue.pipes.len(), names.pipes.len()), (usize::from(is_one), usize::from(is_one)), "{length}");
+        assert_eq!(catalogue.remarks.is_empty(), is_one, "{length}");
+    }
+}

@@ -25,14 +25,27 @@ impl Process {
 
     /// As [`Process::run`], with these variables in its environment.
     pub fn run_in<const N: usize>(text: &str, environment: [(&str, &OsStr); N]) -> Self {
-        Self::begin(tempfile::tempdir().expect("a folder for the test"), text, environment)
+        Self::begin(tempfile::tempdir().expect("a folder for the test"), &[], text, environment)
     }
 
-    fn begin<const N: usize>(folder: tempfile::TempDir, text: &str, environment: [(&str, &OsStr); N]) -> Self {
+    /// As [`Process::run`], by this command, which becomes the gateway: `env`, `setpriv`.
+    pub fn run_under(wrapper: &[&str], text: &str) -> Self {
+        Self::begin(tempfile::tempdir().expect("a folder for the test"), wrapper, text, [])
+    }
+
+    fn begin<const N: usize>(
+        folder: tempfile::TempDir,
+        wrapper: &[&str],
+        text: &str,
+        environment: [(&str, &OsStr); N],
+    ) -> Self {
         let file = folder.path().join("test.yaml");
         std::fs::write(&file, text).expect("a configuration");
         let output = |name: &str| Stdio::from(File::create(folder.path().join(name)).expect("a file for output"));
-        let child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        let program = env!("CARGO_BIN_EXE_tollgate");
+        let words = [wrapper, &[program]].concat();
+        let child = Command::new(words.first().expect("the program, if nothing else"))
+            .args(words.iter().skip(1))
             .arg("run")
             .arg("-c")
             .arg(&file)
@@ -54,10 +67,11 @@ impl Process {
     pub async fn start_in(text: &str, inner: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
         std::fs::create_dir(folder.path().join(inner)).expect("a folder in it");
-        Self::begin(folder, text, []).listening().await
+        Self::begin(folder, &[], text, []).listening().await
     }
 
-    async fn listening(self) -> Self {
+    /// The same process, once it listens.
+    pub async fn listening(self) -> Self {
         let process = self;
         eventually("the gateway to say where it listens", || process.stderr().contains("health and metrics on")).await;
         process
@@ -71,6 +85,11 @@ impl Process {
     /// Where the operator connects.
     pub fn admin(&self) -> SocketAddr {
         self.said("health and metrics on http://")
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// A folder of the test's own.
