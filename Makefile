@@ -53,6 +53,7 @@ bench: ## Measure: criterion benches, load against nginx, HAProxy, Caddy and a b
 	@.ci/setup bench
 	cargo bench --locked
 	benches/end_to_end/run.sh
+	python3 benches/end_to_end/scenarios.py
 	python3 benches/end_to_end/reload.py
 	python3 benches/end_to_end/metering.py
 	benches/tls/run.py

@@ -74,8 +74,10 @@ def main(target):
         peers = {name: running.enter_context(Peer(folder, name, port)) for port, name in enumerate(TITLES)}
         samples = {job: turns(folder, job, peers) for job in JOBS if not ONLY or job in ONLY}
         half = half_load(folder, peers) if not ONLY or "half" in ONLY else {}
-        idle = {name: peers[name].idle() for name in TITLES} if not ONLY or "idle" in ONLY else {}
-    write_section(target, BEGIN, END, render(samples, half, idle, load))
+        memory = {}
+        if not ONLY or "memory" in ONLY:
+            memory = {name: (peers[name].start, None if name == "pingora" else peers[name].through(11), peers[name].idle()) for name in TITLES}
+    write_section(target, BEGIN, END, render(samples, half, memory, load))
     if samples and not ONLY:
         chart(samples, target.with_name("benchmarks.svg"))
 
@@ -298,12 +300,15 @@ class Peer(contextlib.AbstractContextManager):
         self.log = (self.folder / f"{self.name}.log").open("w")
         command = ["taskset", "-c", PEER_CPU, *self.command()]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env={**os.environ, **more})
-        end = time.monotonic() + PATIENCE
+        begin = time.monotonic()
+        end = begin + PATIENCE
         while time.monotonic() < end and self.process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)) as connection:
                 if call(connection, "/top-10-products?limit=5"):
+                    # Seconds until the first answer.
+                    self.start = time.monotonic() - begin
                     return self
-            time.sleep(0.05)
+            time.sleep(0.01)
         text = (self.folder / f"{self.name}.log").read_text()[-3000:]
         self.__exit__()
         sys.exit(f"{self.name} does not answer: {text}")
@@ -333,7 +338,7 @@ class Peer(contextlib.AbstractContextManager):
         return sum(map(int, re.findall(r"^VmRSS:\s+(\d+)", text, re.MULTILINE)))
 
     def idle(self):
-        """KiB of memory for each connection that was answered once and then says nothing; and for 100 MiB that pass."""
+        """KiB of memory for each connection that was answered once and then says nothing."""
         before, kept = self.resident(), []
         try:
             for _ in range(IDLE):
@@ -346,6 +351,17 @@ class Peer(contextlib.AbstractContextManager):
         finally:
             for connection in kept:
                 connection.close()
+
+
+    def through(self, times):
+        """MiB of memory more, at most, while so many times 100 MiB pass."""
+        before, most = self.resident(), 0
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            for _ in range(times):
+                if not call(connection, "/large"):
+                    sys.exit(f"{self.name} broke off within a large answer")
+                most = max(most, self.resident())
+        return max(0, most - before) / 1024
 
 
 @contextlib.contextmanager
@@ -368,8 +384,11 @@ def call(connection, target):
         got += piece
     head, _, body = got.partition(b"\r\n\r\n")
     length = re.search(rb"(?i)content-length: *(\d+)", head)
-    while length and len(body) < int(length[1]):
-        body += connection.recv(65536)
+    left = int(length[1]) - len(body) if length else 0
+    while left > 0:
+        if not (piece := connection.recv(1 << 20)):
+            return False
+        left -= len(piece)
     return head.startswith(b"HTTP/1.1 200")
 
 
@@ -450,7 +469,7 @@ def constant(folder, port, rate, path):
 # --- Telling ---
 
 
-def render(samples, half, idle, load):
+def render(samples, half, memory, load):
     yield f"Load average before the run {load[0]:.2f}; {TURNS} turns of {SECONDS} s for each peer and job, one after the other. CPU time of the proxy, user and system, for "
     yield "a request: the median of the turns and, for ratios, in parentheses where it lies with 95 % confidence."
     yield ""
@@ -483,10 +502,12 @@ def render(samples, half, idle, load):
             added = spread([own[1] - direct[1] for own, direct in rounds], "{:+.0f}")
             rows.append([TITLES[name], f"{rate:,}", *through, added])
         yield from table(["", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "p99 more than without, µs"], rows)
-    if idle:
-        yield f"**{IDLE:,} connections** that were answered once and then say nothing, KiB of memory each:"
+    if memory:
+        yield f"**Memory and start**: {IDLE:,} connections that were answered once and then say nothing; 1.1 GiB in answers of 100 MiB, one after the other, and what"
+        yield f"is held more meanwhile; the time until the first answer (Tollgate, NGINX and HAProxy know {ROUTES:,} routes on {HOSTS:,} hosts)."
         yield ""
-        yield from table([TITLES[name] for name in idle], [[f"{each:.1f}" for each in idle.values()]])
+        rows = [[TITLES[name], f"{idle:.1f}", "–" if large is None else f"{large:.1f}", f"{start * 1e3:.0f}"] for name, (start, large, idle) in memory.items()]
+        yield from table(["", "KiB for a connection", "MiB more for large answers", "start, ms"], rows)
 
 
 def chart(samples, target):

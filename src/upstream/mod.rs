@@ -97,7 +97,7 @@ impl Watch {
 }
 
 impl Upstream {
-    /// As [`Upstream::compile`], after one of the same name: if nothing is
+    /// An upstream of this section, after one of the same name: if nothing is
     /// different it goes on, and else its addresses do while the host is the
     /// same, and what is known of its backends while their URLs are.
     pub fn compile_after(
