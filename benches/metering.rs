@@ -12,7 +12,7 @@ use tollgate::exchange::outcome::Outcome;
 use tollgate::exchange::statistics::Statistics;
 use tollgate::pipeline::compress::Gzip;
 use tollgate::pipeline::statistics::Tail;
-use tollgate::telemetry::access_log::append;
+use tollgate::telemetry::access_line::append;
 
 /// An answer of about this many bytes.
 fn answer(length: usize) -> String {

@@ -4,6 +4,7 @@
 //! here: the program's own log (`log` macros at the edge). Nothing here blocks
 //! a request: what cannot be written or sent is dropped and counted.
 
+pub mod access_line;
 pub mod access_log;
 mod exemplars;
 pub mod meters;

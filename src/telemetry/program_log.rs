@@ -15,7 +15,7 @@ use log::{LevelFilter, Log as _, Record};
 use crate::clock::Clock;
 use crate::config::section::log::{Format, Level, Log};
 
-use super::access_log::{is_obeyed, timestamp, written};
+use super::access_line::{is_obeyed, timestamp, written};
 use super::repeats::{LeftOut, Place, Repeats, Verdict, When};
 
 /// The target of what operators did: each line is worth keeping, and only who has the admin token makes them.
