@@ -17,7 +17,6 @@ pub(super) enum Sending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
     /// Another gateway that writes into the same ledger.
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "nobody else writes into a file"))]
     Another,
     /// Who asks.
     Ours,
