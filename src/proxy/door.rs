@@ -28,7 +28,7 @@ use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::state::load::{Full, Load};
 
@@ -158,11 +158,11 @@ impl Door {
     ) -> Option<()> {
         // Nothing is taken: what comes stays in front of whoever reads next.
         let begun = poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut ReadBuf::new(&mut [])));
-        let end = Instant::now() + self.patience;
+        let end = sleep(self.patience);
         let rested = async {
             // Most requests come before that; only who rests for longer has a timer of its own.
             patience.tick().await;
-            sleep_until(end).await;
+            end.await;
         };
         tokio::select! {
             biased;

@@ -67,7 +67,7 @@ fn what_is_left_out_follows_from_the_open_files() {
 
 #[test]
 fn memory_must_have_come_down_before_it_is_enough() {
-    let load = load("{ overload: { memory: 1000 } }");
+    let load = load("{ overload: { memory: 1000B } }");
     let steps = [(999, Memory::AsBefore), (1_001, Memory::GotShort), (990, Memory::AsBefore), (950, Memory::Recovered)];
     for (bytes, expected) in steps {
         assert_eq!(load.note_memory(bytes), expected, "{bytes}");

@@ -1,10 +1,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::SystemTime;
 
-use super::super::access_line::is_obeyed;
 use super::*;
 use crate::exchange::refusal::RefusalCode;
 use crate::exchange::statistics::Statistics;
+use crate::telemetry::access_line::is_obeyed;
 
 fn outcome() -> Outcome {
     Outcome {

@@ -334,7 +334,7 @@ fn other(path: &[String], value: &Value) -> Option<Value> {
         ("header", _) => "x-other".into(),
         ("key", _) => std::fs::read_to_string("tests/config/cases/files/p256.public.pem").expect("the key").into(),
         ("level", _) => "debug".into(),
-        ("max_body" | "max_headers" | "max_uri", _) => "7KiB".into(),
+        ("max_body" | "max_headers" | "max_uri" | "memory", _) => "7KiB".into(),
         ("methods", _) => "PUT".into(),
         ("openapi", _) => "/another.json".into(),
         ("origins", _) => "https://other.example.com".into(),

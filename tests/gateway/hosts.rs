@@ -121,12 +121,18 @@ async fn hosts_are_compared_without_port_case_and_dot() {
         ("[::1]:8080", Some("shared")),
         ("[0:0::1]", Some("shared")),
         ("127.0.0.1:9", Some("shared")),
-        ("a.example.com..", None),
-        ("a..example.com", None),
     ] {
         assert_eq!(asked(&gw, host).await.as_deref(), expected, "{host}");
     }
-    for host in [".example.com", "a b.example.com", "a/b.example.com", "a.example.com:x", ""] {
+    for host in [
+        "a.example.com..",
+        "a..example.com",
+        ".example.com",
+        "a b.example.com",
+        "a/b.example.com",
+        "a.example.com:x",
+        "",
+    ] {
         let response = call(&gw, host, "/who").await;
         assert_eq!(response.status, 400, "{host}: {}", response.body_text());
     }
