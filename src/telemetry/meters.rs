@@ -76,6 +76,8 @@ impl RouteMeters {
         hosts: HostLabels,
         routes: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
     ) -> Self {
+        let routes: Vec<(&Arc<str>, &Arc<str>)> = routes.collect();
+        metrics.prepare_exemplars(routes.iter().map(|(label, _)| *label));
         let meter = |label: &Arc<str>, upstream: Option<&Arc<str>>| RouteMeter {
             label: Arc::clone(label),
             seconds: metrics.request_seconds.with_label_values(&[label]),
@@ -86,7 +88,7 @@ impl RouteMeters {
         RouteMeters {
             metrics: metrics.clone(),
             hosts,
-            routes: routes.map(|(label, upstream)| meter(label, Some(upstream))).collect(),
+            routes: routes.into_iter().map(|(label, upstream)| meter(label, Some(upstream))).collect(),
             unmatched: meter(&names::UNMATCHED.into(), None),
         }
     }

@@ -191,6 +191,16 @@ impl Metrics {
         Ok(())
     }
 
+    /// Makes room for the exemplars of these routes at once: to add them one by one would copy all of them each time.
+    pub(super) fn prepare_exemplars<'a>(&self, labels: impl Iterator<Item = &'a Arc<str>>) {
+        let mut all = BTreeMap::clone(&self.exemplars.load());
+        for label in labels {
+            all.entry(Arc::clone(label)).or_insert_with(|| Arc::new(Exemplars::new(&BUCKETS)));
+        }
+        // Two configurations are never compiled at once.
+        self.exemplars.store(Arc::new(all));
+    }
+
     /// The exemplars of a route: the same ones each time.
     pub(super) fn exemplars_of(&self, label: &Arc<str>) -> Arc<Exemplars> {
         if let Some(known) = self.exemplars.load().get(label) {
