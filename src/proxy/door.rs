@@ -27,7 +27,7 @@ use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use pingora_proxy::HttpProxy;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::state::load::{Full, Load};
@@ -57,30 +57,8 @@ pub struct Door {
     patience: Duration,
     load: Arc<Load>,
     stop: watch::Receiver<Option<Stop>>,
-    closing: Closing,
-}
-
-/// Whether connections on which no request is under way are to end.
-#[derive(Debug, Default)]
-struct Closing {
-    has_begun: AtomicBool,
-    waiting: Notify,
-}
-
-impl Closing {
-    fn begin(&self) {
-        self.has_begun.store(true, Ordering::Release);
-        self.waiting.notify_waiters();
-    }
-
-    async fn begun(&self) {
-        let mut told = pin!(self.waiting.notified());
-        // From here nothing is missed.
-        told.as_mut().enable();
-        if !self.has_begun.load(Ordering::Acquire) {
-            told.await;
-        }
-    }
+    /// Whether connections on which no request is under way are to end.
+    closing: watch::Sender<bool>,
 }
 
 /// The proxy for requests of HTTP/2, whose heads have come already.
@@ -129,7 +107,7 @@ impl Door {
             patience,
             load,
             stop,
-            closing: Closing::default(),
+            closing: watch::Sender::new(false),
         }
     }
 
@@ -268,7 +246,9 @@ impl ServerApp for Door {
         // Else its first tick would come at once.
         patience.reset();
         let (mut stream, mut settings): (Stream, _) = (Box::new(Quiet::new(stream, arrived.clone())), None);
-        let mut closing = pin!(self.closing.begun());
+        let mut closing = self.closing.subscribe();
+        // The sender is ours, so that it ends with a yes.
+        let mut closing = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
         // As Pingora does it for connections that are not HTTP/2, but for the wait.
         loop {
             self.next(&mut stream, &mut patience, closing.as_mut()).await?;
@@ -288,7 +268,7 @@ impl ServerApp for Door {
         if *self.stop.borrow() == Some(Stop::HandOver) {
             tokio::time::sleep(COURTESY).await;
         }
-        self.closing.begin();
+        self.closing.send_replace(true);
         self.proxy.cleanup().await;
     }
 }
