@@ -4,6 +4,7 @@
 //! In: outcomes. Out: counts. Labels are configured patterns and closed sets,
 //! never what a caller chose. Not here: the families (`metrics`).
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use prometheus::{Histogram, IntCounter};
@@ -12,7 +13,7 @@ use crate::exchange::outcome::Outcome;
 use crate::exchange::refusal::RefusalCode;
 
 use super::exemplars::Exemplars;
-use super::metrics::Metrics;
+use super::metrics::{BUCKETS, Metrics};
 use super::names;
 
 /// Statuses whose counters are resolved once per route; others are looked up.
@@ -76,21 +77,20 @@ impl RouteMeters {
         hosts: HostLabels,
         routes: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>,
     ) -> Self {
-        let routes: Vec<(&Arc<str>, &Arc<str>)> = routes.collect();
-        metrics.prepare_exemplars(routes.iter().map(|(label, _)| *label));
-        let meter = |label: &Arc<str>, upstream: Option<&Arc<str>>| RouteMeter {
+        // Copied once and not for each route. Two configurations are never compiled at once.
+        let mut exemplars = BTreeMap::clone(&metrics.exemplars.load());
+        let new = || Arc::new(Exemplars::new(&BUCKETS));
+        let mut meter = |label: &Arc<str>, upstream: Option<&Arc<str>>| RouteMeter {
             label: Arc::clone(label),
             seconds: metrics.request_seconds.with_label_values(&[label]),
-            exemplars: metrics.exemplars_of(label),
+            exemplars: Arc::clone(exemplars.entry(Arc::clone(label)).or_insert_with(new)),
             upstream_seconds: upstream.map(|upstream| metrics.upstream_seconds.with_label_values(&[upstream])),
             common: Default::default(),
         };
-        RouteMeters {
-            metrics: metrics.clone(),
-            hosts,
-            routes: routes.into_iter().map(|(label, upstream)| meter(label, Some(upstream))).collect(),
-            unmatched: meter(&names::UNMATCHED.into(), None),
-        }
+        let routes = routes.map(|(label, upstream)| meter(label, Some(upstream))).collect();
+        let unmatched = meter(&names::UNMATCHED.into(), None);
+        metrics.exemplars.store(Arc::new(exemplars));
+        RouteMeters { metrics: metrics.clone(), hosts, routes, unmatched }
     }
 
     /// Counts a finished exchange on the site and the route with these indexes.

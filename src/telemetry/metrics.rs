@@ -19,7 +19,8 @@ use super::open_metrics;
 use super::usage::Exposition;
 
 /// Bucket bounds in seconds: from a cached answer to a query at its limit.
-static BUCKETS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+pub(super) static BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// All families.
 #[derive(Clone, Debug)]
@@ -66,7 +67,7 @@ pub struct Metrics {
     export_failures: IntCounter,
     export_waiting: IntGauge,
     tenants: IntGauge,
-    exemplars: Arc<ArcSwap<BTreeMap<Arc<str>, Arc<Exemplars>>>>,
+    pub(super) exemplars: Arc<ArcSwap<BTreeMap<Arc<str>, Arc<Exemplars>>>>,
 }
 
 /// One exchange in the count of those under way, until it is dropped.
@@ -189,31 +190,6 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         Ok(())
-    }
-
-    /// Makes room for the exemplars of these routes at once: to add them one by one would copy all of them each time.
-    pub(super) fn prepare_exemplars<'a>(&self, labels: impl Iterator<Item = &'a Arc<str>>) {
-        let mut all = BTreeMap::clone(&self.exemplars.load());
-        for label in labels {
-            all.entry(Arc::clone(label)).or_insert_with(|| Arc::new(Exemplars::new(&BUCKETS)));
-        }
-        // Two configurations are never compiled at once.
-        self.exemplars.store(Arc::new(all));
-    }
-
-    /// The exemplars of a route: the same ones each time.
-    pub(super) fn exemplars_of(&self, label: &Arc<str>) -> Arc<Exemplars> {
-        if let Some(known) = self.exemplars.load().get(label) {
-            return Arc::clone(known);
-        }
-        let new = Arc::new(Exemplars::new(&BUCKETS));
-        // Two configurations are never compiled at once.
-        self.exemplars.rcu(|known| {
-            let mut all = BTreeMap::clone(known);
-            all.insert(Arc::clone(label), Arc::clone(&new));
-            all
-        });
-        new
     }
 
     /// Counts an exchange as under way.
