@@ -15,8 +15,7 @@ impl Proxy {
     /// Counts and logs what happened.
     pub(super) fn account(&self, session: &Session, ctx: &mut Ctx) {
         // Answers without a body have no piece that is the last one.
-        ctx.attempt.place = None;
-        ctx.attempt.visit = None;
+        ctx.attempt.leave();
         // An answer has begun with its final head, not with a `100 Continue`.
         let answer = session.response_written().filter(|response| !response.status.is_informational());
         let status = answer.map_or(0, |response| response.status.as_u16());

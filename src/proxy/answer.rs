@@ -115,8 +115,7 @@ impl Proxy {
         self.piece_has_come(end, ctx)?;
         if end {
             // The upstream is done, even if the caller still reads.
-            ctx.attempt.place = None;
-            ctx.attempt.visit = None;
+            ctx.attempt.leave();
         }
         let Some(body) = &mut ctx.error_body else { return ctx.measured.pass(piece, end) };
         if let Some(piece) = piece.take() {

@@ -245,8 +245,7 @@ impl Proxy {
                 self.metrics.count_retry(route.upstream.name(), failure.reason());
                 ctx.attempt.wait = Some(wait);
                 // Others may go while this one waits.
-                ctx.attempt.place = None;
-                ctx.attempt.visit = None;
+                ctx.attempt.leave();
                 true
             }
         }

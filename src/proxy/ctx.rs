@@ -109,6 +109,14 @@ pub(super) struct BodyProgress {
     pub(super) handed_over: bool,
 }
 
+impl Attempt {
+    /// Leaves the upstream, and its backend, to others.
+    pub(super) fn leave(&mut self) {
+        self.place = None;
+        self.visit = None;
+    }
+}
+
 impl Ctx {
     pub(super) fn new(running: Arc<Running>, now: (Instant, SystemTime), in_flight: InFlight) -> Self {
         Ctx {

@@ -15,8 +15,7 @@ impl Proxy {
     /// Answers an exchange that cannot go on.
     pub(super) async fn answer_failure(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
         let mut result = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        ctx.attempt.place = None;
-        ctx.attempt.visit = None;
+        ctx.attempt.leave();
         if *e.etype() != DECIDED {
             ctx.fault.get_or_insert_with(|| describe(e));
         }
