@@ -24,6 +24,7 @@ import urllib.request
 from pathlib import Path
 
 import tokens
+from processes import process
 from report import confidence, judged, spread, sure, write_section
 
 HERE = Path(__file__).parent
@@ -101,16 +102,6 @@ end
 dofile("{HERE / 'wrk.lua'}")
 """
     )
-
-
-@contextlib.contextmanager
-def process(command, **more):
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **{"stderr": subprocess.DEVNULL, **more})
-    try:
-        yield child
-    finally:
-        child.send_signal(signal.SIGINT)
-        child.wait()
 
 
 class Gateway(contextlib.AbstractContextManager):

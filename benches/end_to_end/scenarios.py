@@ -27,6 +27,7 @@ import time
 from pathlib import Path
 
 import tokens
+from processes import process
 from report import confidence, spread, sure, table, write_section
 
 HERE = Path(__file__).parent
@@ -70,7 +71,7 @@ def main(target):
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         folder = Path(folder)
         prepare(folder)
-        running.enter_context(process(["nginx", "-p", str(folder), "-c", "upstream.conf", "-e", "stderr"], LOAD_CPUS))
+        running.enter_context(process(["taskset", "-c", LOAD_CPUS, "nginx", "-p", str(folder), "-c", "upstream.conf", "-e", "stderr"]))
         peers = {name: running.enter_context(Peer(folder, name, port)) for port, name in enumerate(TITLES)}
         samples = {job: turns(folder, job, peers) for job in JOBS if not ONLY or job in ONLY}
         half = half_load(folder, peers) if not ONLY or "half" in ONLY else {}
@@ -362,16 +363,6 @@ class Peer(contextlib.AbstractContextManager):
                     sys.exit(f"{self.name} broke off within a large answer")
                 most = max(most, self.resident())
         return max(0, most - before) / 1024
-
-
-@contextlib.contextmanager
-def process(command, cpus):
-    child = subprocess.Popen(["taskset", "-c", cpus, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield child
-    finally:
-        child.send_signal(signal.SIGINT)
-        child.wait()
 
 
 def call(connection, target):

@@ -30,6 +30,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent.parent / "benches/end_to_end"))
 
 import tokens  # noqa: E402
+from processes import process  # noqa: E402
 from report import write_section  # noqa: E402
 
 PROGRAM = Path(os.environ.get("TOLLGATE") or Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release/tollgate")
@@ -85,17 +86,6 @@ def prepare(folder):
     # NGINX's worker is another user where the master is root.
     folder.chmod(0o755)
     tokens.main(SECRET, WORKSPACE, TENANTS, folder)
-
-
-@contextlib.contextmanager
-def process(command, **more):
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    child = subprocess.Popen(command, **{**quiet, **more})
-    try:
-        yield child
-    finally:
-        child.send_signal(signal.SIGINT)
-        child.wait()
 
 
 class Gateway(contextlib.AbstractContextManager):
