@@ -35,6 +35,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release"
 TURNS, SECONDS, IDLE = (int(os.environ.get(name, usual)) for name, usual in (("TURNS", 15), ("SECONDS", 1), ("IDLE", 10_000)))
 ONLY = [job for job in os.environ.get("ONLY", "").split(",") if job]
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+# Connections of the constant rate.
+CALLERS = 16
 # HAProxy wants two files for each connection that it may have.
 IDLE = min(IDLE, FILES // 2 - 200)
 CORES = os.cpu_count() or 1
@@ -434,7 +436,7 @@ def half_load(folder, peers):
     found = {}
     for name in TITLES:
         most = statistics.median(loaded(folder, "public", peers[name])[0] / SECONDS for _ in range(3))
-        rate = max(16, int(most / 2) // 16 * 16)
+        rate = max(CALLERS, int(most / 2) // CALLERS * CALLERS)
         say(f"half load: {name}, {rate} a second")
         rounds = []
         for _ in range(5):
@@ -444,15 +446,25 @@ def half_load(folder, peers):
 
 
 def constant(folder, port, rate, path):
-    """p50, p99 and p99.9 at a constant rate, in microseconds."""
-    log = folder / "h2load.log"
-    log.unlink(missing_ok=True)
+    """p50, p99 and p99.9 at a constant rate, in microseconds.
+
+    One h2load for each connection: one alone asks on all of its connections in the same moment, and then measures how long it takes
+    to answer 16 requests that came together.
+    """
+    logs = [folder / f"h2load.{turn}.log" for turn in range(CALLERS)]
     own = ["-H", f"Authorization: Bearer {TOKEN}"] if port == UPSTREAM else []
-    command = ["h2load", "--h1", "-t1", "-c16", "-m1", f"--rps={rate / 16}", f"-D{SECONDS * 2}", f"--log-file={log}", *own, f"http://127.0.0.1:{port}{path}?limit=5"]
-    subprocess.run(["taskset", "-c", LOAD_CPUS, *command], check=True, capture_output=True)
-    lines = [line.split() for line in log.read_text().splitlines()]
+    with contextlib.ExitStack() as running:
+        for log in logs:
+            log.unlink(missing_ok=True)
+            command = ["h2load", "--h1", "-t1", "-c1", "-m1", f"--rps={rate / CALLERS}", f"-D{SECONDS * 2}", f"--log-file={log}", *own, f"http://127.0.0.1:{port}{path}?limit=5"]
+            caller = subprocess.Popen(["taskset", "-c", LOAD_CPUS, *command], stdout=subprocess.DEVNULL)
+            running.callback(caller.kill)
+            running.callback(caller.wait)
+    lines = [line.split() for log in logs for line in log.read_text().splitlines()]
     if any(line[1] != "200" for line in lines):
         sys.exit(f"port {port} gave wrong answers at {rate} a second")
+    if len(lines) < rate * SECONDS * 2 * 0.9:
+        say(f"half load: only {len(lines)} requests in {SECONDS * 2} s: the load was not made as fast as it should")
     times = sorted(int(line[2]) for line in lines)
     return [times[min(len(times) - 1, int(len(times) * part))] for part in (0.5, 0.99, 0.999)]
 

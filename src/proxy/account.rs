@@ -10,6 +10,7 @@ use super::Proxy;
 use super::ctx::Ctx;
 use super::limits;
 use super::measure;
+use super::request::logged_path;
 
 impl Proxy {
     /// Counts and logs what happened.
@@ -23,7 +24,9 @@ impl Proxy {
         let end = measure::end(ctx);
         limits::settle(ctx, &end, &self.state);
         let (limited_by, would_refuse) = limits::take_names(ctx);
-        let path = std::mem::take(&mut ctx.raw_path);
+        let is_read = self.access_log.is_on() || ctx.trace.as_ref().is_some_and(|trace| trace.spans().is_some());
+        // For whoever reads it.
+        let path = if is_read { logged_path(session.req_header()) } else { String::new() };
         let fault = ctx.fault.take();
         let host = ctx.head.take().map(|head| head.host).unwrap_or_default();
         let grant = ctx.grant.take();

@@ -25,8 +25,8 @@ const OF_THE_BODY: [HeaderName; 8] = [
     header::LAST_MODIFIED,
 ];
 
-/// Headers that an answer gets at most: the limit's, two for privacy, its id, those of CORS and TLS.
-const ADDED: usize = 12;
+/// Headers that most answers get: an id, `nosniff`; beside them the limit's, or those of CORS, or two for privacy.
+const ADDED: usize = 4;
 
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
 const PRIVATE: HeaderValue = HeaderValue::from_static("private");
@@ -55,23 +55,11 @@ impl Proxy {
         // The version is that of a connection, and this one is ours.
         head.version = Version::HTTP_11;
         let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
-        for (name, fate) in fates(&head.headers, |name, value| route.scrub.header(name, value)) {
-            match fate {
-                HeaderFate::Drop => drop(head.headers.remove(name)),
-                HeaderFate::Keep => {}
-                HeaderFate::Replace(value) => {
-                    let value =
-                        HeaderValue::try_from(value).or_err(ErrorType::InternalError, "a header's new value")?;
-                    head.headers.insert(name, value);
-                }
-            }
-        }
+        head.headers = kept(std::mem::take(&mut head.headers), |name, value| route.scrub.header(name, value))?;
         if route.scrub.check_headers(&head.headers) == Err(Tripped) {
             self.trip(ctx, "a response header");
             return Err(Error::new_up(DECIDED));
         }
-        // Once, and not while they are added.
-        head.headers.reserve(ADDED);
         if ctx.grant.as_ref().is_some_and(|grant| grant.identity().is_some()) {
             keep_private(&mut head.headers)?;
         }
@@ -196,21 +184,30 @@ fn has_clear_framing(response: &Parts) -> bool {
         && codings.next().is_none()
 }
 
-fn fates(headers: &HeaderMap, decide: impl Fn(&HeaderName, &[u8]) -> HeaderFate) -> Vec<(HeaderName, HeaderFate)> {
-    let mut fates = Vec::new();
-    let mut previous = None;
+/// The headers that may leave, with room for ours: to make a new table costs less than to take out of the old one, and to
+/// let it grow.
+fn kept(headers: HeaderMap, decide: impl Fn(&HeaderName, &[u8]) -> HeaderFate) -> Result<HeaderMap> {
+    let mut kept = HeaderMap::with_capacity(headers.len() + ADDED);
+    let mut current = None;
     for (name, value) in headers {
-        // The values of one name come one after the other; the first decides for all.
-        if previous == Some(name) {
-            continue;
+        // The values of one name come one after the other, the later ones without it; the first decides for all.
+        if let Some(name) = name {
+            current = match decide(&name, value.as_bytes()) {
+                HeaderFate::Drop => None,
+                HeaderFate::Keep => Some(name),
+                HeaderFate::Replace(value) => {
+                    let value =
+                        HeaderValue::try_from(value).or_err(ErrorType::InternalError, "a header's new value")?;
+                    kept.insert(name, value);
+                    None
+                }
+            };
         }
-        previous = Some(name);
-        match decide(name, value.as_bytes()) {
-            HeaderFate::Keep => {}
-            fate @ (HeaderFate::Drop | HeaderFate::Replace(_)) => fates.push((name.clone(), fate)),
+        if let Some(name) = &current {
+            kept.append(name, value);
         }
     }
-    fates
+    Ok(kept)
 }
 
 /// What stands in the place of a head that is being worked on; it takes no memory.

@@ -17,7 +17,7 @@ use super::ctx::Ctx;
 /// For a whole parameter body: 60 KiB in this time is slower than any modem.
 const PARAMETER_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Reads the parameter body, if there is one.
+/// Reads the parameter body, which there is.
 ///
 /// # Errors
 /// Outer: the caller left. Inner: what the caller is told.
@@ -25,9 +25,6 @@ pub(super) async fn read_parameters(
     session: &mut Session,
     ctx: &mut Ctx,
 ) -> Result<Result<Option<ParameterBody>, Refusal>> {
-    if session.as_mut().is_body_empty() {
-        return Ok(Ok(None));
-    }
     let request = session.req_header();
     if let Err(refusal) = ParameterBody::expect(&request.method, &request.headers) {
         return Ok(Err(refusal));
@@ -64,7 +61,7 @@ pub(super) async fn welcome(session: &mut Session) -> Result<()> {
         .get(header::EXPECT)
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if waits && !session.as_mut().is_body_empty() {
-        session.as_mut().write_continue_response().await?;
+        Box::pin(session.as_mut().write_continue_response()).await?;
     }
     Ok(())
 }

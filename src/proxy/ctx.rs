@@ -42,8 +42,6 @@ pub struct Ctx {
     /// How the caller reached the gateway, as far as that is known.
     pub(super) scheme: CallerScheme,
     pub(super) head: Option<RequestHead>,
-    /// The raw path, for the log of requests that have no head.
-    pub(super) raw_path: String,
     /// Index of the site that serves the host.
     pub(super) site: Option<usize>,
     /// Index of the matched route.
@@ -129,7 +127,6 @@ impl Ctx {
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             scheme: CallerScheme::Http,
             head: None,
-            raw_path: String::new(),
             site: None,
             route: None,
             grant: None,

@@ -71,7 +71,7 @@ pub(super) async fn arrive(ctx: &mut Ctx, place: Place<'_>, state: &State) -> Re
     let places = [Some(place.of_site()), own];
     let asks = Asks::of(places.into_iter().flatten(), Moment::Arrival, &subject, |_| 1);
     // What comes from an address is spent even if the request is refused for another reason.
-    ask(ctx, place, asks, state).await.map(drop)
+    Box::pin(ask(ctx, place, asks, state)).await.map(drop)
 }
 
 /// All other limits: for a request that could be answered, all or nothing.
@@ -97,7 +97,7 @@ pub(super) async fn admit(ctx: &mut Ctx, place: Place<'_>, grant: &Grant, state:
     let reserve = |limit: &_| route.usual.reserve(limit);
     let mut asks = Asks::of(places.into_iter().flatten(), Moment::Admission, &subject, reserve);
     asks.add_rate_of_token(grant);
-    ctx.limited.receipt = ask(ctx, place, asks, state).await?;
+    ctx.limited.receipt = Box::pin(ask(ctx, place, asks, state)).await?;
     Ok(())
 }
 

@@ -75,10 +75,11 @@ impl Measured {
 
     /// A piece of the body, or its end.
     pub(super) fn pass(&mut self, piece: &mut Option<Bytes>, end: bool) -> Result<()> {
-        let plain = piece.as_deref().unwrap_or_default();
-        self.bytes += plain.len() as u64;
-        if let Some(reading) = &mut self.reading {
-            reading.push(plain);
+        if let Some(plain) = piece {
+            self.bytes += plain.len() as u64;
+            if let Some(reading) = &mut self.reading {
+                reading.push(plain);
+            }
         }
         if end {
             self.finish();

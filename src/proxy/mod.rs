@@ -7,6 +7,7 @@
 
 mod account;
 mod answer;
+mod at_once;
 mod attempt;
 mod backend;
 mod body;
@@ -26,6 +27,7 @@ pub mod sockets;
 pub mod tls;
 
 use std::any::Any;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +50,7 @@ use crate::telemetry::traces::Traces;
 use crate::tls::acme::Challenges;
 use crate::tls::domains::Demand;
 
+use at_once::{Hook, at_once, goes_on};
 use ctx::Ctx;
 use door::HeadArrived;
 use request::Next;
@@ -145,11 +148,6 @@ impl ProxyHttp for Proxy {
         // Pingora's default adds a compression module that is switched off.
     }
 
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<()> {
-        request::set_timeouts(session, ctx);
-        Ok(())
-    }
-
     async fn request_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
         if request::answer_authority(session, ctx, &self.challenges).await? {
             return Ok(true);
@@ -157,20 +155,34 @@ impl ProxyHttp for Proxy {
         match request::open(session, ctx, &self.state).await? {
             Next::Answered => Ok(true),
             Next::Refuse(refusal, connection) => {
-                respond::refuse(session, ctx, refusal, connection).await?;
+                Box::pin(respond::refuse(session, ctx, refusal, connection)).await?;
                 Ok(true)
             }
             Next::Upstream => Ok(false),
         }
     }
 
-    async fn proxy_upstream_filter(&self, session: &mut Session, ctx: &mut Box<Ctx>) -> Result<bool> {
-        match self.take_place(session, ctx).await? {
-            Ok(()) => Ok(true),
-            Err(refusal) => {
-                respond::refuse(session, ctx, refusal, Connection::Keep).await?;
-                Ok(false)
-            }
+    fn proxy_upstream_filter<'this, 's, 'c, 'hook>(
+        &'this self,
+        session: &'s mut Session,
+        ctx: &'c mut Box<Ctx>,
+    ) -> Hook<'hook, Result<bool>>
+    where
+        'this: 'hook,
+        's: 'hook,
+        'c: 'hook,
+    {
+        match queue::is_open(ctx) {
+            true => goes_on(),
+            false => Box::pin(async move {
+                match self.take_place(session, ctx).await? {
+                    Ok(()) => Ok(true),
+                    Err(refusal) => {
+                        respond::refuse(session, ctx, refusal, Connection::Keep).await?;
+                        Ok(false)
+                    }
+                }
+            }),
         }
     }
 
@@ -178,58 +190,69 @@ impl ProxyHttp for Proxy {
         self.begin_attempt(session, ctx).await
     }
 
-    async fn connected_to_upstream(
-        &self,
-        _session: &mut Session,
-        _reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::fd::RawFd,
-        digest: Option<&Digest>,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        self.arm(digest, ctx);
-        Ok(())
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        request: &mut RequestHeader,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        request::rewrite(request, ctx, self.state.clock().wall())
-    }
-
-    async fn request_body_filter(
-        &self,
-        _session: &mut Session,
-        piece: &mut Option<Bytes>,
-        _end: bool,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        body::pass_on(piece, ctx)?;
-        if piece.as_ref().is_some_and(|piece| !piece.is_empty()) {
-            self.upload_goes_on(ctx);
+    at_once! {
+        fn early_request_filter<'s, 'c>(&self, session: &'s mut Session, ctx: &'c mut Box<Ctx>) -> Result<()> {
+            request::set_timeouts(session, ctx);
+            Ok(())
         }
-        Ok(())
-    }
 
-    async fn upstream_response_filter(
-        &self,
-        session: &mut Session,
-        response: &mut ResponseHeader,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        self.judge_answer(session, response, ctx)
-    }
+        fn connected_to_upstream<'s, 'p, 'd, 'c>(
+            &self,
+            _session: &'s mut Session,
+            _reused: bool,
+            _peer: &'p HttpPeer,
+            _fd: RawFd,
+            digest: Option<&'d Digest>,
+            ctx: &'c mut Box<Ctx>,
+        ) -> Result<()> {
+            self.arm(digest, ctx);
+            Ok(())
+        }
 
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        response: &mut ResponseHeader,
-        ctx: &mut Box<Ctx>,
-    ) -> Result<()> {
-        self.clean_head(session, response, ctx)
+        fn upstream_request_filter<'s, 'r, 'c>(
+            &self,
+            _session: &'s mut Session,
+            request: &'r mut RequestHeader,
+            ctx: &'c mut Box<Ctx>,
+        ) -> Result<()> {
+            request::rewrite(request, ctx, self.state.clock().wall())
+        }
+
+        fn request_body_filter<'s, 'b, 'c>(
+            &self,
+            _session: &'s mut Session,
+            piece: &'b mut Option<Bytes>,
+            _end: bool,
+            ctx: &'c mut Box<Ctx>,
+        ) -> Result<()> {
+            body::pass_on(piece, ctx).map(|()| {
+                if piece.as_ref().is_some_and(|piece| !piece.is_empty()) {
+                    self.upload_goes_on(ctx);
+                }
+            })
+        }
+
+        fn upstream_response_filter<'s, 'r, 'c>(
+            &self,
+            session: &'s mut Session,
+            response: &'r mut ResponseHeader,
+            ctx: &'c mut Box<Ctx>,
+        ) -> Result<()> {
+            self.judge_answer(session, response, ctx)
+        }
+
+        fn response_filter<'s, 'r, 'c>(
+            &self,
+            session: &'s mut Session,
+            response: &'r mut ResponseHeader,
+            ctx: &'c mut Box<Ctx>,
+        ) -> Result<()> {
+            self.clean_head(session, response, ctx)
+        }
+
+        fn logging<'s, 'e, 'c>(&self, session: &'s mut Session, _e: Option<&'e Error>, ctx: &'c mut Box<Ctx>) -> () {
+            self.account(session, ctx);
+        }
     }
 
     fn response_body_filter(
@@ -266,10 +289,6 @@ impl ProxyHttp for Proxy {
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Box<Ctx>) -> FailToProxy {
         self.answer_failure(session, e, ctx).await
-    }
-
-    async fn logging(&self, session: &mut Session, _e: Option<&Error>, ctx: &mut Box<Ctx>) {
-        self.account(session, ctx);
     }
 
     // Pingora's own messages quote the request line, and with it a caller's `token=`.

@@ -12,6 +12,12 @@ use crate::state::queue::Visit;
 use super::Proxy;
 use super::ctx::Ctx;
 
+/// Whether nobody has to wait for a place.
+pub(super) fn is_open(ctx: &Ctx) -> bool {
+    let queue = ctx.route().and_then(|route| route.queue.as_ref());
+    ctx.attempt.place.is_some() || queue.is_none_or(|queue| queue.is_open())
+}
+
 impl Proxy {
     /// Waits for a place, if the upstream has a queue; the refusal is for who gets none.
     pub(super) async fn take_place(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Result<(), Refusal>> {

@@ -80,11 +80,14 @@ pub(super) async fn answer_authority(session: &mut Session, ctx: &mut Ctx, chall
     ctx.head = arrival(session.req_header(), (&[], None), client, None).head();
     let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
     let reply = Reply { status: StatusCode::OK, headers, body: Bytes::copy_from_slice(answer.as_bytes()) };
-    respond::send(session, ctx, reply, Connection::Keep).await?;
+    Box::pin(respond::send(session, ctx, reply, Connection::Keep)).await?;
     Ok(true)
 }
 
 /// Reads the head and the parameters, and asks the pipeline.
+///
+/// What seldom has to wait stands in a box here and below: the future of this holds the largest of what it waits for, and
+/// is made and moved for each request.
 pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) -> Result<Next> {
     let running = std::sync::Arc::clone(&ctx.running);
     let snapshot = &running.snapshot;
@@ -109,12 +112,12 @@ pub(super) async fn open(session: &mut Session, ctx: &mut Ctx, state: &State) ->
     }
     let (route, captures) = match (opened.turn, opened.route) {
         (Turn::Answer(reply), _) => {
-            respond::send(session, ctx, reply, Connection::Keep).await?;
+            Box::pin(respond::send(session, ctx, reply, Connection::Keep)).await?;
             return Ok(Next::Answered);
         }
         (Turn::Describe(document, port), _) => {
             let entrance = snapshot.entrance_to(opened.site, &document);
-            return describe(session, ctx, (entrance, &document, port), state).await;
+            return Box::pin(describe(session, ctx, (entrance, &document, port), state)).await;
         }
         (Turn::Refuse(refusal, stage), _) => return Ok(Next::Refuse(refusal, after(stage))),
         (Turn::Proceed(captures), Some(route)) => (route, captures),
@@ -159,7 +162,8 @@ async fn read_body(
     grant: &Grant,
 ) -> Result<Result<Option<ParameterBody>, Refusal>> {
     match route.body {
-        BodyRule::Parameters => body::read_parameters(session, ctx).await,
+        BodyRule::Parameters if session.as_mut().is_body_empty() => Ok(Ok(None)),
+        BodyRule::Parameters => Box::pin(body::read_parameters(session, ctx)).await,
         BodyRule::PassThrough => Ok(body::check_passed(session, &route.params, grant).map(|()| None)),
     }
 }
@@ -252,7 +256,7 @@ pub(super) fn rewrite(request: &mut RequestHeader, ctx: &mut Ctx, now: SystemTim
     }
 }
 
-/// Request id, trace and raw path: known before anything can be refused.
+/// Request id and trace: known before anything can be refused.
 fn identify(request: &RequestHeader, ctx: &mut Ctx) {
     let given = request.headers.get(respond::REQUEST_ID).map(|value| value.as_bytes());
     ctx.request_id = match given.filter(|value| is_request_id(value)).and_then(|value| std::str::from_utf8(value).ok())
@@ -261,8 +265,11 @@ fn identify(request: &RequestHeader, ctx: &mut Ctx) {
         None => request_id(),
     };
     ctx.trace = Some(Trace::continue_or_begin(&request.headers, ctx.sampling));
-    let raw = request.raw_path();
-    ctx.raw_path = logged(raw.split(|byte| *byte == b'?').next().unwrap_or_default());
+}
+
+/// The path of a request as the log shows it.
+pub(super) fn logged_path(request: &RequestHeader) -> String {
+    logged(request.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default())
 }
 
 /// Where a try goes, as traces show it: without the query, in which values stand that callers must not choose.

@@ -206,9 +206,10 @@ fn coding(headers: &HeaderMap) -> Coding {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let media = headers.get(header::CONTENT_TYPE).and_then(|media| media.to_str().ok());
-    let media = media.and_then(|media| media.split(';').next()).unwrap_or_default().trim();
-    media.eq_ignore_ascii_case("application/json")
+    let media = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let parameters = media.iter().position(|byte| *byte == b';').unwrap_or(media.len());
+    let media = media.get(..parameters).unwrap_or_default();
+    media.trim_ascii().eq_ignore_ascii_case(b"application/json")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 
+use bytes::Bytes;
 use flate2::write::GzDecoder;
 
 use crate::exchange::statistics::Statistics;
@@ -67,7 +68,7 @@ impl Reading {
     }
 
     /// Takes the next piece.
-    pub fn push(&mut self, piece: &[u8]) {
+    pub fn push(&mut self, piece: &Bytes) {
         match self {
             Reading::GivenUp => {}
             Reading::Packed(decoder) => {
@@ -76,7 +77,7 @@ impl Reading {
                     *self = Reading::GivenUp;
                 }
             }
-            Reading::Plain(tail) => tail.push(piece),
+            Reading::Plain(tail) => tail.push_piece(piece),
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use memchr::memmem::{Finder, FinderRev};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
@@ -27,7 +28,9 @@ static NEXT_DOCUMENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b
 /// The end of a body.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
-    /// The last bytes: all of the body, or at least [`KEPT`] of them.
+    /// The first piece, until a second one comes. Most bodies are one, which need not be copied.
+    only: Option<Bytes>,
+    /// The last bytes of several pieces: all of the body, or at least [`KEPT`] of them.
     kept: Vec<u8>,
     /// Whether bytes before these are gone.
     cut: Cut,
@@ -43,10 +46,25 @@ enum Cut {
 }
 
 impl Tail {
-    /// Takes the next piece.
+    /// Takes the next piece, which may be all there is.
+    pub fn push_piece(&mut self, piece: &Bytes) {
+        if piece.is_empty() {
+            return;
+        }
+        if self.only.is_none() && self.first.is_none() && self.kept.is_empty() {
+            self.only = Some(piece.clone());
+            return;
+        }
+        self.push(piece);
+    }
+
+    /// Takes the next bytes.
     pub fn push(&mut self, piece: &[u8]) {
+        if let Some(only) = self.only.take() {
+            self.push(&only);
+        }
         if self.first.is_none() {
-            self.first = piece.iter().find(|byte| !byte.is_ascii_whitespace()).copied();
+            self.first = first_of(piece);
         }
         if let Some(last) = piece.len().checked_sub(KEPT).and_then(|start| piece.get(start..)) {
             if piece.len() > KEPT || !self.kept.is_empty() {
@@ -66,36 +84,48 @@ impl Tail {
 
     /// What the document says, which is whole now.
     pub fn read(&self) -> Statistics {
-        let document = match (self.first, self.cut) {
+        let (first, text, cut) = match self.only.as_deref() {
+            None => (self.first, &*self.kept, self.cut),
+            Some(only) => match only.len().checked_sub(KEPT).and_then(|start| only.get(start..)) {
+                Some(last) if only.len() > KEPT => (first_of(only), last, Cut::Yes),
+                Some(_) | None => (first_of(only), only, Cut::No),
+            },
+        };
+        let document = match (first, cut) {
             // As a rule it stands last, and the rest need not be read.
-            (Some(b'{'), Cut::No) => self.last_members().or_else(|| serde_json::from_slice(&self.kept).ok()),
-            (Some(b'{'), Cut::Yes) => self.last_members(),
+            (Some(b'{'), Cut::No) => last_members(text).or_else(|| serde_json::from_slice(text).ok()),
+            (Some(b'{'), Cut::Yes) => last_members(text),
             (_, _) => None,
         };
         document.map(|Document(statistics)| statistics).unwrap_or_default()
     }
+}
 
-    /// The members of the document from its last `statistics` on.
-    ///
-    /// A key that stands in the document itself is behind a comma, and what follows it ends one object: no more, or it
-    /// stands deeper. In a string its quotes would be behind backslashes.
-    fn last_members(&self) -> Option<Document> {
-        if has_several_documents(&self.kept) {
-            return None;
-        }
-        let (mut end, mut tries) = (self.kept.len(), 0);
-        while tries < MAX_TRIES {
-            end = KEY.rfind(self.kept.get(..end)?)?;
-            let (before, members) = self.kept.split_at_checked(end)?;
-            if before.trim_ascii_end().last() == Some(&b',') {
-                match serde_json::from_slice(&[b"{", members].concat()) {
-                    Ok(document) => return Some(document),
-                    Err(_) => tries += 1,
-                }
+/// The first byte that is not white space.
+fn first_of(text: &[u8]) -> Option<u8> {
+    text.iter().find(|byte| !byte.is_ascii_whitespace()).copied()
+}
+
+/// The members of the document from its last `statistics` on.
+///
+/// A key that stands in the document itself is behind a comma, and what follows it ends one object: no more, or it
+/// stands deeper. In a string its quotes would be behind backslashes.
+fn last_members(text: &[u8]) -> Option<Document> {
+    if has_several_documents(text) {
+        return None;
+    }
+    let (mut end, mut tries) = (text.len(), 0);
+    while tries < MAX_TRIES {
+        end = KEY.rfind(text.get(..end)?)?;
+        let (before, members) = text.split_at_checked(end)?;
+        if before.trim_ascii_end().last() == Some(&b',') {
+            match serde_json::from_slice(&[b"{", members].concat()) {
+                Ok(document) => return Some(document),
+                Err(_) => tries += 1,
             }
         }
-        None
     }
+    None
 }
 
 /// An object, of which only one member is kept. Of two with its name the last counts, as everywhere.

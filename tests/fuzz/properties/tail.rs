@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Map, Value};
@@ -38,6 +39,9 @@ pub fn holds(bytes: &[u8]) {
 fn read(bytes: &[u8], size: usize) -> Statistics {
     let mut tail = Tail::default();
     bytes.chunks(size).for_each(|piece| tail.push(piece));
+    let mut of_pieces = Tail::default();
+    bytes.chunks(size).for_each(|piece| of_pieces.push_piece(&Bytes::copy_from_slice(piece)));
+    assert_eq!(of_pieces.read(), tail.read(), "the first piece may be the only one");
     tail.read()
 }
 
@@ -80,6 +84,6 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 
 fn unpacked(bytes: &[u8], size: usize) -> Statistics {
     let mut reading = Reading::packed();
-    bytes.chunks(size.max(1)).for_each(|piece| reading.push(piece));
+    bytes.chunks(size.max(1)).for_each(|piece| reading.push(&Bytes::copy_from_slice(piece)));
     reading.read()
 }
