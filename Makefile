@@ -63,8 +63,9 @@ fuzz: ## Invent inputs for whatever reads what strangers write (SECONDS=60 for e
 	@.ci/setup fuzz
 	@.ci/fuzz $(SECONDS)
 
-soak: ## Let a gateway run at half load among faults (SECONDS=3600), and judge memory, files and answers (into docs/soak.md)
+soak: ## Try every fault in its long form, then let a gateway run at half load among faults (SECONDS=3600), and judge memory, files and answers (into docs/soak.md)
 	@.ci/setup build
 	@.ci/setup soak
+	TOLLGATE_LONG=1 cargo test --locked --test faults
 	cargo build --locked --release
 	SECONDS=$(SECONDS) python3 tests/soak/soak.py

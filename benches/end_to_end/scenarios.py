@@ -35,8 +35,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release"
 TURNS, SECONDS, IDLE = (int(os.environ.get(name, usual)) for name, usual in (("TURNS", 15), ("SECONDS", 1), ("IDLE", 10_000)))
 ONLY = [job for job in os.environ.get("ONLY", "").split(",") if job]
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-# Connections of the constant rate.
-CALLERS = 16
+# Connections of the constant rate; requests a second beside a crowd; what the guarded gateway takes at once.
+CALLERS, FEW, IN_FLIGHT = 16, 496, 32
 # HAProxy wants two files for each connection that it may have.
 IDLE = min(IDLE, FILES // 2 - 200)
 CORES = os.cpu_count() or 1
@@ -54,7 +54,8 @@ PATIENCE = 60
 # What a request of each job is, who can do it, and what Tollgate may need of it: a peer, and the ratio to that peer's CPU time.
 JOBS = {
     "public": ("a hidden token for everybody, 1 KB of JSON", list(TITLES), {"pingora": 1.10, "nginx": 2.3, "caddy": 1 / 2.5}),
-    "token": ("HS256, the tenant's parameter, a limit by tenant, usage counted", ["tollgate", "haproxy"], {}),
+    # The bare proxy does nothing of it: it is the floor.
+    "token": ("HS256, the tenant's parameter, a limit by tenant, usage counted; 1,000 tenants", ["tollgate", "pingora", "haproxy"], {"pingora": 1.25}),
     "many": (f"one of {ROUTES:,} paths on {HOSTS:,} hosts", ["tollgate", "nginx", "haproxy"], {}),
     "h2": ("HTTP/2 over TLS 1.3, 4 connections with 8 requests each", ["tollgate", "nginx", "haproxy", "caddy"], {}),
     "post": ("64 KiB up, 1 KB down", list(TITLES), {}),
@@ -79,8 +80,9 @@ def main(target):
         half = half_load(folder, peers) if not ONLY or "half" in ONLY else {}
         memory = {}
         if not ONLY or "memory" in ONLY:
-            memory = {name: (peers[name].start, None if name == "pingora" else peers[name].through(11), peers[name].idle()) for name in TITLES}
-    write_section(target, BEGIN, END, render(samples, half, memory, load))
+            memory = {name: (peers[name].start, None if name == "pingora" else peers[name].through(11), *crowded(folder, peers[name])) for name in TITLES}
+        guarded = overload(folder) if not ONLY or "overload" in ONLY else None
+    write_section(target, BEGIN, END, render(samples, half, memory, guarded, load))
     if samples and not ONLY:
         chart(samples, target.with_name("benchmarks.svg"))
 
@@ -139,7 +141,7 @@ http {{
 """
 
 
-def tollgate_file(folder, port):
+def tollgate_file(folder, port, marks=""):
     many = "\n".join(f"  /r{route}: {{ pipe: top-10-products }}" for route in range(ROUTES))
     # A host each would be 1 000 tables of the same paths: all have those of the top level.
     hosts = "\n".join(f"  h{host}.shops.test: {{}}" for host in range(HOSTS))
@@ -166,7 +168,7 @@ routes:
 {many}
 state: {{ dir: {folder}/state }}
 log: {{ access: off, level: warn }}
-server: {{ threads: 1, keepalive: 10m, overload: {{ connections: 1000000, connections_per_address: 1000000 }} }}
+server: {{ threads: 1, keepalive: 10m, overload: {{ connections: 1000000, connections_per_address: 1000000{marks} }} }}
 """
 
 
@@ -286,6 +288,10 @@ class Peer(contextlib.AbstractContextManager):
             case "tollgate":
                 (folder / "tollgate.yaml").write_text(tollgate_file(folder, port))
                 return [str(TARGET.resolve() / "tollgate"), "run", "-c", str(folder / "tollgate.yaml")]
+            case "guarded":
+                text = tollgate_file(folder, port, f", in_flight: {IN_FLIGHT}").replace(f"{folder}/state", f"{folder}/guarded")
+                (folder / "guarded.yaml").write_text(text)
+                return [str(TARGET.resolve() / "tollgate"), "run", "-c", str(folder / "guarded.yaml")]
             case "pingora":
                 return [str(TARGET.resolve() / "bare_pingora"), f"127.0.0.1:{port}", f"127.0.0.1:{UPSTREAM}", TOKEN]
             case "nginx":
@@ -340,8 +346,9 @@ class Peer(contextlib.AbstractContextManager):
         text = "".join(Path(f"/proc/{pid}/status").read_text() for pid in self.processes())
         return sum(map(int, re.findall(r"^VmRSS:\s+(\d+)", text, re.MULTILINE)))
 
-    def idle(self):
-        """KiB of memory for each connection that was answered once and then says nothing."""
+    @contextlib.contextmanager
+    def crowd(self):
+        """Connections that were answered once and then say nothing; KiB of memory for each."""
         before, kept = self.resident(), []
         try:
             for _ in range(IDLE):
@@ -350,11 +357,10 @@ class Peer(contextlib.AbstractContextManager):
                 if not call(connection, "/top-10-products?limit=5"):
                     sys.exit(f"{self.name} gave a wrong answer on connection {len(kept)}")
             time.sleep(1)
-            return (self.resident() - before) / IDLE
+            yield (self.resident() - before) / IDLE
         finally:
             for connection in kept:
                 connection.close()
-
 
     def through(self, times):
         """MiB of memory more, at most, while so many times 100 MiB pass."""
@@ -451,28 +457,57 @@ def constant(folder, port, rate, path):
     One h2load for each connection: one alone asks on all of its connections in the same moment, and then measures how long it takes
     to answer 16 requests that came together.
     """
-    logs = [folder / f"h2load.{turn}.log" for turn in range(CALLERS)]
+    logs, callers = [folder / f"h2load.{turn}.log" for turn in range(CALLERS)], []
     own = ["-H", f"Authorization: Bearer {TOKEN}"] if port == UPSTREAM else []
     with contextlib.ExitStack() as running:
         for log in logs:
             log.unlink(missing_ok=True)
             command = ["h2load", "--h1", "-t1", "-c1", "-m1", f"--rps={rate / CALLERS}", f"-D{SECONDS * 2}", f"--log-file={log}", *own, f"http://127.0.0.1:{port}{path}?limit=5"]
-            caller = subprocess.Popen(["taskset", "-c", LOAD_CPUS, *command], stdout=subprocess.DEVNULL)
-            running.callback(caller.kill)
-            running.callback(caller.wait)
+            caller = running.enter_context(subprocess.Popen(["taskset", "-c", LOAD_CPUS, *command], stdout=subprocess.DEVNULL))
+            callers.append(caller)
+    if any(caller.returncode for caller in callers):
+        sys.exit(f"h2load failed towards port {port}")
     lines = [line.split() for log in logs for line in log.read_text().splitlines()]
     if any(line[1] != "200" for line in lines):
         sys.exit(f"port {port} gave wrong answers at {rate} a second")
     if len(lines) < rate * SECONDS * 2 * 0.9:
-        say(f"half load: only {len(lines)} requests in {SECONDS * 2} s: the load was not made as fast as it should")
+        sys.exit(f"only {len(lines)} requests in {SECONDS * 2} s towards port {port}, not {rate} a second: the load could not be made")
     times = sorted(int(line[2]) for line in lines)
     return [times[min(len(times) - 1, int(len(times) * part))] for part in (0.5, 0.99, 0.999)]
+
+
+def crowded(folder, peer):
+    """KiB for a connection that says nothing, and the p99 of few requests in microseconds: alone, and beside many of these."""
+    few = [peer.port, FEW, "/top-10-products"]
+    alone = constant(folder, *few)[1]
+    with peer.crowd() as each:
+        return each, alone, constant(folder, *few)[1]
+
+
+def overload(folder):
+    """A gateway that takes few requests at once: with as many callers as that, and with three times as many."""
+    say("overload")
+    with Peer(folder, "guarded", len(TITLES)) as peer:
+        log, found = folder / "overload.log", []
+        for callers in (IN_FLIGHT, IN_FLIGHT * 3):
+            log.unlink(missing_ok=True)
+            before = peer.resident()
+            command = ["h2load", "--h1", "-t1", f"-c{callers}", "-m1", f"-D{SECONDS * 5}", f"--log-file={log}", f"http://127.0.0.1:{peer.port}/top-10-products?limit=5"]
+            subprocess.run(["taskset", "-c", LOAD_CPUS, *command], check=True, capture_output=True)
+            answers = [line.split() for line in log.read_text().splitlines()]
+            times = {status: sorted(int(time) for _, of, time, *_ in answers if of == status) for status in ("200", "429")}
+            if len(times["200"]) + len(times["429"]) != len(answers):
+                sys.exit(f"the guarded gateway gave answers that are neither 200 nor 429 to {callers} callers")
+            if not times["200"] or (callers > IN_FLIGHT and not times["429"]):
+                sys.exit(f"the guarded gateway answered {len(times['200'])} of {callers} callers' requests and refused {len(times['429'])}")
+            found.append((callers, times, peer.resident() - before))
+        return found
 
 
 # --- Telling ---
 
 
-def render(samples, half, memory, load):
+def render(samples, half, memory, guarded, load):
     yield f"Load average before the run {load[0]:.2f}; {TURNS} turns of {SECONDS} s for each peer and job, one after the other. CPU time of the proxy, user and system, for "
     yield "a request: the median of the turns and, for ratios, in parentheses where it lies with 95 % confidence."
     yield ""
@@ -507,10 +542,37 @@ def render(samples, half, memory, load):
         yield from table(["", "requests/s", "p50 µs", "p99 µs", "p99.9 µs", "p99 more than without, µs"], rows)
     if memory:
         yield f"**Memory and start**: {IDLE:,} connections that were answered once and then say nothing; 1.1 GiB in answers of 100 MiB, one after the other, and what"
-        yield f"is held more meanwhile; the time until the first answer (Tollgate, NGINX and HAProxy know {ROUTES:,} routes on {HOSTS:,} hosts)."
+        yield f"is held more meanwhile; the time until the first answer (Tollgate, NGINX and HAProxy know {ROUTES:,} routes on {HOSTS:,} hosts); the p99 of {FEW} requests a"
+        yield "second, alone and beside these connections."
         yield ""
-        rows = [[TITLES[name], f"{idle:.1f}", "–" if large is None else f"{large:.1f}", f"{start * 1e3:.0f}"] for name, (start, large, idle) in memory.items()]
-        yield from table(["", "KiB for a connection", "MiB more for large answers", "start, ms"], rows)
+        rows = [
+            [TITLES[name], f"{each:.1f}", "–" if large is None else f"{large:.1f}", f"{start * 1e3:.0f}", f"{alone}", f"{beside}"]
+            for name, (start, large, each, alone, beside) in memory.items()
+        ]
+        yield from table(["", "KiB for a connection", "MiB more for large answers", "start, ms", "p99 µs alone", "beside"], rows)
+        start, large, each, alone, beside = memory["tollgate"]
+        for goal, met in (
+            ("at most 40 KiB for a connection, better 20", each <= 40),
+            ("less than 20 MiB more for large answers", large < 20),
+            ("a start in less than a second", start < 1),
+            ("less than three times the p99 beside a crowd", beside < 3 * alone),
+        ):
+            yield f"Goal: {goal}: {'met' if met else '**missed**'}. "
+        yield ""
+    if guarded:
+        (_, usual, _), (callers, times, _) = guarded
+        yield f"**Overload**: `server.overload.in_flight: {IN_FLIGHT}`, and {callers} callers who ask again as soon as they are answered, refused or not."
+        yield ""
+        rows = [[f"{who}", f"{len(of['200']):,}", f"{p99(of['200'])}", f"{len(of['429']):,}", f"{p99(of['429'])}", f"{kib / 1024:+.1f}"] for who, of, kib in guarded]
+        yield from table(["callers", "answered", "p99 µs", "refused with 429", "p99 µs", "memory, MiB"], rows)
+        ratio, wait = p99(times["200"]) / p99(usual["200"]), p99(times["429"]) / 1e3
+        yield f"Who is answered waits {ratio:.1f} times as long (goal: less than 4: {'met' if ratio < 4 else '**missed**'}), who is refused {wait:.1f} ms (goal: 5: {'met' if wait <= 5 else '**missed**'})."
+        yield ""
+
+
+def p99(times):
+    """Of sorted times; 0 of none."""
+    return times[int(len(times) * 0.99)] if times else 0
 
 
 def chart(samples, target):

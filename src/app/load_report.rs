@@ -18,7 +18,7 @@ pub(super) struct LoadReport {
     metrics: Metrics,
     load: Arc<Load>,
     /// Connections that had been turned away, by reason, and whether that is news.
-    refused: [(u64, News); 2],
+    refused: [(u64, News); 3],
 }
 
 /// Whether connections were turned away at the last look, too.
@@ -30,7 +30,7 @@ enum News {
 
 impl LoadReport {
     pub(super) fn new(metrics: Metrics, load: &Arc<Load>) -> Self {
-        LoadReport { metrics, load: Arc::clone(load), refused: [(0, News::Untold); 2] }
+        LoadReport { metrics, load: Arc::clone(load), refused: [(0, News::Untold); 3] }
     }
 
     /// Looks again.
@@ -39,6 +39,10 @@ impl LoadReport {
         for (why, (before, news)) in Full::EACH.into_iter().zip(&mut self.refused) {
             let refused = self.load.refused(why);
             self.metrics.set_connections_refused(why.as_str(), refused);
+            if why == Full::Memory {
+                // Said below, once for connections and requests.
+                continue;
+            }
             match (refused > *before, *news) {
                 (true, News::Untold) => {
                     log::warn!("connections are turned away: {}", advice(why, &self.load));
@@ -52,15 +56,15 @@ impl LoadReport {
             }
             *before = refused;
         }
-        let Some(mark) = self.load.marks().memory else { return };
-        // What cannot be read is no reason to refuse anybody.
-        let bytes = memory().unwrap_or(0);
-        let (now, mark) = (bytes >> 20, mark >> 20);
+        let mark = self.load.marks().memory;
+        // What cannot be read is no reason to refuse anybody, nor what nobody asks for.
+        let bytes = mark.and_then(|_| memory()).unwrap_or(0);
+        let (now, mark) = (bytes >> 20, mark.unwrap_or_default() >> 20);
         match self.load.note_memory(bytes) {
             Memory::AsBefore => {}
             Memory::GotShort => log::error!(
                 "the process has {now} MiB of memory, more than the {mark} MiB of server.overload.memory: requests are refused \
-                 with 429 until it has less"
+                 with 429, and new connections with 503, until it has less"
             ),
             Memory::Recovered => log::info!("the process has {now} MiB of memory again: requests are taken"),
         }
@@ -79,6 +83,7 @@ fn advice(why: Full, load: &Load) -> String {
              to server.trusted_proxies",
             marks.connections_per_address
         ),
+        Full::Memory => "the process has as much memory as server.overload.memory allows".to_owned(),
     }
 }
 

@@ -120,7 +120,14 @@ pub(super) fn announce(config: &Config, app: &App) {
 /// Whether everybody may call every route.
 fn is_open(config: &Config) -> bool {
     let is_public = |rule: Option<&AuthRule>| rule.map_or(config.auth.is_empty(), |rule| *rule == AuthRule::Public);
-    config.all_routes().flat_map(|at| config.callers_of(at)).all(|(_, rule)| is_public(rule))
+    let is_for_all = |at| config.callers_of(at).into_iter().all(|(_, rule)| is_public(rule));
+    // The same for all routes of the top level that say nothing; every host is looked at for it.
+    let mut unsaid = None;
+    config.all_routes().all(|at| match (&at.route.auth, at.host) {
+        (Some(rule), _) => is_public(Some(rule)),
+        (None, Some(_)) => is_for_all(at),
+        (None, None) => *unsaid.get_or_insert_with(|| is_for_all(at)),
+    })
 }
 
 fn is_local(address: &SocketAddr) -> bool {

@@ -11,7 +11,7 @@ use crate::exchange::refusal::Refusal;
 use crate::pipeline::scrub::{ErrorBody, HeaderFate, Tripped};
 
 use super::ctx::Ctx;
-use super::{DECIDED, Proxy, measure, respond};
+use super::{DECIDED, Proxy, limits, measure, respond};
 
 /// What described the upstream's body and not the one that replaces it.
 const OF_THE_BODY: [HeaderName; 8] = [
@@ -25,7 +25,7 @@ const OF_THE_BODY: [HeaderName; 8] = [
     header::LAST_MODIFIED,
 ];
 
-/// Headers that most answers get: an id, `nosniff`; beside them the limit's, or those of CORS, or two for privacy.
+/// Headers that most answers get: an id, `nosniff`, and two for privacy or those of CORS.
 const ADDED: usize = 4;
 
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
@@ -55,7 +55,8 @@ impl Proxy {
         // The version is that of a connection, and this one is ours.
         head.version = Version::HTTP_11;
         let Some(route) = ctx.route() else { return Err(Error::new_in(DECIDED)) };
-        head.headers = kept(std::mem::take(&mut head.headers), |name, value| route.scrub.header(name, value))?;
+        let added = ADDED + limits::count_headers(ctx);
+        head.headers = kept(std::mem::take(&mut head.headers), added, |name, value| route.scrub.header(name, value))?;
         if route.scrub.check_headers(&head.headers) == Err(Tripped) {
             self.trip(ctx, "a response header");
             return Err(Error::new_up(DECIDED));
@@ -184,10 +185,10 @@ fn has_clear_framing(response: &Parts) -> bool {
         && codings.next().is_none()
 }
 
-/// The headers that may leave, with room for ours: to make a new table costs less than to take out of the old one, and to
+/// The headers that may leave, with room for so many of ours: to make a new table costs less than to take out of the old one, and to
 /// let it grow.
-fn kept(headers: HeaderMap, decide: impl Fn(&HeaderName, &[u8]) -> HeaderFate) -> Result<HeaderMap> {
-    let mut kept = HeaderMap::with_capacity(headers.len() + ADDED);
+fn kept(headers: HeaderMap, added: usize, decide: impl Fn(&HeaderName, &[u8]) -> HeaderFate) -> Result<HeaderMap> {
+    let mut kept = HeaderMap::with_capacity(headers.len() + added);
     let mut current = None;
     for (name, value) in headers {
         // The values of one name come one after the other, the later ones without it; the first decides for all.

@@ -1,9 +1,11 @@
 //! Hooks that never wait.
 //!
+//! In: what a hook does. Out: the hook, in the form that Pingora calls. Not here:
+//! hooks that may wait (`super`, with `async_trait`).
+//!
 //! Pingora's hooks are futures in boxes, one after the other, a dozen for each
 //! request. What is done before a box is made needs nothing in it: a box of
-//! nothing takes no memory, and is not moved. That is a twentieth of what a
-//! request costs the gateway itself.
+//! nothing takes no memory, and is not moved.
 
 use std::future::ready;
 use std::pin::Pin;

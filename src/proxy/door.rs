@@ -42,9 +42,11 @@ const START: &[u8; 4] = b"PRI ";
 /// For who has as many connections as one address may have.
 const TOO_MANY_REQUESTS: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\nRetry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n";
-/// Where there are as many connections as there may be.
+/// Where there are as many connections as there may be, or no memory for more.
 const SERVICE_UNAVAILABLE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n";
+/// For the whole head of a request, however it comes; or twice `server.keepalive`, if that is less.
+const HEAD_TIME: Duration = Duration::from_secs(30);
 /// For the answer to reach who is turned away.
 const LINGER: Duration = Duration::from_millis(100);
 /// The length of HTTP/2's whole preface.
@@ -158,8 +160,8 @@ impl Door {
         session.set_keepalive_reuses_remaining(options.and_then(|options| options.keepalive_request_limit));
     }
 
-    /// One exchange of HTTP/1; none if its head took twice the patience to come. Pingora's time-out counts each read
-    /// alone, so that a byte now and then would keep a connection for ever.
+    /// One exchange of HTTP/1; none if two ticks came before its head. Pingora's time-out counts each read alone, so that a
+    /// byte now and then would keep a connection for ever.
     async fn serve(
         &self,
         mut session: ServerSession,
@@ -187,7 +189,7 @@ impl Door {
 async fn turn_away(mut stream: Stream, full: Full) -> Option<Stream> {
     let answer = match full {
         Full::Address => TOO_MANY_REQUESTS,
-        Full::All => SERVICE_UNAVAILABLE,
+        Full::All | Full::Memory => SERVICE_UNAVAILABLE,
     };
     // There is always room for that in a new connection; a peer that is gone misses nothing.
     drop(stream.write_all(answer).await);
@@ -241,7 +243,7 @@ impl ServerApp for Door {
         }
         let arrived = HeadArrived::default();
         // One timer for the whole connection, so that a request costs none.
-        let mut patience = interval(self.patience);
+        let mut patience = interval(self.patience.min(HEAD_TIME / 2));
         patience.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Else its first tick would come at once.
         patience.reset();

@@ -129,6 +129,11 @@ async fn ask(ctx: &mut Ctx, place: Place<'_>, asks: Asks<'_>, state: &State) -> 
     }
 }
 
+/// How many headers [`headers`] gives.
+pub(super) fn count_headers(ctx: &Ctx) -> usize {
+    if ctx.limited.report.is_some() { 5 } else { 0 }
+}
+
 /// What callers are told of the tightest limit.
 pub(super) fn headers(ctx: &Ctx) -> Option<[(HeaderName, HeaderValue); 5]> {
     let report = ctx.limited.report?;

@@ -21,11 +21,8 @@ pub(super) fn is_open(ctx: &Ctx) -> bool {
 impl Proxy {
     /// Waits for a place, if the upstream has a queue; the refusal is for who gets none.
     pub(super) async fn take_place(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Result<(), Refusal>> {
-        let Some(route) = ctx.route() else { return Ok(Ok(())) };
-        let (Some(queue), None) = (&route.queue, &ctx.attempt.place) else { return Ok(Ok(())) };
-        if queue.is_open() {
-            return Ok(Ok(()));
-        }
+        let waits = ctx.route().filter(|_| !is_open(ctx)).and_then(|route| Some((route, route.queue.as_ref()?)));
+        let Some((route, queue)) = waits else { return Ok(Ok(())) };
         let elapsed = self.state.clock().now().saturating_duration_since(ctx.started);
         let visit = Visit {
             tenant: ctx.grant.as_ref().and_then(|grant| grant.tenant.as_ref()),

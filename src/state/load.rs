@@ -17,6 +17,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::config::scalar::AddressRange;
 use crate::config::section::server::Server;
 
+use super::memory_limit;
 use super::network::network;
 
 /// Parts of the table of addresses, so that connections seldom wait for each other.
@@ -45,7 +46,7 @@ pub struct Load {
     addresses: [Mutex<HashMap<IpAddr, u64>>; SHARDS],
     hasher: RandomState,
     is_short_of_memory: AtomicBool,
-    turned_away: [AtomicU64; 2],
+    turned_away: [AtomicU64; 3],
 }
 
 /// How much there may be.
@@ -89,17 +90,20 @@ pub enum Full {
     Address,
     /// There are as many as there may be.
     All,
+    /// The process has as much memory as it may have.
+    Memory,
 }
 
 impl Full {
     /// Every reason.
-    pub const EACH: [Full; 2] = [Full::Address, Full::All];
+    pub const EACH: [Full; 3] = [Full::Address, Full::All, Full::Memory];
 
     /// As metrics call it.
     pub fn as_str(self) -> &'static str {
         match self {
             Full::Address => "connections_per_address",
             Full::All => "connections",
+            Full::Memory => "memory",
         }
     }
 }
@@ -154,11 +158,14 @@ impl Load {
 
     /// Takes over the marks of a configuration. Who is there stays.
     pub fn follow(&self, server: &Server) {
-        let marks = Marks::of(server, self.open_files);
+        let marks = Arc::new(Marks::of(server, self.open_files));
+        let before = self.marks.swap(Arc::clone(&marks));
         if marks.memory.is_none() {
             self.is_short_of_memory.store(false, Ordering::Relaxed);
         }
-        self.marks.store(Arc::new(marks));
+        if before != marks {
+            warnings(&marks, self.open_files, memory_limit::of_process()).iter().for_each(|text| log::warn!("{text}"));
+        }
     }
 
     /// How much there may be.
@@ -180,6 +187,7 @@ impl Load {
         let all = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
         let of_this = counted.map_or(0, |address| self.change(address, |count| count.saturating_add(1)));
         let full = match () {
+            () if self.is_short_of_memory.load(Ordering::Relaxed) => Full::Memory,
             () if of_this > marks.connections_per_address => Full::Address,
             () if all > marks.connections => Full::All,
             () => return Ok(entry),
@@ -232,10 +240,11 @@ impl Load {
     }
 
     fn turned_away(&self, why: Full) -> &AtomicU64 {
-        let [address, all] = &self.turned_away;
+        let [address, all, memory] = &self.turned_away;
         match why {
             Full::Address => address,
             Full::All => all,
+            Full::Memory => memory,
         }
     }
 
@@ -271,6 +280,25 @@ impl Drop for Entry {
             self.load.change(address, |count| count.saturating_sub(1));
         }
     }
+}
+
+/// What is wrong with marks that the system will not let the process come to.
+fn warnings(marks: &Marks, open_files: u64, memory: Option<u64>) -> Vec<String> {
+    let connections = (marks.connections > open_files).then(|| {
+        let marked = marks.connections;
+        format!(
+            "server.overload.connections is {marked}, but the process may open {open_files} files only: callers are kept waiting \
+             before that mark is reached. Allow more (ulimit -n), or lower it"
+        )
+    });
+    let memory = marks.memory.zip(memory).filter(|(mark, most)| mark >= most).map(|(mark, most)| {
+        format!(
+            "server.overload.memory is {} MiB, but the system ends the process at {} MiB: write some four fifths of that",
+            mark >> 20,
+            most >> 20
+        )
+    });
+    connections.into_iter().chain(memory).collect()
 }
 
 /// What became of the memory.

@@ -26,7 +26,7 @@ fn one_address_cannot_take_every_place() {
     assert_eq!(load.connections(), 5, "who is turned away is not there");
     let others: Vec<_> = (2..7).map(|last| load.enter(address(last)).expect("room")).collect();
     assert_eq!(load.enter(address(9)).unwrap_err(), Full::All);
-    assert_eq!(Full::EACH.map(|why| load.refused(why)), [1, 1]);
+    assert_eq!(Full::EACH.map(|why| load.refused(why)), [1, 1, 0]);
     drop(taken);
     assert_eq!(load.connections(), 5);
     drop((others, load.enter(address(1)).expect("room again")));
@@ -66,6 +66,19 @@ fn what_is_left_out_follows_from_the_open_files() {
 }
 
 #[test]
+fn who_writes_marks_that_cannot_be_reached_is_told() {
+    let marks = |text: &str| Marks::of(&server(text), 1_000);
+    assert_eq!(warnings(&marks("{}"), 1_000, Some(1 << 20)), Vec::<String>::new());
+    let fits = marks("{ overload: { connections: 1000, memory: 400MiB } }");
+    assert_eq!(warnings(&fits, 1_000, Some(500 << 20)), Vec::<String>::new());
+    assert_eq!(warnings(&fits, 1_000, None), Vec::<String>::new());
+    let told = warnings(&marks("{ overload: { connections: 1001, memory: 1GiB } }"), 1_000, Some(500 << 20));
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("is 1001, but the process may open 1000 files only"), "{told:?}");
+    assert!(told[1].contains("is 1024 MiB, but the system ends the process at 500 MiB"), "{told:?}");
+}
+
+#[test]
 fn memory_must_have_come_down_before_it_is_enough() {
     let load = load("{ overload: { memory: 1000B } }");
     let steps = [(999, Memory::AsBefore), (1_001, Memory::GotShort), (990, Memory::AsBefore), (950, Memory::Recovered)];
@@ -73,6 +86,8 @@ fn memory_must_have_come_down_before_it_is_enough() {
         assert_eq!(load.note_memory(bytes), expected, "{bytes}");
         let is_short = [1_001, 990].contains(&bytes);
         assert_eq!(load.begin().err(), is_short.then_some(Strain::Memory), "{bytes}");
+        assert_eq!(load.enter(address(1)).err(), is_short.then_some(Full::Memory), "{bytes}");
+        assert_eq!(load.connections(), 0, "none is left");
     }
     assert_eq!(load.note_memory(2_000), Memory::GotShort);
     load.follow(&server("{}"));
@@ -111,6 +126,7 @@ proptest! {
                 Ok(entry) => there.push((last, entry)),
                 Err(Full::Address) => prop_assert_eq!(of_this, 4),
                 Err(Full::All) => prop_assert_eq!(there.len(), 9),
+                Err(Full::Memory) => prop_assert!(false, "there is no such mark"),
             }
             prop_assert!(there.len() <= 9 && of_this <= 4);
         }

@@ -12,6 +12,7 @@ mod fingerprint;
 pub mod jwks;
 pub mod load;
 pub mod looks;
+mod memory_limit;
 pub mod minted;
 mod network;
 mod past;

@@ -109,10 +109,9 @@ families! {
         "Connections of callers",
         "Connections of callers, idle ones among them.";
     CONNECTIONS_REFUSED: Counter "tollgate_connections_refused_total" ["reason"],
-        "Connections of callers closed at once because there were too many",
-        "Connections that were closed at once, because there were as many as a mark of \
-         [`server.overload`](reference/server.md#overload) allows, which `reason` names: `connections` or \
-         `connections_per_address`.";
+        "Connections of callers closed at once because of server.overload",
+        "Connections that were closed at once, because of a mark of [`server.overload`](reference/server.md#overload), \
+         which `reason` names: `connections`, `connections_per_address` or `memory`.";
     LOG_DROPPED: Counter "tollgate_access_log_dropped_total" [],
         "Access log lines lost: the queue was full, or they could not be written",
         "Access log lines lost: the queue was full, because the disk is slower than the traffic, or they could not \

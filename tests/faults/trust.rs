@@ -2,6 +2,9 @@
 //! without an address.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -12,7 +15,11 @@ use crate::support::tls_origin::{Authority, TlsOrigin};
 
 /// Answers whatever comes with these bytes, and nothing with none; it lives on the test's runtime.
 async fn speaker(bytes: &'static [u8]) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    speaker_at("127.0.0.1:0".parse().expect("an address"), bytes).await
+}
+
+async fn speaker_at(addr: SocketAddr, bytes: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind(addr).await.expect("a port");
     let addr = listener.local_addr().expect("an address");
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -75,4 +82,74 @@ async fn t3_an_upstream_that_cannot_be_trusted_or_found_gets_no_request() {
     assert_eq!(asked, [0; 4], "nothing is said to whom nobody knows");
     assert_eq!(client::get(stand.addr, "/right").await.status, 200);
     stand.end("upstreams that cannot be trusted").await;
+}
+
+const OF_THE_FIRST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst";
+const OF_THE_SECOND: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond";
+/// The 15 s between two look-ups of a name (docs/reference/upstreams.md), and time to notice on a busy machine.
+const LOOK_UP: Duration = Duration::from_secs(20);
+/// Set by who tests where this is not allowed.
+const WITHOUT_MOUNTS: &str = "TOLLGATE_WITHOUT_MOUNTS";
+
+/// Says which addresses `backend.test` has.
+fn is_at(hosts: &Path, address: Option<&str>) {
+    let line = address.map(|address| format!("{address} backend.test\n")).unwrap_or_default();
+    // In its place: another file of that name would not be the one that the gateway sees.
+    std::fs::write(hosts, format!("127.0.0.1 localhost\n{line}")).expect("a file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_moves_is_followed_and_one_that_is_gone_is_remembered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [hosts, servers] = ["hosts", "resolv.conf"].map(|name| folder.path().join(name));
+    is_at(&hosts, Some("127.0.0.1"));
+    // Nobody is asked there.
+    std::fs::write(&servers, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").expect("a file");
+    let own = ["--map-root-user", "--mount"];
+    if std::env::var_os(WITHOUT_MOUNTS).is_some() {
+        return;
+    }
+    let may_mount = Command::new("unshare").args(own).arg("true").status().is_ok_and(|status| status.success());
+    assert!(
+        may_mount,
+        "`unshare --map-root-user --mount` is not allowed here, as in many containers: allow it, or leave this test out \
+         with {WITHOUT_MOUNTS}=1"
+    );
+    let script = format!(
+        "mount --bind '{}' /etc/hosts && mount --bind '{}' /etc/resolv.conf && exec \"$@\"",
+        hosts.display(),
+        servers.display()
+    );
+    let wrapper = ["unshare", own[0], own[1], "sh", "-c", &script, "sh"];
+    let first = speaker(OF_THE_FIRST).await;
+    let second = SocketAddr::from(([127, 0, 0, 2], first.port()));
+    speaker_at(second, OF_THE_SECOND).await;
+    let sections = format!(
+        "upstreams:\n  canary: {{ url: '{{origin}}', token: '{TOKEN}' }}\n  named: {{ url: 'http://backend.test:{}' }}\n\
+         routes:\n  /canary: {{ pipe: canary, upstream: canary }}\n  /named: {{ proxy: /named, upstream: named }}\n",
+        first.port()
+    );
+    let stand = Stand::start_under(&wrapper, &sections, []).await;
+    let said = || async { client::get(stand.addr, "/named").await.body_text() };
+    assert_eq!(said().await, "first");
+
+    is_at(&hosts, Some("127.0.0.2"));
+    let moved = Instant::now();
+    loop {
+        match said().await.as_str() {
+            "first" => assert!(moved.elapsed() < LOOK_UP, "the new address is not used after {LOOK_UP:?}"),
+            text => break assert_eq!(text, "second"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    is_at(&hosts, None);
+    // Which makes it look at once.
+    let file = stand.gateway.folder().join("test.yaml");
+    let text = std::fs::read_to_string(&file).expect("the configuration");
+    std::fs::write(&file, format!("{text}  /extra: {{ pipe: extra, upstream: canary }}\n")).expect("a file");
+    stand.gateway.signal("HUP");
+    stand.until(r#"tollgate_upstream_resolved{upstream="named"}"#, 0.0).await;
+    assert_eq!(said().await, "second", "its last address is kept");
+    stand.end("a name that moves and goes").await;
 }

@@ -8,6 +8,7 @@ use crate::support::client::{RawClient, Request, Response};
 use crate::support::eventually::{driven, eventually_async};
 use crate::support::gateway::{TOKEN, TestGateway, assert_refused};
 use crate::support::origin::{Answer, Gate, MockOrigin};
+use crate::support::tls_origin::Authority;
 use crate::support::unreachable::{RefusedPort, SilentPort};
 
 const ROUTES: &str = "routes:
@@ -104,6 +105,52 @@ async fn one_that_refuses_is_passed_over_and_then_left_alone() {
     eventually_async("the other to be told", || async { gw.metric(&well).await == 1.0 }).await;
     let retries = gw.metric("tollgate_retries_total{reason=\"connect\",upstream=\"t\"}").await;
     assert_eq!(retries, 5.0, "after five failures nobody tries it any more");
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_trusted_is_passed_over_and_then_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ca = folder.path().join("ca.pem");
+    let authority = Authority::new();
+    authority.write(&ca);
+    let right = authority.origin("localhost").await;
+    for wrong in [
+        authority.origin_until("localhost", (2020, 1, 1)).await,
+        authority.origin("other.example.com").await,
+        Authority::new().origin("localhost").await,
+    ] {
+        let [good, bad] = [&right, &wrong].map(|origin| origin.url("localhost"));
+        let before = right.requests();
+        let gw = TestGateway::with(&format!(
+            "upstreams: {{ t: {{ urls: ['{good}', '{bad}'], token: '{TOKEN}', tls: {{ ca: '{}' }}, {QUICK} }} }}\n{ROUTES}",
+            ca.display()
+        ));
+        found(&gw, 1.0).await;
+        assert_eq!(statuses(&gw, 40).await, [200; 40], "nobody notices");
+        assert_eq!((right.requests() - before, wrong.requests()), (40, 0), "nothing is said to whom nobody knows");
+        let bad = bad.trim_start_matches("https://");
+        assert_eq!(gw.metric(&ejections(bad)).await, 1.0);
+        assert_eq!(gw.metric(&up(bad)).await, 0.0);
+        let retries = gw.metric("tollgate_retries_total{reason=\"connect\",upstream=\"t\"}").await;
+        assert_eq!(retries, 5.0, "after five failures nobody tries it any more");
+    }
+}
+
+#[tokio::test]
+async fn one_without_an_address_is_never_tried() {
+    let gw = TestGateway::with(&sections(&["http://nowhere.invalid"], QUICK));
+    found(&gw, 0.0).await;
+    assert_eq!(statuses(&gw, 40).await, [200; 40]);
+    assert_eq!(gw.metric("tollgate_retries_total{reason=\"connect\",upstream=\"t\"}").await, 0.0);
+    assert_eq!(gw.origin.received_count(), 40);
+}
+
+/// Waits until the names of the upstream's backends have been looked up, with this result.
+async fn found(gw: &TestGateway, result: f64) {
+    eventually_async("names to be looked up", || async {
+        gw.metrics().await.contains(&format!("tollgate_upstream_resolved{{upstream=\"t\"}} {result}"))
+    })
+    .await;
 }
 
 #[tokio::test]

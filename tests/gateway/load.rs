@@ -140,11 +140,16 @@ async fn one_request_too_many_is_refused_and_the_upstream_does_not_hear_of_it() 
 async fn while_memory_is_short_requests_are_refused_until_it_is_not() {
     let sections = |overload: &str| format!("server: {{ overload: {{ {overload} }} }}\n{ROUTES}");
     let gw = TestGateway::from_file(&sections(""), Clock::system());
-    assert_eq!(gw.get("/top").await.status, 200);
+    let mut there = RawClient::connect(gw.addr()).await;
+    assert_eq!(Request::get("/top").send_on(&mut there).await.status, 200);
     gw.rewrite(&sections("memory: 1MiB"));
     assert_eq!(gw.reload().await.status, 200);
-    eventually_async("requests to be refused", || async { gw.get("/top").await.status == 429 }).await;
-    let response = gw.get("/top").await;
+    eventually_async("connections to be turned away", || async { gw.get("/top").await.status == 503 }).await;
+    eventually_async("that to be counted", || async {
+        gw.metric(r#"tollgate_connections_refused_total{reason="memory"}"#).await >= 1.0
+    })
+    .await;
+    let response = Request::get("/top").send_on(&mut there).await;
     assert_refused(&response, 429, "overloaded");
     assert_eq!(response.header("connection").as_deref(), Some("close"), "a connection has memory, too");
     assert_eq!(Request::get("/readyz").send(gw.admin()).await.status, 200);
@@ -153,8 +158,8 @@ async fn while_memory_is_short_requests_are_refused_until_it_is_not() {
     eventually_async("requests to be taken", || async { gw.get("/top").await.status == 200 }).await;
     gw.rewrite(&sections("memory: 1MiB"));
     assert_eq!(gw.reload().await.status, 200);
-    eventually_async("requests to be refused", || async { gw.get("/top").await.status == 429 }).await;
+    eventually_async("connections to be turned away", || async { gw.get("/top").await.status == 503 }).await;
     gw.rewrite(&sections(""));
     assert_eq!(gw.reload().await.status, 200);
-    assert_eq!(gw.get("/top").await.status, 200, "there is no mark any more");
+    assert_eq!(gw.get("/top").await.status, 200, "that mark is gone");
 }

@@ -116,14 +116,12 @@ impl Checker<'_> {
 
     /// What a route and the hosts that serve it say about who may call it; none where nobody says anything.
     pub(super) fn rules_of<'b>(&'b self, at: WrittenRoute<'b>) -> Vec<Option<&'b AuthRule>> {
-        // Also of a route that no host serves.
-        let mut rules: Vec<Option<&AuthRule>> = at.route.auth.iter().map(Some).collect();
-        for (_, rule) in self.config.callers_of(at) {
-            if !rules.contains(&rule) {
-                rules.push(rule);
-            }
+        match (&at.route.auth, at.host) {
+            // Also of a route that no host serves.
+            (Some(rule), _) => vec![Some(rule)],
+            (None, Some(_)) => self.config.callers_of(at).into_iter().map(|(_, rule)| rule).collect(),
+            (None, None) => self.sharing.rules.clone(),
         }
-        rules
     }
 
     /// Whether everybody may call a route, as far as that is known.
@@ -168,6 +166,9 @@ impl Checker<'_> {
     /// Who has no credential has no tenant, and is let in at no tenant's host.
     fn refused_on_a_host(&mut self, at: WrittenRoute<'_>) {
         if at.route.params.allow_public_tenant || !self.sharing.has_tenant {
+            return;
+        }
+        if matches!(at.route.auth, Some(AuthRule::Providers(_))) {
             return;
         }
         let config = self.config;

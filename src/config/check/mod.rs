@@ -34,6 +34,7 @@ use super::document::{self, Document, Key, Node, NodeKind};
 use super::issue::{Issue, IssueCode, Issues, Place};
 use super::mask::quotable;
 use super::scalar::{ByteSize, OriginPattern, Period, is_this_machine};
+use super::section::auth::AuthRule;
 use super::section::cors::Cors;
 use super::section::retry::Retry;
 use super::section::routes::Route;
@@ -58,7 +59,7 @@ const MAX_LISTENERS: usize = 1_000;
 pub(super) fn check(config: &Config, document: &Document) -> Issues {
     let pipes = config.all_routes().map(|at| at.route).filter(|route| route.pipe.is_some());
     let with_pipes = pipes.filter_map(|route| config.upstream_of(route)).collect();
-    let mut checker = Checker { config, document, with_pipes, sharing: Sharing::of(config), issues: Issues::default() };
+    let mut checker = Checker::new(config, document, with_pipes);
     checker.addresses();
     checker.sizes();
     checker.auth();
@@ -108,8 +109,7 @@ pub(super) fn check(config: &Config, document: &Document) -> Issues {
 
 /// As [`check`], for limits, plans and tenants that stand alone: who calls, and how that is known, is said elsewhere.
 pub(super) fn plans_alone(config: &Config, document: &Document) -> Issues {
-    let (with_pipes, sharing) = (BTreeSet::new(), Sharing::of(config));
-    let mut checker = Checker { config, document, with_pipes, sharing, issues: Issues::default() };
+    let mut checker = Checker::new(config, document, BTreeSet::new());
     checker.limits();
     checker.plans();
     checker.unused_limits();
@@ -145,24 +145,48 @@ struct Checker<'a> {
     document: &'a Document,
     /// The upstreams that routes with pipes lead to.
     with_pipes: BTreeSet<&'a str>,
-    sharing: Sharing,
+    sharing: Sharing<'a>,
+    /// Whether callers of several tenants get to the routes of the top level, by what those say about who may call.
+    many_tenants: BTreeMap<Option<AuthRule>, bool>,
     issues: Issues,
 }
 
-/// The hosts that serve the routes of the top level.
-struct Sharing {
+impl<'a> Checker<'a> {
+    fn new(config: &'a Config, document: &'a Document, with_pipes: BTreeSet<&'a str>) -> Self {
+        let (many_tenants, issues) = (BTreeMap::new(), Issues::default());
+        Checker { config, document, with_pipes, sharing: Sharing::of(config), many_tenants, issues }
+    }
+}
+
+/// The hosts that serve the routes of the top level: what is the same for each of these routes, and takes a look at every
+/// host.
+struct Sharing<'a> {
     /// Whether one has cross-origin rules of its own.
     has_cors: bool,
     /// Whether any host has a tenant, also one that has routes of its own.
     has_tenant: bool,
     /// The most labels that one has; none where every host is served.
     labels: Option<usize>,
+    /// Who may call a route that does not say it itself, each rule once.
+    rules: Vec<Option<&'a AuthRule>>,
 }
 
-impl Sharing {
-    fn of(config: &Config) -> Self {
+impl<'a> Sharing<'a> {
+    fn of(config: &'a Config) -> Self {
         let sharing = || config.hosts.iter().filter(|(_, host)| host.routes.is_none());
+        let outer = config.default_auth.as_ref();
+        let mut rules = Vec::new();
+        for (_, host) in sharing() {
+            let rule = host.auth.as_ref().or(outer);
+            if !rules.contains(&rule) {
+                rules.push(rule);
+            }
+        }
+        if config.hosts.is_empty() {
+            rules.push(outer);
+        }
         Sharing {
+            rules,
             has_cors: sharing().any(|(_, host)| host.cors.is_some()),
             has_tenant: config.hosts.values().any(|host| host.tenant.is_some()),
             labels: sharing().map(|(pattern, _)| pattern.labels()).max(),

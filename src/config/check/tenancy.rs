@@ -117,8 +117,21 @@ impl Checker<'_> {
         })
     }
 
-    /// Whether callers of more than one tenant get to the route. Those with Tinybird JWTs have their own parameters fixed.
-    fn has_many_tenants(&self, at: WrittenRoute<'_>) -> bool {
+    /// Whether callers of more than one tenant get to the route.
+    fn has_many_tenants(&mut self, at: WrittenRoute<'_>) -> bool {
+        if at.host.is_some() {
+            return self.counts_many_tenants(at);
+        }
+        if let Some(known) = self.many_tenants.get(&at.route.auth) {
+            return *known;
+        }
+        let has_many = self.counts_many_tenants(at);
+        self.many_tenants.insert(at.route.auth.clone(), has_many);
+        has_many
+    }
+
+    /// As above, by a look at each host. Those with Tinybird JWTs have their own parameters fixed.
+    fn counts_many_tenants(&self, at: WrittenRoute<'_>) -> bool {
         let mut tenants = BTreeSet::new();
         for (host, rule) in self.config.callers_of(at) {
             let names = rule.map(AuthRule::names).unwrap_or_default();

@@ -142,7 +142,7 @@ pub enum Audience {
 }
 
 /// Who may call a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AuthRule {
     /// Whoever has a credential for one of these providers.
     Providers(Vec<String>),

@@ -49,7 +49,7 @@ pub struct Overload {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub in_flight: Option<NonZeroU32>,
-    /// Memory of the whole process; while it has more, requests are refused with 429. Left out: as much as there is.
+    /// Memory of the whole process; while it has more, requests are refused with 429 and new connections with 503. Left out: as much as there is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
 }

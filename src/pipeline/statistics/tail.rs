@@ -28,7 +28,7 @@ static NEXT_DOCUMENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b
 /// The end of a body.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
-    /// The first piece, until a second one comes. Most bodies are one, which need not be copied.
+    /// The first piece, until a second one comes. Many bodies are one, which need not be copied.
     only: Option<Bytes>,
     /// The last bytes of several pieces: all of the body, or at least [`KEPT`] of them.
     kept: Vec<u8>,
@@ -51,7 +51,8 @@ impl Tail {
         if piece.is_empty() {
             return;
         }
-        if self.only.is_none() && self.first.is_none() && self.kept.is_empty() {
+        let is_first = self.only.is_none() && self.first.is_none() && self.kept.is_empty();
+        if is_first && piece.len() <= 2 * KEPT {
             self.only = Some(piece.clone());
             return;
         }
