@@ -13,10 +13,10 @@ LISTEN ?= 127.0.0.1:8080
 fuzz: SECONDS ?= 60
 soak: SECONDS ?= 3600
 
-.PHONY: help demo run test lint conformance bench fuzz soak
+.PHONY: help demo run test lint conformance bench instructions fuzz soak
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: ## Start a gateway with a bundled upstream and data (LISTEN=127.0.0.1:8080), and print curl lines to try
 	@.ci/setup build
@@ -57,6 +57,11 @@ bench: ## Measure: criterion benches, load against nginx, HAProxy, Caddy and a b
 	python3 benches/end_to_end/reload.py
 	python3 benches/end_to_end/metering.py
 	benches/tls/run.py
+
+instructions: ## Count instructions: no step and no request may take 3 % more (RECORD=1 keeps the counts, WHY='..' what they are spent on)
+	@.ci/setup build
+	@.ci/setup instructions
+	@.ci/instructions
 
 fuzz: ## Invent inputs for whatever reads what strangers write (SECONDS=60 for each part), and say how to repeat what breaks it
 	@.ci/setup build

@@ -1,92 +1,22 @@
-//! Finding the route for a path among 10 to 10 000 routes, and the site for a host among 10 000 hosts.
-//!
-//! Each figure is one `Snapshot::find`, or `Snapshot::site_of` and `find`, on a configuration that was read,
-//! checked and compiled as the program does it; half of the routes are exact,
-//! a quarter has captures and a quarter a tail.
-#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+//! How long it takes to find a route and a host: `scenarios/matching.rs`, by criterion.
 
-use std::fmt::Write;
-use std::hint::black_box;
-use std::path::PathBuf;
+mod scenarios {
+    pub(crate) mod by_time;
+    pub(crate) mod matching;
+    #[expect(dead_code, reason = "other groups measure in other ways, too")]
+    pub(crate) mod measure;
+}
+
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use tollgate::clock::Clock;
-use tollgate::config::interpolate::Environment;
-use tollgate::config::load_text;
-use tollgate::snapshot::Snapshot;
-use tollgate::state::State;
+use criterion::{Criterion, criterion_group, criterion_main};
 
 fn matching(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("matching");
-    for routes in [10, 1_000, 10_000] {
-        let snapshot = snapshot(&routes_of(routes));
-        let site = snapshot.site_of("localhost").expect("every host is served");
-        // From the middle, so that no order of search is favoured.
-        let number = routes / 2 / 4 * 4;
-        let capture = number + 2;
-        let tail = number + 3;
-        for (kind, path, expected) in [
-            ("exact", format!("/team-{}/report-{number}", number % 10), true),
-            ("capture", format!("/team-{}/{capture}/acme-corp/trend-2026.csv", capture % 10), true),
-            ("tail", format!("/files-{tail}/a/b/c.csv"), true),
-            ("miss", format!("/team-{}/report-{number}X", number % 10), false),
-        ] {
-            assert_eq!(snapshot.find(site, &path).is_some(), expected, "{path} among {routes}");
-            group.bench_function(BenchmarkId::new(kind, routes), |bencher| {
-                bencher.iter(|| black_box(snapshot.find(site, black_box(&path))).is_some());
-            });
-        }
-    }
-    group.finish();
+    scenarios::matching::matching(&mut criterion.benchmark_group("matching"), &[10, 1_000, 10_000]);
 }
 
-/// Ten thousand customers with a host each, who share a thousand routes.
 fn hosts(criterion: &mut Criterion) {
-    let mut text = routes_of(1_000);
-    text.push_str("hosts:\n");
-    for number in 0..10_000 {
-        let host = match number % 10 {
-            0 => format!("\"*.group-{number}.example.com\": {{ tenant: \"{{host.1}}\" }}"),
-            _ => format!("analytics.customer-{number}.example: {{ tenant: customer-{number} }}"),
-        };
-        writeln!(text, "  {host}").expect("a string takes all");
-    }
-    let snapshot = snapshot(&text);
-    let path = "/team-0/report-500";
-    let mut group = criterion.benchmark_group("hosts");
-    for (kind, host, expected) in [
-        ("exact", "analytics.customer-5001.example", true),
-        ("wildcard", "acme.group-5000.example.com", true),
-        ("miss", "analytics.customer-50010.example", false),
-    ] {
-        let find =
-            |host: &str| snapshot.site_of(host).is_some_and(|site| snapshot.find(site, black_box(path)).is_some());
-        assert_eq!(find(host), expected, "{host}");
-        group.bench_function(BenchmarkId::new(kind, 10_000), |bencher| {
-            bencher.iter(|| black_box(find(black_box(host))));
-        });
-    }
-    group.finish();
-}
-
-fn routes_of(routes: usize) -> String {
-    let mut text = String::from("upstreams: { one: { url: \"http://127.0.0.1:9\" } }\nroutes:\n");
-    for number in 0..routes {
-        let team = number % 10;
-        let route = match number % 4 {
-            0 | 1 => format!("/team-{team}/report-{number}: {{ pipe: report_{number} }}"),
-            2 => format!("/team-{team}/{number}/{{tenant}}/trend-{{day}}.csv: {{ pipe: trend, formats: [csv] }}"),
-            _ => format!("/files-{number}/*: {{ proxy: \"/files/{{path.rest}}\" }}"),
-        };
-        writeln!(text, "  {route}").expect("a string takes all");
-    }
-    text
-}
-
-fn snapshot(text: &str) -> Snapshot {
-    let loaded = load_text("bench.yaml", text, PathBuf::new(), &Environment::of([])).expect("the file is right");
-    Snapshot::compile(&loaded.config, &State::new(Clock::system()))
+    scenarios::matching::hosts(&mut criterion.benchmark_group("hosts"), 10_000);
 }
 
 criterion_group! {

@@ -1,114 +1,20 @@
-//! What it costs to know what a query cost: a mebibyte of an answer in pieces as they come from a socket, its end kept
-//! and read; and to compress it, which the upstream does otherwise. And what a line of the access log costs.
-#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+//! How long it takes to know what a query cost, and to log it: `scenarios/metering.rs`, by criterion.
 
-use std::hint::black_box;
-use std::time::{Duration, UNIX_EPOCH};
-
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use smallvec::SmallVec;
-use tollgate::config::section::log::Format;
-use tollgate::exchange::outcome::Outcome;
-use tollgate::exchange::statistics::Statistics;
-use tollgate::pipeline::compress::Gzip;
-use tollgate::pipeline::statistics::Tail;
-use tollgate::telemetry::access_line::append;
-
-/// An answer of about this many bytes.
-fn answer(length: usize) -> String {
-    let mut rows = String::new();
-    for number in 0_u64.. {
-        if rows.len() >= length {
-            break;
-        }
-        let comma = if rows.is_empty() { "" } else { ",\n" };
-        let hash = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        rows.push_str(&format!(
-            "{comma}\t\t{{\n\t\t\t\"product\": \"product-{}\",\n\t\t\t\"visits\": {hash},\n\t\t\t\"share\": 0.{}\n\t\t}}",
-            hash % 1000,
-            hash % 99_991,
-        ));
-    }
-    format!(
-        "{{\n\t\"data\":\n\t[\n{rows}\n\t],\n\n\t\"rows\": 3,\n\n\t\"statistics\":\n\t{{\n\t\t\"elapsed\": 0.0125,\n\t\t\
-         \"rows_read\": 100000,\n\t\t\"bytes_read\": 2400000\n\t}}\n}}\n"
-    )
+mod scenarios {
+    pub(crate) mod by_time;
+    #[expect(dead_code, reason = "other groups measure in other ways, too")]
+    pub(crate) mod measure;
+    pub(crate) mod metering;
 }
 
+use criterion::{Criterion, criterion_group, criterion_main};
+
 fn metering(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("metering");
-    for (name, length) in [("2KiB", 2 << 10), ("1MiB", 1 << 20)] {
-        let answer = answer(length);
-        group.throughput(Throughput::Bytes(answer.len() as u64));
-        for piece in [1 << 10, 16 << 10, 64 << 10] {
-            if piece > length && piece != 64 << 10 {
-                continue;
-            }
-            group.bench_function(BenchmarkId::new(format!("statistics/{name}"), piece), |bencher| {
-                bencher.iter(|| {
-                    let mut tail = Tail::default();
-                    for piece in black_box(&answer).as_bytes().chunks(piece) {
-                        tail.push(piece);
-                    }
-                    assert_eq!(tail.read().rows_read, Some(100_000));
-                });
-            });
-            group.bench_function(BenchmarkId::new(format!("gzip/{name}"), piece), |bencher| {
-                bencher.iter(|| {
-                    let (mut gzip, mut length) = (Gzip::new(), 0);
-                    for piece in black_box(&answer).as_bytes().chunks(piece) {
-                        length += gzip.piece(piece).expect("memory takes it").len();
-                    }
-                    length + gzip.last(&[]).expect("memory takes it").len()
-                });
-            });
-        }
-    }
-    group.finish();
+    scenarios::metering::metering(&mut criterion.benchmark_group("metering"));
 }
 
 fn logging(criterion: &mut Criterion) {
-    let outcome = Outcome {
-        at: UNIX_EPOCH + Duration::from_millis(1_795_367_178_123),
-        request_id: "5f8c2a0c2e4d4b1f9a7700112233abcd".into(),
-        client: [192, 0, 2, 7].into(),
-        caller: Some(("partners".into(), "k7GqPz3mXw9A".into())),
-        tenant: "acme".parse().ok(),
-        method: http::Method::GET,
-        host: "api.example.com".to_owned(),
-        path: "/top-pages".to_owned(),
-        route: Some("/top-pages".into()),
-        upstream: Some("tinybird".into()),
-        status: 200,
-        refusal: None,
-        limited_by: None,
-        would_refuse: SmallVec::new(),
-        fault: None,
-        attempts: 1,
-        request_bytes: 0,
-        response_bytes: 1_351,
-        unpacked_bytes: None,
-        statistics: Statistics {
-            rows_read: Some(48_213),
-            bytes_read: Some(1_928_520),
-            elapsed: Some(Duration::from_micros(4_181)),
-        },
-        elapsed: Duration::from_micros(12_345),
-        upstream_elapsed: Duration::from_micros(11_000),
-        trace_id: Some("0af7651916cd43dd8448eb211c80319c".to_owned()),
-    };
-    let mut group = criterion.benchmark_group("logging");
-    for (name, format) in [("json", Format::Json), ("text", Format::Text)] {
-        group.bench_function(name, |bencher| {
-            let mut text = String::new();
-            bencher.iter(|| {
-                text.clear();
-                append(&mut text, black_box(&outcome), format);
-                text.len()
-            });
-        });
-    }
-    group.finish();
+    scenarios::metering::logging(&mut criterion.benchmark_group("logging"));
 }
 
 criterion_group!(benches, metering, logging);

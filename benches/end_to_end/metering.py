@@ -23,6 +23,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import callgrind
 import tokens
 from processes import process
 from report import confidence, judged, spread, sure, write_section
@@ -30,7 +31,7 @@ from report import confidence, judged, spread, sure, write_section
 HERE = Path(__file__).parent
 PROGRAM = Path(os.environ.get("TOLLGATE") or Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "release/tollgate")
 TURNS, ROUNDS, DURATION = (int(os.environ.get(name, default)) for name, default in (("TURNS", 15), ("ROUNDS", 5), ("DURATION", 8)))
-CONNECTIONS, TENANTS, ROUTES, COUNTED = 32, 1_000, 50, (500, 2_500)
+CONNECTIONS, TENANTS, ROUTES = 32, 1_000, 50
 UPSTREAM, FIRST = 18740, 18741
 SECRET = "p.the-admin-token-of-a-workspace-signs-the-tokens-of-its-callers"
 WORKSPACE = "9c2a0c2e-0000-4000-8000-000000000001"
@@ -189,35 +190,18 @@ def costs(folder, gateways):
 
 
 def instructions(folder):
-    """Instructions of a request in user space, of all threads; none where there is no valgrind."""
+    """Instructions of a request, by variant; none where there is no valgrind."""
     if not shutil.which("valgrind"):
         return None
     token = (folder / "one.tokens").read_text().strip()
     found = {}
     for name in VARIANTS:
-        counted = []
-        for requests in COUNTED:
-            output = folder / f"{name}-{requests}.callgrind"
-            # Without threads that take turns at random there would be no figure to compare.
-            wrapper = ["valgrind", "--tool=callgrind", "--fair-sched=no", f"--callgrind-out-file={output}"]
-            with Gateway(folder, name, len(VARIANTS), wrapper=wrapper) as gateway:
-                ask_often(gateway.port, token, requests)
-            counted.append(int(re.search(r"^summary: (\d+)", output.read_text(), re.MULTILINE)[1]))
-        found[name] = (counted[1] - counted[0]) / (COUNTED[1] - COUNTED[0])
+        output = folder / f"{name}.callgrind"
+        with Gateway(folder, name, len(VARIANTS), wrapper=callgrind.wrapper(output)) as gateway:
+            callgrind.count(gateway.process.pid, callgrind.Caller(gateway.port, "/sales?limit=5", token=token))
+        found[name] = callgrind.everywhere(output)
         print(f"instructions, {name}: {found[name]:,.0f}", file=sys.stderr)
     return found
-
-
-def ask_often(port, token, count):
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    for _ in range(count):
-        connection.request("GET", "/sales?limit=5", headers={"Authorization": f"Bearer {token}"})
-        answer = connection.getresponse()
-        answer.read()
-        if answer.status != 200:
-            sys.exit(f"the gateway answers {answer.status}")
 
 
 def scrapes(folder, gateway):
