@@ -134,8 +134,9 @@ async fn a_quota_that_runs_out_while_two_processes_count_is_kept_to() {
         let tally = calls.end().await;
         assert_eq!(tally.failures, Vec::<String>::new());
         let let_in = tally.answers[&200];
-        // No more than one request of each who calls: what came to the old one within 20 ms, over connections that it had.
-        assert!((QUOTA..=QUOTA + 13).contains(&let_in), "{let_in} of {QUOTA}");
+        // No more than four requests of each who calls: what came to the old one within 20 ms, over connections that it had.
+        // If neither knew what the other counts, some hundreds would be let in.
+        assert!((QUOTA..=QUOTA + 13 * 4).contains(&let_in), "{let_in} of {QUOTA}");
         assert_eq!(u64::from(upstream.requests()), let_in);
     }
 }
