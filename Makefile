@@ -38,7 +38,7 @@ lint: ## Check formatting, clippy and rustdoc, warnings denied
 	@.ci/setup build
 	@.ci/setup lint
 	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --all-targets --features bench-peers,bench-instructions --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
 conformance: ## Let testssl.sh look for vulnerabilities (into docs/conformance.md), and Tinybird's program and ClickHouse at the export's files
@@ -51,7 +51,7 @@ conformance: ## Let testssl.sh look for vulnerabilities (into docs/conformance.m
 bench: ## Measure: criterion benches, load against nginx, HAProxy, Caddy and a bare Pingora proxy, TLS, reloads, usage and logs under load
 	@.ci/setup build
 	@.ci/setup bench
-	cargo bench --locked
+	cargo bench --locked --profile measured
 	benches/end_to_end/run.sh
 	python3 benches/end_to_end/scenarios.py
 	python3 benches/end_to_end/reload.py
@@ -71,6 +71,6 @@ fuzz: ## Invent inputs for whatever reads what strangers write (SECONDS=60 for e
 soak: ## Try every fault in its long form, then let a gateway run at half load among faults (SECONDS=3600), and judge memory, files and answers (into docs/soak.md)
 	@.ci/setup build
 	@.ci/setup soak
-	TOLLGATE_LONG=1 cargo test --locked --test faults
+	TOLLGATE_LONG=1 .ci/test --test faults
 	cargo build --locked --release
 	SECONDS=$(SECONDS) python3 tests/soak/soak.py

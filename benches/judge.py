@@ -5,7 +5,7 @@ Usage: judge.py check|record BASELINE COUNTS..    COUNTS are files: JSON by scen
 BASELINE is JSON: the compiler and target that counted, instructions by scenario, and why some of them ever became more. `check` ends
 with 1 if one has grown by more than 3 %, if one is not in the baseline, or one of the baseline was not counted. `record` writes what is
 less and what is new. What has become more it writes only with a reason, which is the environment's WHY, and keeps the reason.
-RUSTC names another compiler to ask.
+RUSTC names another compiler to ask, MACHINE says what else counts depend on: versions of valgrind and the C library, and what the processor can.
 """
 
 import json
@@ -32,6 +32,8 @@ def main(task, baseline, *files):
     before = json.loads(baseline.read_text()) if baseline.exists() else {}
     if not now:
         sys.exit("nothing was counted")
+    if empty := [name for name, count in now.items() if count <= 0]:
+        sys.exit(f"nothing was counted in {', '.join(empty)}: does what is counted still have its name?")
     tasks = {"check": check, "record": record}
     if task not in tasks:
         sys.exit(__doc__)
@@ -55,12 +57,12 @@ def counted_with():
     command = [os.environ.get("RUSTC", "rustc"), "-vV"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
     said = dict(line.split(": ", 1) for line in lines if ": " in line)
-    return {"rustc": said["release"], "target": said["host"]}
+    return {"rustc": said["release"], "target": said["host"], "machine": os.environ.get("MACHINE", "")}
 
 
 def check(baseline, before, now, here):
     known = before.get("instructions", {})
-    comparable = all(before.get(key) == value for key, value in here.items())
+    comparable = is_comparable(before, here)
     print(table(known, now))
     wrong = [f"{name} is not in {baseline}" for name in now if name not in known]
     wrong += [f"{name} is in {baseline}, and was not counted" for name in known if name not in now]
@@ -72,8 +74,8 @@ def check(baseline, before, now, here):
         if less:
             print(f"Less than before: {', '.join(less)}. So that it stays so: {AGAIN}")
     else:
-        of = " ".join(str(before.get(key)) for key in here)
-        print(f"\n*** NOT JUDGED: the baseline is of {of}, this is {' '.join(here.values())}. Their counts cannot be compared. ***")
+        of = ", ".join(str(before.get(key)) for key in here)
+        print(f"\n*** NOT JUDGED: the baseline is of {of}; this is {', '.join(here.values())}. Their counts cannot be compared. ***")
     if wrong:
         print("\n" + "\n".join(f"WRONG: {message}" for message in wrong))
         print(f"Find what costs it: docs/benchmarks.md says how. If it is worth it: {AGAIN} WHY='what it is spent on'. New and gone ones need no WHY.")
@@ -82,7 +84,7 @@ def check(baseline, before, now, here):
 
 def record(baseline, before, now, here):
     known, why = before.get("instructions", {}), os.environ.get("WHY", "").strip()
-    comparable = not known or all(before.get(key) == value for key, value in here.items())
+    comparable = not known or is_comparable(before, here)
     print(table(known, now))
     grown = [name for name in now if name in known and change(known[name], now[name]) > LIMIT]
     if not why and not comparable:
@@ -99,6 +101,10 @@ def record(baseline, before, now, here):
     ordered = dict(sorted(now.items()))
     baseline.write_text(json.dumps({**here, "why": reasons, "instructions": ordered}, indent=2, ensure_ascii=False) + "\n")
     print(f"Written: {baseline}. It belongs into the commit that changes the counts.")
+
+
+def is_comparable(before, here):
+    return all(before.get(key) == value for key, value in here.items())
 
 
 def slopes(now):

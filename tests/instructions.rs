@@ -35,7 +35,7 @@ impl Gate {
     fn of(rustc: &str, instructions: &Value) -> Self {
         let gate = Gate::empty();
         let why = json!([{ "date": "2026-01-02", "grown": { "a": 4.0 }, "why": "a reason" }]);
-        let baseline = json!({ "rustc": rustc, "target": "x86_64-test", "why": why, "instructions": instructions });
+        let baseline = json!({ "rustc": rustc, "target": "x86_64-test", "machine": "m", "why": why, "instructions": instructions });
         std::fs::write(gate.baseline(), baseline.to_string()).expect("a file");
         gate
     }
@@ -70,7 +70,11 @@ impl Gate {
         std::fs::write(&file, counts.to_string()).expect("a file");
         let mut command = Command::new("python3");
         command.args(["benches/judge.py", task]).arg(self.baseline()).arg(&file);
-        command.env("RUSTC", self.folder.path().join("rustc")).env("WHY", why).env("PYTHONIOENCODING", "utf-8");
+        command
+            .env("RUSTC", self.folder.path().join("rustc"))
+            .env("MACHINE", "m")
+            .env("WHY", why)
+            .env("PYTHONIOENCODING", "utf-8");
         let output = command.output().unwrap_or_else(|error| panic!("python3: {error}: run .ci/setup instructions"));
         let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         Verdict { code: output.status.code(), text }
@@ -126,6 +130,10 @@ fn a_scenario_that_only_one_side_knows_is_refused() {
 fn without_a_baseline_or_counts_nothing_is_let_in() {
     Gate::empty().check(&json!({ "a": 100 })).refuses().says("WRONG: a is not in");
     Gate::with(&json!({})).check(&json!({})).refuses().says("nothing was counted");
+    // As when what is counted has another name now.
+    let gate = Gate::with(&json!({ "a": 100, "b": 100 }));
+    gate.check(&json!({ "a": 0, "b": 100 })).refuses().says("nothing was counted in a");
+    gate.record(&json!({ "a": 0, "b": 100 }), "").refuses().says("nothing was counted in a");
 }
 
 #[test]
@@ -134,6 +142,10 @@ fn counts_of_another_compiler_are_shown_and_loudly_not_judged() {
     gate.check(&json!({ "a": 200 })).lets_in().says("NOT JUDGED").says("1.94.0").says("1.95.0").says("+100.00 %");
     // What is missing is missing with every compiler.
     gate.check(&json!({ "b": 200 })).refuses();
+    let gate = Gate::with(&json!({ "a": 100 }));
+    let kept = std::fs::read_to_string(gate.baseline()).expect("a baseline");
+    std::fs::write(gate.baseline(), kept.replace("\"machine\":\"m\"", "\"machine\":\"another one\"")).expect("a file");
+    gate.check(&json!({ "a": 200 })).lets_in().says("NOT JUDGED").says("another one");
 }
 
 #[test]
@@ -189,7 +201,8 @@ fn what_gungraun_prints_is_understood() {
     std::fs::write(&file, format!("{line}\n")).expect("a file");
     let mut command = Command::new("python3");
     command.args(["benches/judge.py", "check"]).arg(gate.baseline()).arg(file);
-    let output = command.env("RUSTC", gate.folder.path().join("rustc")).output().expect("python3 runs");
+    command.env("RUSTC", gate.folder.path().join("rustc")).env("MACHINE", "m");
+    let output = command.output().expect("python3 runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("admission/form_body has grown by 4.0 %"));
 }
@@ -200,7 +213,7 @@ fn the_baseline_of_this_project_is_in_its_form() {
     let counts = kept["instructions"].as_object().expect("counts");
     assert!(counts.values().all(|count| count.as_u64().is_some_and(|count| count > 0)), "{counts:?}");
     assert!(counts.contains_key(FEW) && counts.contains_key(MANY));
-    assert!(kept["rustc"].is_string() && kept["target"].is_string());
+    assert!(["rustc", "target", "machine"].iter().all(|key| kept[key].as_str().is_some_and(|text| !text.is_empty())));
     for entry in kept["why"].as_array().expect("reasons") {
         assert!(entry["why"].as_str().is_some_and(|why| !why.trim().is_empty()), "{entry}");
     }

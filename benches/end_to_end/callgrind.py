@@ -30,7 +30,9 @@ def count(pid, caller):
 
 
 def switch(pid, state):
-    subprocess.run(["callgrind_control", "-i", state, str(pid)], check=True, capture_output=True, timeout=PATIENCE)
+    done = subprocess.run(["callgrind_control", "-i", state, str(pid)], capture_output=True, text=True, timeout=PATIENCE)
+    if done.returncode != 0:
+        raise SystemExit(f"callgrind_control cannot reach the gateway: {done.stdout}{done.stderr}")
 
 
 def serving(output):

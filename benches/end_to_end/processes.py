@@ -3,6 +3,10 @@
 import contextlib
 import signal
 import subprocess
+import sys
+
+# Seconds for a program to end, also under valgrind.
+PATIENCE = 120
 
 
 @contextlib.contextmanager
@@ -14,4 +18,9 @@ def process(command, **more):
         yield child
     finally:
         child.send_signal(signal.SIGINT)
-        child.wait()
+        try:
+            child.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            print(f"*** {command[0]} did not end within {PATIENCE} s and was killed", file=sys.stderr)

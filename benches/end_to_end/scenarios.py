@@ -442,17 +442,33 @@ def half_load(folder, peers):
     found = {}
     for name in TITLES:
         most = statistics.median(loaded(folder, "public", peers[name])[0] / SECONDS for _ in range(3))
-        rate = max(CALLERS, int(most / 2) // CALLERS * CALLERS)
-        say(f"half load: {name}, {rate} a second")
-        rounds = []
-        for _ in range(5):
-            rounds.append((constant(folder, peers[name].port, rate, "/top-10-products"), constant(folder, UPSTREAM, rate, "/v0/pipes/top-10-products.json")))
-        found[name] = (rate, rounds)
+        # On a busy machine the generator may not come to half of what the fastest did: the figures are then of the rate it does come to.
+        for part in (0.5, 0.45, 0.4, 0.3, 0.2):
+            rate = max(CALLERS, int(most * part) // CALLERS * CALLERS)
+            say(f"half load: {name}, {rate} a second")
+            rounds = at_rate(folder, peers[name].port, rate)
+            if rounds:
+                found[name] = (rate, rounds)
+                break
+        else:
+            sys.exit(f"port {peers[name].port} did not get even {rate} requests a second: the machine is too busy to measure")
     return found
 
 
+def at_rate(folder, port, rate):
+    """Five pairs of latencies, through a peer and without it; None when the load could not be made."""
+    rounds = []
+    for _ in range(5):
+        through = constant(folder, port, rate, "/top-10-products")
+        without = through and constant(folder, UPSTREAM, rate, "/v0/pipes/top-10-products.json")
+        if not without:
+            return None
+        rounds.append((through, without))
+    return rounds
+
+
 def constant(folder, port, rate, path):
-    """p50, p99 and p99.9 at a constant rate, in microseconds.
+    """p50, p99 and p99.9 at a constant rate, in microseconds; None when the load could not be made.
 
     One h2load for each connection: one alone asks on all of its connections in the same moment, and then measures how long it takes
     to answer 16 requests that came together.
@@ -471,17 +487,23 @@ def constant(folder, port, rate, path):
     if any(line[1] != "200" for line in lines):
         sys.exit(f"port {port} gave wrong answers at {rate} a second")
     if len(lines) < rate * SECONDS * 2 * 0.9:
-        sys.exit(f"only {len(lines)} requests in {SECONDS * 2} s towards port {port}, not {rate} a second: the load could not be made")
+        say(f"only {len(lines)} requests in {SECONDS * 2} s towards port {port}, not {rate} a second: the load could not be made")
+        return None
     times = sorted(int(line[2]) for line in lines)
     return [times[min(len(times) - 1, int(len(times) * part))] for part in (0.5, 0.99, 0.999)]
 
 
 def crowded(folder, peer):
     """KiB for a connection that says nothing, and the p99 of few requests in microseconds: alone, and beside many of these."""
-    few = [peer.port, FEW, "/top-10-products"]
-    alone = constant(folder, *few)[1]
+
+    def few():
+        # One p99 of few is the tenth slowest request, which says more about the machine.
+        rounds = [constant(folder, peer.port, FEW, "/top-10-products") for _ in range(5)]
+        return statistics.median(latencies[1] for latencies in rounds if latencies)
+
+    alone = few()
     with peer.crowd() as each:
-        return each, alone, constant(folder, *few)[1]
+        return each, alone, few()
 
 
 def overload(folder):
@@ -532,7 +554,7 @@ def render(samples, half, memory, guarded, load):
         yield f"Tollgate, one of {ROUTES:,} paths on {HOSTS:,} hosts to the route for everybody: {sure(flat, '{:.2f}')}."
         yield ""
     if half:
-        yield "**At half of what each can do**, a constant rate on 16 connections; without a proxy at the same rate, in turn."
+        yield "**At half of what each can do**, or as much of that as the load generator comes to: a constant rate on 16 connections; without a proxy at the same rate, in turn."
         yield ""
         rows = []
         for name, (rate, rounds) in half.items():

@@ -74,14 +74,14 @@ fn tollgate_counts_this<T>(routine: impl FnOnce() -> T) -> T {
 #[bench::json_body("JSON body")]
 #[bench::form_body("form body")]
 fn admission(name: &'static str) {
-    Count::one(name, |count| scenarios::admission::admission(count));
+    Count::one(name, scenarios::admission::admission);
 }
 
 #[library_benchmark]
 #[bench::parse("parse")]
 #[bench::hs256("HS256")]
 fn signatures(name: &'static str) {
-    Count::one(name, |count| scenarios::authentication::signatures(count));
+    Count::one(name, scenarios::authentication::signatures);
 }
 
 #[library_benchmark]
@@ -93,7 +93,7 @@ fn signatures(name: &'static str) {
 #[bench::one_of_four_cached("one of four providers, cached")]
 #[bench::api_key("api_key")]
 fn entrance(name: &'static str) {
-    Count::one(name, |count| scenarios::authentication::entrance(count));
+    Count::one(name, scenarios::authentication::entrance);
 }
 
 #[library_benchmark]
@@ -101,7 +101,7 @@ fn entrance(name: &'static str) {
 #[bench::tenant_fixed("tenant fixed")]
 #[bench::minted_token_cached("tenant fixed, minted token, cached")]
 fn known_callers(name: &'static str) {
-    Count::one(name, |count| scenarios::authentication::known_callers(count));
+    Count::one(name, scenarios::authentication::known_callers);
 }
 
 #[library_benchmark]
@@ -111,7 +111,7 @@ fn known_callers(name: &'static str) {
 #[bench::a_quota_of_a_month("a quota of a month")]
 #[bench::two_rates_and_two_quotas("two rates and two quotas")]
 fn limits(name: &'static str) {
-    Count::one(name, |count| scenarios::limits::decisions(count));
+    Count::one(name, scenarios::limits::decisions);
 }
 
 #[library_benchmark]
@@ -137,21 +137,21 @@ fn hosts(name: &'static str) {
 #[bench::statistics_large("statistics/1MiB/16384")]
 #[bench::gzip_small("gzip/2KiB/65536")]
 fn metering(name: &'static str) {
-    Count::one(name, |count| scenarios::metering::metering(count));
+    Count::one(name, scenarios::metering::metering);
 }
 
 #[library_benchmark]
 #[bench::json("json")]
 #[bench::text("text")]
 fn logging(name: &'static str) {
-    Count::one(name, |count| scenarios::metering::logging(count));
+    Count::one(name, scenarios::metering::logging);
 }
 
 #[library_benchmark]
 #[bench::small("2KiB/65536")]
 #[bench::large("1MiB/16384")]
 fn stripping(name: &'static str) {
-    Count::one(name, |count| scenarios::stripping::stripping(count));
+    Count::one(name, scenarios::stripping::stripping);
 }
 
 #[library_benchmark]

@@ -124,6 +124,8 @@ fn is_open(config: &Config) -> bool {
     // The same for all routes of the top level that say nothing; every host is looked at for it.
     let mut unsaid = None;
     config.all_routes().all(|at| match (&at.route.auth, at.host) {
+        // Nobody can call it.
+        (Some(_), None) if !config.serves_top_level() => true,
         (Some(rule), _) => is_public(Some(rule)),
         (None, Some(_)) => is_for_all(at),
         (None, None) => *unsaid.get_or_insert_with(|| is_for_all(at)),
@@ -146,6 +148,8 @@ mod tests {
             "auth: { p: { type: api_key, keys: keys.yaml } }\n",
             "upstreams: { t: { url: 'https://api.example.com' } }\nroutes: { /a: { pipe: a, auth: public }, /b: { pipe: b } }\n",
         );
+        let unserved = "upstreams: { t: { url: 'https://api.example.com' } }\nroutes: { /a: { pipe: a, auth: p } }\n\
+            hosts: { a.test: { routes: { /b: { pipe: b, auth: public } } } }\n";
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("keys.yaml"), "").unwrap();
         for (text, open) in [
@@ -153,6 +157,7 @@ mod tests {
             (format!("{routes}default_auth: public\n"), true),
             (format!("{auth}{routes}default_auth: p\n"), false),
             (format!("{auth}{routes}default_auth: public\nhosts: {{ a.test: {{}}, b.test: {{ auth: p }} }}\n"), false),
+            (format!("{auth}{unserved}"), true),
         ] {
             let loaded = load_text("a.yaml", &text, folder.path().to_owned(), &Environment::of([]));
             let config = loaded.unwrap_or_else(|issues| panic!("{issues}")).config;

@@ -47,6 +47,8 @@ const SERVICE_UNAVAILABLE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: 1\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n";
 /// For the whole head of a request, however it comes; or twice `server.keepalive`, if that is less.
 const HEAD_TIME: Duration = Duration::from_secs(30);
+/// Ticks within which a head must be there. One more is for the bytes that tell HTTP/2 from HTTP/1.
+const TICKS: u32 = 5;
 /// For the answer to reach who is turned away.
 const LINGER: Duration = Duration::from_millis(100);
 /// The length of HTTP/2's whole preface.
@@ -115,6 +117,8 @@ impl Door {
 
     /// Whether HTTP/2 begins on a connection without TLS; none if it is over before that is known.
     async fn is_http2(&self, stream: &mut Stream) -> Option<bool> {
+        timeout(self.patience, stream.try_peek(&mut [0; 1])).await.ok()?.ok()?;
+        // Who has begun is within a head.
         let look = async {
             let mut start = [0; START.len()];
             stream.try_peek(&mut start).await.ok()?;
@@ -125,7 +129,7 @@ impl Door {
             stream.try_peek(&mut [0; PREFACE]).await.ok()?;
             Some(true)
         };
-        timeout(self.patience, look).await.ok().flatten()
+        timeout(tick(self.patience), look).await.ok().flatten()
     }
 
     /// Waits until a request begins to come; none if the connection is over, or has rested too long, before that. Until then
@@ -134,22 +138,27 @@ impl Door {
         &self,
         stream: &mut Stream,
         patience: &mut Interval,
-        closing: Pin<&mut impl Future<Output = ()>>,
+        mut closing: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<()> {
         // Nothing is taken: what comes stays in front of whoever reads next.
-        let begun = poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut ReadBuf::new(&mut [])));
+        let mut begun = poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut ReadBuf::new(&mut [])));
         let end = sleep(self.patience);
-        let rested = async {
-            // Most requests come before that; only who rests for longer has a timer of its own.
-            patience.tick().await;
-            end.await;
-        };
+        // Most requests come before that; only who rests for longer has a timer of its own.
         tokio::select! {
+            biased;
+            begun = &mut begun => return begun.ok(),
+            () = closing.as_mut() => return None,
+            _ = patience.tick() => {}
+        }
+        let begun = tokio::select! {
             biased;
             begun = begun => begun.ok(),
             () = closing => None,
-            () = rested => None,
-        }
+            () = end => None,
+        };
+        // Else one that is overdue by now would be the first of the head that comes.
+        patience.reset();
+        begun
     }
 
     /// What holds for the first exchange of a connection, and through it for the others.
@@ -160,7 +169,7 @@ impl Door {
         session.set_keepalive_reuses_remaining(options.and_then(|options| options.keepalive_request_limit));
     }
 
-    /// One exchange of HTTP/1; none if two ticks came before its head. Pingora's time-out counts each read alone, so that a
+    /// One exchange of HTTP/1; none if [`TICKS`] came before its head. Pingora's time-out counts each read alone, so that a
     /// byte now and then would keep a connection for ever.
     async fn serve(
         &self,
@@ -178,11 +187,17 @@ impl Door {
                 served = &mut exchange => return served,
                 _ = patience.tick() => lapsed += 1,
             }
-            if lapsed >= 2 && !arrived.is_set() {
+            if lapsed >= TICKS && !arrived.is_set() {
                 return None;
             }
         }
     }
+}
+
+/// Between two looks at whether a head has come, where `server.keepalive` is `patience`.
+fn tick(patience: Duration) -> Duration {
+    let all = HEAD_TIME.min(patience.saturating_mul(2));
+    (all / (TICKS + 1)).max(Duration::from_millis(1))
 }
 
 /// Ends a connection that there is no room for, with as much of an answer as costs nothing.
@@ -243,7 +258,7 @@ impl ServerApp for Door {
         }
         let arrived = HeadArrived::default();
         // One timer for the whole connection, so that a request costs none.
-        let mut patience = interval(self.patience.min(HEAD_TIME / 2));
+        let mut patience = interval(tick(self.patience));
         patience.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Else its first tick would come at once.
         patience.reset();
@@ -272,5 +287,23 @@ impl ServerApp for Door {
         }
         self.closing.send_replace(true);
         self.proxy.cleanup().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{HEAD_TIME, TICKS, tick};
+
+    #[test]
+    fn a_head_has_most_of_its_time_and_never_more() {
+        for seconds in [1, 5, 14, 15, 16, 60, 3_600] {
+            let patience = Duration::from_secs(seconds);
+            let least = patience.min(Duration::from_secs(20));
+            // The last of them is cut short by where the first one began.
+            assert!(tick(patience) * (TICKS - 1) >= least, "{patience:?}");
+            assert!(tick(patience) * (TICKS + 1) <= HEAD_TIME.min(patience * 2), "{patience:?}");
+        }
     }
 }

@@ -39,8 +39,9 @@ const OPEN: usize = 14;
 const TOKEN: usize = 11;
 
 const WARM_UP: usize = 300;
-/// So many that what other threads do now and then is less than one for each.
-const COUNTED: usize = 1_000;
+/// Pingora's timers and other threads ask now and then, by the clock: the batch in which they asked least counts.
+const BATCHES: usize = 10;
+const COUNTED: usize = 200;
 
 const SECRET: &str = "an admin token of a workspace has more bytes than this";
 const WORKSPACE: &str = "9c2a0c2e-0000-4000-8000-000000000001";
@@ -72,9 +73,12 @@ fn a_request_asks_for_memory_no_more_often_than_before() {
 
 fn per_request(caller: &mut Caller) -> usize {
     caller.ask(WARM_UP);
-    let before = taken();
-    caller.ask(COUNTED);
-    (taken() - before) / COUNTED
+    let batch = |_| {
+        let before = taken();
+        caller.ask(COUNTED);
+        (taken() - before) / COUNTED
+    };
+    (0..BATCHES).map(batch).min().unwrap_or_default()
 }
 
 fn taken() -> usize {

@@ -111,7 +111,8 @@ async fn run(ends: &[End]) {
         judge(&load, gateway, life);
         life.written.assert_mixed();
     }
-    let (written, exported) = (Account::of_ledger(folder.path()), receiver.account(&config).await);
+    let written = Account::of_ledger(folder.path());
+    let exported = receiver.account(&config, &written).await;
     let lost = written.beyond(&exported);
     assert!(lost.is_empty(), "the receiver does not have {lost:#?}");
     let doubled = exported.beyond(&written);

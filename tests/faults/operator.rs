@@ -116,7 +116,7 @@ async fn sigterm_under_load_answers_whatever_has_gone_upstream() {
     println!("{asked} requests went upstream, {} were answered; it ended {after:.1?} after the last", seen.answers);
     assert_eq!(seen.wrong, Vec::<String>::new());
     assert_eq!(seen.answers, asked, "what has gone upstream is answered");
-    assert!(after < Duration::from_secs(1), "{after:?} after the last answer");
+    assert!(after < Duration::from_secs(2), "{after:?} after the last answer");
     assert!(!gateway.stderr().contains("panicked"), "{}", gateway.stderr());
 }
 

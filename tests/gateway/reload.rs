@@ -652,7 +652,7 @@ async fn nothing_is_lost_while_it_reloads_all_the_time() {
         answered += caller.await.unwrap();
     }
     assert!(number > 50, "only {number} reloads");
-    assert!(answered > 2_000, "only {answered} requests");
+    assert!(answered > 1_000, "only {answered} requests");
     let extras = extras.each_ref().map(|count| count.load(Ordering::Relaxed));
     assert!(extras.iter().all(|count| *count > 0), "a route came and went: {extras:?}");
     let refused = gw.metric("tollgate_refusals_total{reason=\"upstream_failed\",route=\"/always\"}").await;

@@ -257,7 +257,7 @@ async fn d6_a_head_that_drips_has_an_end_and_a_slow_answer_has_not() {
     let head = format!("GET /top HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "a".repeat(40));
     let mut first = RawClient::connect(gw.addr()).await;
     let dripped = first.send_slowly(head.as_bytes(), Duration::from_millis(100)).await;
-    assert!((4..head.len()).contains(&dripped), "{dripped} of {} bytes were taken", head.len());
+    assert!((1..head.len()).contains(&dripped), "{dripped} of {} bytes were taken", head.len());
     // The same on a connection that has served a request.
     let mut second = RawClient::connect(gw.addr()).await;
     assert_eq!(Request::get("/top").send_on(&mut second).await.status, 200);
