@@ -17,8 +17,10 @@
 mod aborts;
 mod answers;
 mod bytes;
+mod costs;
 mod http2;
 mod load;
+mod mounts;
 mod operator;
 mod origin;
 mod slow;

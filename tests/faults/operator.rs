@@ -4,8 +4,9 @@
 //! Not here: stores, identity providers and databases that die (`tests/stores`, `tests/gateway`), which are processes and
 //! servers of those tests; clocks that jump, which only a gateway inside the test can be given.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::load::{canary, canary_h2};
+use crate::mounts;
 use crate::origin::{Origin, Step, say};
 use crate::sized;
-use crate::stand::{CANARY, Stand, TOKEN};
+use crate::stand::{CANARY, Stand, TOKEN, processor_time};
 use crate::support::client::{self, RawClient, Request};
 use crate::support::eventually::{eventually, eventually_async};
 use crate::support::h2_client::H2Client;
@@ -180,24 +182,70 @@ async fn a_full_disk_stops_nobody_and_nothing_is_forgotten() {
     eventually_async("the access log to go on", is_logged).await;
     stand.settle().await;
     let answered = stand.metric(r#"tollgate_requests_total{code="200",host="*",route="/canary"}"#).await;
-    eventually_async("the ledger to have all of it", || async { in_ledger(&folder) as f64 == answered }).await;
+    eventually_async("the ledger to have all of it", || async {
+        in_ledger(&[], &folder.join("data")) as f64 == answered
+    })
+    .await;
     let said = stand.gateway.stderr();
     stand.end("a full disk").await;
     assert!(answered > 10.0, "{answered} requests are in the ledger");
     println!("{answered} requests are in the ledger; the log has {} bytes", said.len());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_without_room_stops_nobody_and_nothing_is_forgotten() {
+    let disk = tempfile::tempdir().expect("a place for a disk");
+    let at = disk.path().display();
+    let script =
+        format!("mount -t tmpfs -o size=8m disk '{at}' && {{ cat /dev/zero >'{at}/filler' 2>/dev/null || :; }}");
+    let Some(wrapper) = mounts::after(&script) else { return };
+    let sections = sections().replace("access: access.log", &format!("access: '{at}/access.log'"));
+    let sections = format!("state: {{ dir: '{at}' }}\n{sections}");
+    // It is full when the gateway comes.
+    let mut stand = Stand::start_under(&wrapper.each_ref().map(String::as_str), &sections, []).await;
+    let folder = PathBuf::from(format!("/proc/{}/root{at}", stand.gateway.id()));
+    let filler = folder.join("filler");
+    let id = stand.gateway.id().to_string();
+    let within = ["nsenter", "--target", &id, "--user", "--mount", "--preserve-credentials"];
+    stand.assert_serves(CANARY).await.expect("a full disk is nobody's fault who calls");
+    stand.until("tollgate_usage_kept", 0.0).await;
+    std::fs::remove_file(&filler).expect("what fills the disk");
+    stand.until("tollgate_usage_kept", 1.0).await;
+    // It is filled while the gateway writes, up to the last byte.
+    let mut more = std::fs::File::create(&filler).expect("a file");
+    while more.write_all(&[0; 512]).is_ok() {}
+    let dropped = stand.metric("tollgate_access_log_dropped_total").await;
+    let drops_more = || async { stand.metric("tollgate_access_log_dropped_total").await > dropped + 10.0 };
+    eventually_async("the access log to count what it drops", drops_more).await;
+    stand.assert_serves(CANARY).await.expect("a full disk is nobody's fault who calls");
+    std::fs::remove_file(&filler).expect("what fills the disk");
+    drop(more);
+    let before = lines(&folder);
+    eventually_async("the access log to go on", || async { lines(&folder) > before + 10 }).await;
+    stand.settle().await;
+    let answered = stand.metric(r#"tollgate_requests_total{code="200",host="*",route="/canary"}"#).await;
+    eventually_async("the ledger to have all of it", || async { in_ledger(&within, disk.path()) as f64 == answered })
+        .await;
+    stand.until("tollgate_usage_kept", 1.0).await;
+    // What was cut is counted as dropped, and the next one begins on a line of its own.
+    let log = std::fs::read_to_string(folder.join("access.log")).expect("the access log");
+    let cut: Vec<_> = log.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_err()).collect();
+    assert!(cut.len() <= 2 && cut.iter().all(|line| line.matches("\"time\"").count() <= 1), "{cut:#?}");
+    stand.end("a disk without room").await;
+}
+
 fn lines(folder: &Path) -> usize {
     std::fs::read_to_string(folder.join("access.log")).expect("the access log").lines().count()
 }
 
-/// How many requests the ledger has.
-fn in_ledger(folder: &Path) -> u64 {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    let asked =
-        command.args(["usage", "--by", "route", "--since", "2d", "--json", "--dir"]).arg(folder.join("data")).output();
-    let asked = asked.expect("the program runs");
-    let said: serde_json::Value = serde_json::from_slice(&asked.stdout).expect("JSON");
+/// How many requests the ledger has, as the program says that this command runs.
+fn in_ledger(wrapper: &[&str], state: &Path) -> u64 {
+    let words = [wrapper, &[env!("CARGO_BIN_EXE_tollgate")]].concat();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(["usage", "--by", "route", "--since", "2d", "--json", "--dir"]).arg(state);
+    let asked = command.output().expect("the program runs");
+    let said: serde_json::Value = serde_json::from_slice(&asked.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&asked.stderr)));
     let rows = said["usage"].as_array().expect("rows");
     rows.iter().map(|row| row["requests"].as_u64().expect("a number")).sum()
 }
@@ -253,7 +301,7 @@ async fn too_few_files_are_waited_for() {
     let worked = processor_time(gateway.id());
     tokio::time::sleep(Duration::from_secs(1)).await;
     let worked = processor_time(gateway.id()) - worked;
-    assert!(worked < 50, "{worked} hundredths of a second to wait for one");
+    assert!(worked < Duration::from_millis(500), "{worked:?} to wait for a second");
     drop(idle);
     let serves = || async {
         let fresh = async { canary(&mut RawClient::connect(addr).await, CANARY).await };
@@ -265,13 +313,6 @@ async fn too_few_files_are_waited_for() {
     let said = gateway.stderr();
     assert!(gateway.is_running() && !said.contains("panicked"), "{said}");
     assert!(said.len() < 64 << 10, "{} bytes of log about it", said.len());
-}
-
-/// Hundredths of a second that a process has worked.
-fn processor_time(id: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("a running process");
-    let fields = stat.rsplit_once(") ").expect("a name in parentheses").1;
-    fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -313,7 +354,8 @@ async fn strangers_at_the_admin_address_hold_nobody_up() {
     assert_eq!(client::get(admin, "/metrics").await.status, 200);
     let grown = stand.gateway.memory("VmHWM").saturating_sub(before);
     println!("{} strangers cost {grown} KiB", held.len());
-    assert!(grown < 100 * 1024, "{grown} KiB");
+    // Pingora holds some 100 KiB for each that is there, and most are gone after two seconds.
+    assert!(grown < sized(100, 250) * 1024, "{grown} KiB");
     drop(held);
     assert!(stand.gateway.stderr().len() < 64 << 10, "the log is not theirs");
     stand.end("strangers at the admin address").await;

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::load::{Load, canary, canary_h2};
 use crate::origin::{Origin, Step};
@@ -94,6 +95,14 @@ impl Stand {
         assert!(!stderr.contains(TOKEN), "{what}: the credential is in the log");
         assert!(self.gateway.is_running(), "{what}: {stderr}");
     }
+}
+
+/// How long a process has worked, in its threads and for it in the system, in steps of a hundredth of a second.
+pub(crate) fn processor_time(id: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("a running process");
+    let fields = stat.rsplit_once(") ").expect("a name in parentheses").1;
+    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 /// A table of faults, when all of its rows have been tried: what went wrong, all at once.

@@ -3,12 +3,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
+use crate::mounts;
 use crate::stand::{Stand, TOKEN, assert_none_wrong, refusal};
 use crate::support::client;
 use crate::support::tls_origin::{Authority, TlsOrigin};
@@ -88,9 +88,6 @@ const OF_THE_FIRST: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst"
 const OF_THE_SECOND: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond";
 /// The 15 s between two look-ups of a name (docs/reference/upstreams.md), and time to notice on a busy machine.
 const LOOK_UP: Duration = Duration::from_secs(20);
-/// Set by who tests where this is not allowed.
-const WITHOUT_MOUNTS: &str = "TOLLGATE_WITHOUT_MOUNTS";
-
 /// Says which addresses `backend.test` has.
 fn is_at(hosts: &Path, address: Option<&str>) {
     let line = address.map(|address| format!("{address} backend.test\n")).unwrap_or_default();
@@ -105,22 +102,12 @@ async fn a_name_that_moves_is_followed_and_one_that_is_gone_is_remembered() {
     is_at(&hosts, Some("127.0.0.1"));
     // Nobody is asked there.
     std::fs::write(&servers, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").expect("a file");
-    let own = ["--map-root-user", "--mount"];
-    if std::env::var_os(WITHOUT_MOUNTS).is_some() {
-        return;
-    }
-    let may_mount = Command::new("unshare").args(own).arg("true").status().is_ok_and(|status| status.success());
-    assert!(
-        may_mount,
-        "`unshare --map-root-user --mount` is not allowed here, as in many containers: allow it, or leave this test out \
-         with {WITHOUT_MOUNTS}=1"
-    );
     let script = format!(
-        "mount --bind '{}' /etc/hosts && mount --bind '{}' /etc/resolv.conf && exec \"$@\"",
+        "mount --bind '{}' /etc/hosts && mount --bind '{}' /etc/resolv.conf",
         hosts.display(),
         servers.display()
     );
-    let wrapper = ["unshare", own[0], own[1], "sh", "-c", &script, "sh"];
+    let Some(wrapper) = mounts::after(&script) else { return };
     let first = speaker(OF_THE_FIRST).await;
     let second = SocketAddr::from(([127, 0, 0, 2], first.port()));
     speaker_at(second, OF_THE_SECOND).await;
@@ -129,7 +116,7 @@ async fn a_name_that_moves_is_followed_and_one_that_is_gone_is_remembered() {
          routes:\n  /canary: {{ pipe: canary, upstream: canary }}\n  /named: {{ proxy: /named, upstream: named }}\n",
         first.port()
     );
-    let stand = Stand::start_under(&wrapper, &sections, []).await;
+    let stand = Stand::start_under(&wrapper.each_ref().map(String::as_str), &sections, []).await;
     let said = || async { client::get(stand.addr, "/named").await.body_text() };
     assert_eq!(said().await, "first");
 
